@@ -1,0 +1,216 @@
+"""What follows from the answers: addresses, names and sizes that several files of the lab share, each derived once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+# Versions that the lab pins and no question asks for. Renovate proposes newer ones in the lab itself.
+FLUX_VERSION = "2.9.4"
+KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
+BUILDKIT_IMAGE = "moby/buildkit:v0.29.0-rootless"
+DEFAULT_GITLAB_VERSION = "19.3.0"
+DEFAULT_DOCKER_VERSION = "29.8.1"
+
+# Secrets that the bootstrap makes, and the manifests refer to. None of them is ever in Git.
+SECRETS = {
+    "git": "flux-system",
+    "registry": "regcred",
+    "ca": "lab-ca",
+    "root": "gitlab-root",
+    "receiver": "receiver-token",
+    "status": "gitlab-status",
+    "registry_webhook": "registry-webhook",
+    "runner": "gitlab-runner-token",
+}
+# GitLab's sshd listens here inside the pod; Traefik's extra entry point listens here inside its own.
+SSHD_PORT = 22
+TRAEFIK_SSH_PORT = 2222
+# What GitLab's own services take inside the pod (docs.gitlab.com/administration/package_information/defaults/).
+POD_PORTS = {
+    22: "sshd",
+    5000: "the registry",
+    5001: "the registry's debug page",
+    6379: "Redis",
+    5432: "PostgreSQL",
+    8060: "NGINX's status page",
+    8080: "Puma",
+    8082: "Sidekiq's metrics",
+    8092: "Sidekiq's health check",
+    8150: "KAS",
+    8151: "KAS",
+    8153: "KAS",
+    8154: "KAS",
+    8155: "KAS",
+    9168: "GitLab's exporter",
+    9229: "Workhorse's metrics",
+    9236: "Gitaly's metrics",
+}
+RUNNER_NAMESPACE = "gitlab-runner"
+# Where a job finds the certificate of the lab's own authority.
+JOB_CA_FOLDER = "/usr/local/share/ca-certificates/lab"
+# The deploy token that pushes images where `pipeline_auth` is `group-variable` has this user name.
+REGISTRY_PUSH_USER = "lab-push"
+
+
+class Lab:
+    """The facts of one lab, computed when a template asks for one.
+
+    Args:
+        answers: the answers so far, by question; a fact needs only those that it is made of.
+    """
+
+    flux_version = FLUX_VERSION
+    kubectl_image = KUBECTL_IMAGE
+    buildkit_image = BUILDKIT_IMAGE
+    job_ca_folder = JOB_CA_FOLDER
+    registry_push_user = REGISTRY_PUSH_USER
+    secret = SECRETS
+    runner_namespace = RUNNER_NAMESPACE
+    sshd_port = SSHD_PORT
+    traefik_ssh_port = TRAEFIK_SSH_PORT
+
+    def __init__(self, answers: Mapping[str, Any]) -> None:
+        self._answers = answers
+
+    def _(self, name: str) -> Any:
+        return self._answers[name]
+
+    @cached_property
+    def port_suffix(self) -> str:
+        """`:8443` where https is not on its usual port, otherwise nothing."""
+        return "" if self._("https_port") == 443 else f":{self._('https_port')}"
+
+    @cached_property
+    def gitlab_url(self) -> str:
+        return f"https://{self._('gitlab_host')}{self.port_suffix}"
+
+    @cached_property
+    def registry_address(self) -> str:
+        """The registry as image names spell it: host, and port where it is not 443."""
+        return f"{self._('registry_host')}{self.port_suffix}"
+
+    @cached_property
+    def registry_url(self) -> str:
+        return f"https://{self.registry_address}"
+
+    @cached_property
+    def main_group(self) -> str:
+        """The group that holds the lab's own project and the sample application."""
+        return self._("groups")[0]
+
+    @cached_property
+    def project(self) -> str:
+        return f"{self.main_group}/{self._('lab_name')}"
+
+    @cached_property
+    def sample_project(self) -> str:
+        return f"{self.main_group}/demo"
+
+    @cached_property
+    def sample_image(self) -> str:
+        """Docker knows lower-case names only; GitLab lowers the group's path in the same way."""
+        return f"{self.registry_address}/{self.sample_project.lower()}"
+
+    @cached_property
+    def sample_host(self) -> str:
+        return f"demo.{self._('base_domain')}"
+
+    @cached_property
+    def git_service_host(self) -> str:
+        """GitLab's SSH Service as the cluster's own DNS knows it: no outside DNS, certificate or router is needed."""
+        return f"gitlab-ssh.{self._('gitlab_namespace')}.svc.cluster.local"
+
+    @cached_property
+    def gitops_url(self) -> str:
+        """The repository that Flux follows and writes image tags to."""
+        if self._("gitops_source") == "external":
+            return self._("gitops_url")
+        return f"ssh://git@{self.git_service_host}:{self._('ssh_port')}/{self.project}.git"
+
+    @cached_property
+    def ssh_clone_prefix(self) -> str:
+        return f"ssh://git@{self._('gitlab_host')}:{self._('ssh_port')}"
+
+    @cached_property
+    def backends(self) -> dict[str, str]:
+        """Where each of GitLab's three directories lives."""
+        storage, data = self._("storage_backend"), self._("data_backend")
+        return {"config": storage, "logs": storage, "data": data}
+
+    @cached_property
+    def uses_nfs(self) -> bool:
+        return "nfs" in self.backends.values()
+
+    @cached_property
+    def nfs_capacity(self) -> str:
+        """What the volume on the storage server is said to hold; NFS itself enforces nothing."""
+        return self._("data_size") if self._("data_backend") == "nfs" else self._("logs_size")
+
+    @cached_property
+    def gitlab_root(self) -> str:
+        return f"{self._('storage_root')}/gitlab"
+
+    @cached_property
+    def claim_sizes(self) -> dict[str, str]:
+        """The claims that the GitLab release makes itself, with their sizes."""
+        return {name: self._(f"{name}_size") for name, backend in self.backends.items() if backend == "storage-class"}
+
+    @cached_property
+    def resources(self) -> dict[str, dict[str, str]]:
+        """Requests and limits of GitLab's pod: small is seen at 2.4 GiB at rest, standard follows GitLab's 8 GB."""
+        if self._("gitlab_size") == "small":
+            return {"requests": {"cpu": "500m", "memory": "3Gi"}, "limits": {"memory": "5Gi"}}
+        return {"requests": {"cpu": "1", "memory": "6Gi"}, "limits": {"memory": "10Gi"}}
+
+    @cached_property
+    def namespaces(self) -> list[dict[str, Any]]:
+        """The namespaces that the lab makes; `default` is there already. Docker-in-Docker needs a privileged one."""
+        found: list[dict[str, Any]] = [{"name": self._("gitlab_namespace"), "labels": {}}]
+        if self._("app_namespace") != "default":
+            found.append({"name": self._("app_namespace"), "labels": {}})
+        if self._("runner_kind") == "kubernetes":
+            found.append({"name": RUNNER_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}})
+        return found
+
+    @cached_property
+    def runner_name(self) -> str:
+        return f"lab-{self._('lab_name')}"
+
+    @cached_property
+    def runner_tag(self) -> str:
+        """The runner goes with GitLab's major and minor version (docs.gitlab.com/runner/#gitlab-runner-versions)."""
+        major, minor, _ = self._("gitlab_version").split(".")
+        return f"alpine-v{major}.{minor}.0"
+
+    @cached_property
+    def runner_image(self) -> str:
+        return f"gitlab/gitlab-runner:{self.runner_tag}"
+
+    @cached_property
+    def runner_volumes(self) -> list[str]:
+        """What every job mounts: a cache, Docker-in-Docker's certificates, and the certificate of an own authority."""
+        volumes = ["/certs/client", "/cache"] if self._("build_method") == "dind" else ["/cache"]
+        if self._("private_ca"):
+            volumes.append(f"{self._('runner_home')}/ca.crt:{JOB_CA_FOLDER}/ca.crt:ro")
+        return volumes
+
+    @cached_property
+    def job_environment(self) -> list[str]:
+        """What makes every Go program in a job (Docker, BuildKit) trust the own authority beside the public ones."""
+        return [f"SSL_CERT_DIR=/etc/ssl/certs:{JOB_CA_FOLDER}"] if self._("private_ca") else []
+
+    @cached_property
+    def job_image(self) -> str:
+        """What a job runs in where its pipeline names no image."""
+        return f"docker:{self._('docker_version')}-cli" if self._("build_method") == "dind" else BUILDKIT_IMAGE
+
+    @cached_property
+    def backup_keep_seconds(self) -> int:
+        return self._("backup_keep_days") * 86400
+
+    @cached_property
+    def unbanned_networks(self) -> list[str]:
+        """Who may never be banned: the pod itself, and the networks that Traefik, Flux and the nodes call from."""
+        return list(dict.fromkeys(["127.0.0.1", *self._("trusted_proxies"), *self._("node_networks")]))

@@ -1,0 +1,158 @@
+"""Rules for names: hosts, DNS labels, e-mail addresses, group paths, users, paths. Each returns a message, or None."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# Top-level routes of GitLab's own pages (lib/gitlab/path_regex.rb; https://docs.gitlab.com/user/reserved_names/).
+RESERVED_GROUPS = frozenset(
+    "- .well-known 404.html 422.html 500.html 502.html 503.html admin api apple-touch-icon.png assets dashboard"
+    " deploy.html explore favicon.ico favicon.png files groups health_check help import invites jwt login oauth"
+    " profile projects public robots.txt s search sitemap sitemap.xml sitemap.xml.gz slash-command-logo.png snippets"
+    " unsubscribes uploads users v2".split()
+)
+# Names that no group or project below another group may carry (PROJECT_WILDCARD_ROUTES and GROUP_ROUTES).
+RESERVED_SUBGROUPS = frozenset(
+    "- badges blame blob builds commits create create_dir edit files find_file info merge_requests new preview raw"
+    " refs tree update wikis".split()
+)
+# Domains that no public certificate authority signs (RFC 6762, RFC 8375, RFC 2606, ICANN's .internal; common habits).
+PRIVATE_SUFFIXES = ("lab", "local", "lan", "internal", "home.arpa", "home", "localdomain", "corp", "intranet", "test")
+
+
+def dns_label(value: Any) -> str | None:
+    """Check one DNS label (RFC 1123): at most 63 of a-z, 0-9 and inner dashes."""
+    if not isinstance(value, str) or not value:
+        return f"{value!r} is not a name; give letters, digits and dashes, such as `homelab`"
+    if _LABEL.fullmatch(value):
+        return None
+    if len(value) > 63:
+        return f"`{value}` has {len(value)} characters; a DNS label has at most 63"
+    return f"`{value}` is not a DNS label (a-z, 0-9 and dashes inside); did you mean `{slug(value)}`?"
+
+
+def slug(value: str, fallback: str = "homelab") -> str:
+    """Return the DNS label nearest to *value*: lower case, runs of other characters as one dash, 63 characters at most."""
+    return re.sub(r"[^a-z0-9]+", "-", value.lower())[:63].strip("-") or fallback
+
+
+def dns_name(value: Any, example: str = "gitlab.lab.example.com") -> str | None:
+    """Check a host name (RFC 1123): lower-case labels with dots, at most 253 characters, no scheme, port, path or address."""
+    if not isinstance(value, str) or not value:
+        return f"{value!r} is not a host name; give one such as `{example}`"
+    bare = re.sub(r"^[a-z][a-z0-9+.-]*://", "", value.strip(), flags=re.I).split("/")[0].rstrip(".")
+    if "://" in value or "/" in value:
+        return f"`{value}` is a URL; give the host only: `{bare.split(':')[0].lower()}`"
+    if _address(value) is not None:
+        return f"`{value}` is an address; certificates and Traefik's rules need a name, such as `{example}`"
+    if re.fullmatch(r"[^:]+:\d+", value):
+        return f"`{value}` has a port; give the host only: `{value.split(':')[0].lower()}`"
+    if len(value) > 253:
+        return f"`{value[:20]}…` has {len(value)} characters; a host name has at most 253"
+    if value.endswith("."):
+        return f"`{value}` ends in a dot; did you mean `{bare}`?"
+    if value != value.lower():
+        return f"`{value}` has capital letters; did you mean `{value.lower()}`?"
+    for label in value.split("."):
+        if not _LABEL.fullmatch(label):
+            return f"`{value}` is not a host name: {label!r} is not a DNS label (a-z, 0-9, dashes inside, 1 to 63 characters)"
+    return None
+
+
+def registry_name(value: Any) -> str | None:
+    """Check a registry's host: Docker takes a first path part without a dot for a repository on Docker Hub."""
+    problem = dns_name(value, "registry.lab.example.com")
+    if problem is None and "." not in value:
+        return f"`{value}` has no dot, so Docker would look for it on Docker Hub; did you mean `{value}.lab`?"
+    return problem
+
+
+def host_or_address(value: Any) -> str | None:
+    """Check a machine's name or address, IPv4 or IPv6."""
+    if isinstance(value, str) and _address(value) is not None:
+        return None
+    return dns_name(value, "storage.lab.example.com` or `192.168.1.10")
+
+
+def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(value)
+    except ValueError:
+        return None
+
+
+def is_private_name(host: str) -> bool:
+    """Say whether no public certificate authority signs *host*: a single label, or below a private suffix."""
+    return "." not in host or any(host == suffix or host.endswith("." + suffix) for suffix in PRIVATE_SUFFIXES)
+
+
+def email(value: Any) -> str | None:
+    """Check an e-mail address: one @, a plain local part (RFC 5321, without quoting), a host name."""
+    if not isinstance(value, str) or value.count("@") != 1:
+        return f"{value!r} is not an e-mail address; give one such as `admin@lab.example.com`"
+    local, host = value.split("@")
+    if not re.fullmatch(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*", local) or len(local) > 64:
+        return f"`{value}`: {local!r} before the @ may hold letters, digits, `_`, `+`, `-` and single dots, 64 at most"
+    problem = dns_name(host.lower(), "lab.example.com")
+    return f"`{value}`: {problem}" if problem else None
+
+
+def display_name(value: Any) -> str | None:
+    """Check a sender's name: one line, at most 100 characters, nothing unprintable."""
+    if not isinstance(value, str) or not value.strip():
+        return "the name is empty; give one such as `GitLab`"
+    if len(value) > 100:
+        return f"the name has {len(value)} characters; 100 at most"
+    hidden = next((character for character in value if not character.isprintable()), None)
+    return f"the name holds {hidden!r}; give one line of printable text, such as `GitLab`" if hidden else None
+
+
+def group_path(value: Any) -> str | None:
+    """Check a GitLab group path, subgroups with slashes (https://docs.gitlab.com/user/reserved_names/)."""
+    if not isinstance(value, str) or not value:
+        return f"{value!r} is not a group path; give one such as `homelab`"
+    for depth, part in enumerate(value.split("/")):
+        if not re.fullmatch(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*", part):
+            return (
+                f"`{value}`: {part!r} is not a GitLab path; letters and digits with single `.`, `_` or `-` between them,"
+                " such as `HomeLAB`"
+            )
+        if re.search(r"\.(git|atom)$", part, flags=re.I):
+            return f"`{value}` ends in `.git` or `.atom`, which GitLab refuses; did you mean `{part.rsplit('.', 1)[0]}`?"
+        if part.lower() in (RESERVED_SUBGROUPS if depth else RESERVED_GROUPS):
+            return f"`{part}` is a name that GitLab keeps for itself; did you mean `{part}-group`?"
+        if len(part) > 200:
+            return f"`{part[:20]}…` has {len(part)} characters; a group path has at most 200"
+    return None
+
+
+def linux_user(value: Any) -> str | None:
+    """Check a Linux user name (useradd(8)): lower case, digits, `_` and `-`, 32 characters at most."""
+    if isinstance(value, str) and re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value):
+        return None
+    return f"{value!r} is not a Linux user name; a-z, 0-9, `_` and `-`, 32 at most, such as `cloud-user`"
+
+
+def absolute_path(value: Any) -> str | None:
+    """Check an absolute path of plain characters: it reaches shell scripts, manifests and mount tables."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        return f"{value!r} is not an absolute path; give one such as `/storage`"
+    if value == "/":
+        return "`/` is the whole disk; give a folder, such as `/storage`"
+    if value.endswith("/"):
+        return f"`{value}` ends in a slash; did you mean `{value.rstrip('/')}`?"
+    if "//" in value or {".", ".."} & set(value.split("/")):
+        return f"`{value}` is not in its shortest form; leave out `//`, `.` and `..`"
+    if not re.fullmatch(r"[A-Za-z0-9/._-]+", value):
+        return f"`{value}` holds characters other than letters, digits, `/`, `.`, `_` and `-`; rename the folder"
+    return None
+
+
+def object_name(value: Any) -> str | None:
+    """Check the name of a Kubernetes object (RFC 1123 subdomain)."""
+    if isinstance(value, str) and len(value) <= 253 and all(_LABEL.fullmatch(part) for part in value.split(".")):
+        return None
+    return f"{value!r} is not a Kubernetes name; a-z, 0-9, dashes and dots inside, such as `{slug(str(value), 'lab')}`"

@@ -1,0 +1,178 @@
+"""Which answers are refused, and why: one function a question, with the rules that tie it to the answers before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import names, values
+from .facts import POD_PORTS, RUNNER_NAMESPACE
+
+Answers = Mapping[str, Any]
+Rule = Callable[[Any, Answers], "str | None"]
+
+_SYSTEM_NAMESPACES = frozenset({"flux-system", "kube-system", "kube-public", "kube-node-lease", "cert-manager"})
+# What listens on a k3s node already, besides Traefik.
+_NODE_PORTS = {22: "the node's own sshd", 6443: "the Kubernetes API", 10250: "the kubelet"}
+
+
+def problem(question: str, answers: Answers) -> str | None:
+    """Return why the answer to *question* is refused, or None.
+
+    Args:
+        question: the question's name in copier.yml.
+        answers: that answer, and those of the questions before it.
+    """
+    return RULES[question](answers[question], answers)
+
+
+def _gitlab_host(value: Any, answers: Answers) -> str | None:
+    return names.dns_name(value, f"gitlab.{answers['base_domain']}")
+
+
+def _registry_host(value: Any, answers: Answers) -> str | None:
+    found = names.registry_name(value)
+    if found is None and value == answers["gitlab_host"]:
+        return f"`{value}` is GitLab's own host; the registry needs another, such as `registry.{answers['base_domain']}`"
+    return found
+
+
+def _private_ca(value: Any, answers: Answers) -> str | None:
+    private = [answers[name] for name in ("gitlab_host", "registry_host") if names.is_private_name(answers[name])]
+    if not value and private:
+        return f"no public authority signs `{private[0]}`, so nothing would trust its certificate; answer yes"
+    return None
+
+
+def _cluster_issuer(value: Any, answers: Answers) -> str | None:
+    found = names.object_name(value)
+    if found is None and answers["private_ca"] and re.search("letsencrypt|lets-encrypt|acme", value):
+        return f"`{value}` sounds like Let's Encrypt, which signs public names only; with a private CA give its issuer, such as `lab-ca`"
+    return found
+
+
+def _https_port(value: Any, answers: Answers) -> str | None:
+    if value == 80:
+        return "`80` is where Traefik answers plain http and redirects; give another port, such as `443`"
+    return values.port(value) or _taken_on_the_node(value)
+
+
+def _ssh_port(value: Any, answers: Answers) -> str | None:
+    if (found := values.port(value)) is not None:
+        return found
+    if answers["ssh_exposure"] == "node-port":
+        if not 30000 <= value <= 32767:
+            return f"`{value}` is not a node port; Kubernetes gives out 30000 to 32767, such as `30022`"
+        return None
+    if value in (80, answers["https_port"]):
+        return f"`{value}` is where Traefik answers http or https; give SSH another port, such as `2223`"
+    if 30000 <= value <= 32767:
+        return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `2223`"
+    return _taken_on_the_node(value)
+
+
+def _taken_on_the_node(value: int) -> str | None:
+    if value in _NODE_PORTS:
+        return f"`{value}` is taken by {_NODE_PORTS[value]}, which shares the node's address; give another, such as `2223`"
+    return None
+
+
+def _http_port(value: Any, answers: Answers) -> str | None:
+    return values.port(value) or _taken_in_the_pod(value, "80")
+
+
+def _registry_port(value: Any, answers: Answers) -> str | None:
+    found = values.port(value) or _taken_in_the_pod(value, "5050")
+    if found is None and value == answers["http_port"]:
+        return f"`{value}` is GitLab's own port in the same pod; the registry needs another, such as `5050`"
+    return found
+
+
+def _taken_in_the_pod(value: int, usual: str) -> str | None:
+    if value in POD_PORTS:
+        return f"`{value}` is taken by {POD_PORTS[value]} in GitLab's pod; give another, such as `{usual}`"
+    return None
+
+
+def _gitlab_namespace(value: Any, answers: Answers) -> str | None:
+    return names.dns_label(value) or _reserved_namespace(value)
+
+
+def _app_namespace(value: Any, answers: Answers) -> str | None:
+    found = names.dns_label(value) or _reserved_namespace(value)
+    if found is None and value == answers["gitlab_namespace"]:
+        return f"`{value}` is GitLab's own namespace; give the applications another, such as `default`"
+    return found
+
+
+def _reserved_namespace(value: str) -> str | None:
+    if value in _SYSTEM_NAMESPACES or value.startswith("kube-") or value == RUNNER_NAMESPACE:
+        return f"`{value}` belongs to another part of the cluster; give a namespace of its own, such as `apps`"
+    return None
+
+
+def _groups(value: Any, answers: Answers) -> str | None:
+    if not isinstance(value, list) or not value:
+        return f"{value!r} is not a list of groups; give one such as `[homelab]`"
+    seen: dict[str, str] = {}
+    for path in value:
+        if (found := names.group_path(path)) is not None:
+            return found
+        if path.lower() in seen:
+            return f"`{path}` and `{seen[path.lower()]}` are one group to GitLab and the registry; keep one of them"
+        seen[path.lower()] = path
+    return None
+
+
+def _runner_host(value: Any, answers: Answers) -> str | None:
+    found = names.host_or_address(value)
+    if found is None and value in (answers["gitlab_host"], answers["registry_host"]):
+        return f"`{value}` leads to Traefik; give the runner's own machine, such as `gitlab-runner.{answers['base_domain']}`"
+    return found
+
+
+RULES: dict[str, Rule] = {
+    "lab_name": lambda value, _: names.dns_label(value),
+    "cluster_name": lambda value, _: names.dns_label(value),
+    "base_domain": lambda value, _: names.dns_name(value, "lab.example.com"),
+    "admin_email": lambda value, _: names.email(value),
+    "timezone": lambda value, _: values.time_zone(value),
+    "gitlab_host": _gitlab_host,
+    "registry_host": _registry_host,
+    "private_ca": _private_ca,
+    "cluster_issuer": _cluster_issuer,
+    "tls_secret_name": lambda value, _: names.object_name(value),
+    "https_port": _https_port,
+    "ssh_port": _ssh_port,
+    "http_port": _http_port,
+    "registry_port": _registry_port,
+    "trusted_proxies": lambda value, _: values.networks(value),
+    "node_networks": lambda value, _: None if value == [] else values.networks(value),
+    "storage_root": lambda value, _: names.absolute_path(value),
+    "nfs_server": lambda value, _: names.host_or_address(value),
+    "storage_class": lambda value, _: names.object_name(value),
+    "config_size": lambda value, _: values.quantity(value),
+    "logs_size": lambda value, _: values.quantity(value),
+    "data_size": lambda value, _: values.quantity(value),
+    "gitlab_version": lambda value, _: values.gitlab_version(value),
+    "gitlab_namespace": _gitlab_namespace,
+    "smtp_host": lambda value, _: names.host_or_address(value),
+    "smtp_port": lambda value, _: values.port(value),
+    "email_from": lambda value, _: names.email(value),
+    "email_display_name": lambda value, _: names.display_name(value),
+    "email_reply_to": lambda value, _: names.email(value),
+    "groups": _groups,
+    "app_namespace": _app_namespace,
+    "runner_host": _runner_host,
+    "runner_user": lambda value, _: names.linux_user(value),
+    "runner_home": lambda value, _: names.absolute_path(value),
+    "runner_concurrent": lambda value, _: values.whole_number(value, 1, 64, "jobs at a time"),
+    "docker_version": lambda value, _: values.docker_version(value),
+    "gitops_url": lambda value, _: values.git_url(value),
+    "gitops_branch": lambda value, _: values.git_branch(value),
+    "sync_interval": lambda value, _: values.duration(value),
+    "scan_interval": lambda value, _: values.duration(value),
+    "backup_schedule": lambda value, _: values.cron(value),
+    "backup_keep_days": lambda value, _: values.whole_number(value, 1, 3650, "days"),
+}
