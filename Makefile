@@ -1,0 +1,53 @@
+# `make lab DEST=folder` makes a lab, `make test` checks the template. Each sets itself up: Python, Git and make are enough.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: lab
+lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml]. The wizard in a terminal, the defaults without one
+	@$(BIN)/python hooks/make_lab.py "$(DEST)" "$(ANSWERS)"
+
+.PHONY: test
+test: $(VENV)/test ## Run every test; LONG=1 runs the long ones too
+	$(BIN)/python -m pytest
+
+.PHONY: example
+example: $(VENV)/run ## Render example/ again from tests/answers/valid/article.yml
+	$(BIN)/python tests/render_example.py
+
+.PHONY: answers
+answers: $(VENV)/test ## Make the pairwise answers in tests/answers/valid/ again
+	$(BIN)/python tests/answers/generate_pairs.py
+
+.PHONY: bench
+bench: $(VENV)/test ## Compare `copier copy` and `copier update` with a plain template of as many files
+	$(BIN)/python tests/bench.py
+
+.PHONY: lock
+lock: $(VENV)/test ## Pin the newest versions of what requirements/*.in name
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/run.in -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/test.in -o requirements/test.txt
+
+.PHONY: clean
+clean: ## Remove what make made here
+	rm -rf $(VENV) .pytest_cache .hypothesis
+
+# The two levels share one environment: `test` holds all of `run`. A stamp is newer than the pins that it installed.
+$(VENV)/run: requirements/run.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; $(PYTHON) is older. Try: make PYTHON=python3.12 …" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 -m venv failed: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@echo "Installing Copier into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --requirement $<
+	@touch $@
+
+$(VENV)/test: requirements/test.txt $(VENV)/run
+	@echo "Installing the test tools into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --requirement $<
+	@touch $@

@@ -1,0 +1,47 @@
+"""What `make lab` runs: Copier from this checkout, with the wizard, the defaults, or a file of answers.
+
+Arguments: the lab's folder, and a file of answers or an empty string. Exits with Copier's code; 2 where an argument is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def fail(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 2
+
+
+def main(destination: str, answers: str) -> int:
+    if not destination:
+        return fail("Where shall the lab go? For example: make lab DEST=../my-lab")
+    folder = Path(destination).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        return fail(f"`{destination}` is a file; give a folder that does not exist yet: make lab DEST=../my-lab")
+    if folder.is_dir() and any(entry.name != ".git" for entry in folder.iterdir()):
+        return fail(
+            f"`{destination}` is not empty. For a new lab give another folder; to bring a lab up to date, run"
+            " `copier update --trust` inside it."
+        )
+    command = [str(Path(sys.executable).with_name("copier")), "copy", "--trust"]
+    if (ROOT / ".git").exists():
+        command += ["--vcs-ref", "HEAD"]
+    if answers:
+        if not Path(answers).is_file():
+            return fail(f"`{answers}` is no file of answers; give one such as ANSWERS=tests/answers/valid/article.yml")
+        command += ["--defaults", "--data-file", answers]
+    elif not (sys.stdin.isatty() and sys.stdout.isatty()):
+        command.append("--defaults")
+    # An absolute path: `copier update` reads it from the lab's folder later on.
+    command += [str(ROOT), str(folder)]
+    sys.stdout.flush()
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]))
