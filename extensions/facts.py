@@ -134,6 +134,11 @@ class Lab:
         return f"ssh://git@{self._('gitlab_host')}:{self._('ssh_port')}"
 
     @cached_property
+    def repository_url(self) -> str:
+        """The repository as the owner's own machine reaches it."""
+        return self._("gitops_url") if self._("gitops_source") == "external" else f"{self.ssh_clone_prefix}/{self.project}.git"
+
+    @cached_property
     def backends(self) -> dict[str, str]:
         """Where each of GitLab's three directories lives."""
         storage, data = self._("storage_backend"), self._("data_backend")
