@@ -1,0 +1,87 @@
+"""Write tests/answers/valid/pair-*.yml: answers in which every two choices of any two questions meet at least once.
+
+covertable finds the rows; this script gives each row the other answers that its choices ask for. `make answers` runs it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from covertable import make
+
+FOLDER = Path(__file__).resolve().parent / "valid"
+
+# Every choice of every question, and the switches that are no choices but change what is rendered.
+FACTORS: dict[str, list[object]] = {
+    "storage_backend": ["storage-class", "nfs", "host-path"],
+    "data_backend": ["storage-class", "nfs", "host-path"],
+    "tls_source": ["cert-manager", "secret", "traefik"],
+    "ssh_exposure": ["load-balancer", "traefik", "node-port"],
+    "runner_kind": ["docker", "kubernetes", "none"],
+    "build_method": ["dind", "buildkit"],
+    "gitops_source": ["self", "external"],
+    "private_ca": [True, False],
+    "group_visibility": ["private", "internal", "public"],
+    "setup_level": ["quick", "full"],
+    "traefik_kind": ["k3s", "other"],
+    "gitlab_size": ["small", "standard"],
+    "pipeline_auth": ["job-token", "group-variable"],
+    "smtp_enabled": [True, False],
+    "rack_attack": [True, False],
+    "sample_app": [True, False],
+    "backups": [True, False],
+    "https_port": [443, 8443],
+}
+GROUPS = [["homelab"], ["HomeLAB", "friends/Web"], ["one", "Two", "three-3", "four_4", "five.5"]]
+
+
+def answers(number: int, row: dict[str, object]) -> dict[str, object]:
+    """Return the whole answers of one row: its choices, and values that vary with its number."""
+    private, nfs = row["private_ca"], "nfs" in (row["storage_backend"], row["data_backend"])
+    domain = ["lab", "home.arpa", "my-net.internal"][number % 3] if private else ["lab.example.com", "xn--bcher-kva.example"][number % 2]
+    result: dict[str, object] = {name: row[name] for name in FACTORS}
+    result["lab_name"] = f"lab-{number}"
+    result["base_domain"] = domain
+    result["groups"] = GROUPS[number % 3]
+    if row["tls_source"] == "cert-manager":
+        result["cluster_issuer"] = "lab-ca" if private else "letsencrypt"
+    if row["tls_source"] == "secret":
+        result["tls_secret_name"] = f"tls-{number}"
+    if row["ssh_exposure"] == "node-port":
+        result["ssh_port"] = 30000 + number
+    if nfs:
+        result["nfs_server"] = ["192.168.1.10", f"storage.{domain}", "fd00::10"][number % 3]
+        result["storage_root"] = "/srv/storage-1"
+    if row["runner_kind"] == "docker":
+        result["runner_host"] = f"runner.{domain}"
+    if row["gitops_source"] == "external":
+        result["gitops_url"] = ["https://git.example.com/me/lab.git", "ssh://git@git.example.com:2222/me/lab.git"][number % 2]
+    if row["smtp_enabled"]:
+        result["email_display_name"] = ["GitLab", "L'équipe \"#{lab}\" \\ 100 %", "実験室: $(lab)"][number % 3]
+    if number % 2:
+        result |= {"http_port": 8181, "registry_port": 5555, "gitlab_namespace": "git", "app_namespace": "apps"}
+        result |= {"cluster_name": "0123", "timezone": "Europe/Warsaw", "trusted_proxies": ["10.0.0.0/16", "fd42::/56"]}
+        result |= {"node_networks": ["192.168.1.0/24"], "gitops_branch": "lab/main", "scan_interval": "1h30m"}
+    return result
+
+
+def files() -> dict[str, str]:
+    """Return the files' texts by name."""
+    rows = sorted(make(FACTORS), key=lambda row: [str(row[name]) for name in FACTORS])
+    head = "# Made by tests/answers/generate_pairs.py: change that script, then run `make answers`.\n"
+    return {
+        f"pair-{number:02}.yml": head + yaml.safe_dump(answers(number, row), sort_keys=False, allow_unicode=True, width=120)
+        for number, row in enumerate(rows, start=1)
+    }
+
+
+def main() -> None:
+    for old in FOLDER.glob("pair-*.yml"):
+        old.unlink()
+    for name, text in files().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""A lab as the cluster sees it: what Flux finds, what kustomize builds, what Helm renders, followed from the entry point."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from helm_python import Chart
+
+Object = dict[str, Any]
+BIN = Path(sys.executable).parent
+CLUSTER_WIDE = {"Namespace", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "ClusterIssuer", "StorageClass"}
+
+
+class Loader(yaml.CSafeLoader):
+    """PyYAML without its YAML 1.1 value type: a lone `=` is a string to everyone else."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:value"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def documents(text: str) -> list[Object]:
+    return [document for document in yaml.load_all(text, Loader) if document is not None]
+
+
+@lru_cache(maxsize=None)
+def kustomize(folder: Path) -> str:
+    """Return what `kubectl kustomize` builds from *folder*; its error otherwise."""
+    done = subprocess.run([BIN / "kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"kubectl kustomize {folder}: {done.stderr}")
+    return done.stdout
+
+
+def flux_build(folder: Path) -> list[Object]:
+    """Build a folder as Flux's kustomize-controller does: with its kustomization.yaml, or one made of all manifests below.
+
+    Source: fluxcd.io/flux/components/kustomize/kustomizations/#generating-a-kustomizationyaml-file
+    """
+    if (folder / "kustomization.yaml").exists():
+        return documents(kustomize(folder))
+    found: list[Object] = []
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            found += flux_build(entry)
+        elif entry.suffix in {".yaml", ".yml"}:
+            found += documents(entry.read_text(encoding="utf-8"))
+    return found
+
+
+def merge(base: Any, over: Any) -> Any:
+    """Merge Helm values as Flux does: maps deeply, everything else replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {**base, **{key: merge(base.get(key), value) for key, value in over.items()}}
+    return deepcopy(over)
+
+
+def namespace_of(thing: Object) -> str:
+    return thing["metadata"].get("namespace", "" if thing["kind"] in CLUSTER_WIDE else "default")
+
+
+def title(thing: Object) -> str:
+    """Return what a person calls the object: kind, namespace, name."""
+    return f"{thing['kind']} {namespace_of(thing)}/{thing['metadata']['name']}"
+
+
+@dataclass
+class Lab:
+    """One rendered lab.
+
+    Attributes:
+        path: its folder.
+        answers: what its answers file records.
+        objects: everything that ends up in the cluster, except what the bootstrap makes.
+        values: the values of each HelmRelease, merged, by `namespace/name`.
+    """
+
+    path: Path
+    answers: dict[str, Any]
+    objects: list[Object] = field(default_factory=list)
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def cluster(self) -> Path:
+        return next(folder for folder in (self.path / "clusters").iterdir())
+
+    def of_kind(self, kind: str) -> list[Object]:
+        return [thing for thing in self.objects if thing["kind"] == kind]
+
+    def kustomizations(self) -> list[Path]:
+        return sorted(file.parent for file in self.path.rglob("kustomization.yaml"))
+
+
+def read_lab(path: Path, answers: dict[str, Any]) -> Lab:
+    """Follow a lab as Flux does, from the entry point through every Kustomization and HelmRelease."""
+    lab = Lab(path, answers)
+    lab.objects = documents(kustomize(lab.cluster / "flux-system"))
+    done: set[str] = set()
+    while True:
+        todo = [
+            thing for thing in lab.of_kind("Kustomization")
+            if thing["apiVersion"].startswith("kustomize.toolkit") and thing["metadata"]["name"] not in done
+        ]
+        if not todo:
+            break
+        for thing in todo:
+            done.add(thing["metadata"]["name"])
+            found = flux_build(path / thing["spec"]["path"])
+            lab.objects += [one for one in found if title(one) not in {title(known) for known in lab.objects}]
+    for release in lab.of_kind("HelmRelease"):
+        lab.objects += render_release(lab, release)
+    return lab
+
+
+def render_release(lab: Lab, release: Object) -> list[Object]:
+    """Render one HelmRelease with Helm, from the lab's own chart and the values that Flux would merge."""
+    spec, namespace, name = release["spec"], namespace_of(release), release["metadata"]["name"]
+    values: dict[str, Any] = {}
+    for source in spec.get("valuesFrom", []):
+        config = next(
+            thing for thing in lab.of_kind(source["kind"])
+            if (namespace_of(thing), thing["metadata"]["name"]) == (namespace, source["name"])
+        )
+        values = merge(values, yaml.safe_load(config["data"][source.get("valuesKey", "values.yaml")]))
+    values = merge(values, spec.get("values", {}))
+    lab.values[f"{namespace}/{name}"] = values
+    return list(helm(lab.path / spec["chart"]["spec"]["chart"], values, spec.get("releaseName", name), namespace))
+
+
+def helm(chart: Path, values: dict[str, Any], name: str, namespace: str) -> Iterator[Object]:
+    """Render a chart with Helm 4 in this process; objects without a namespace get the release's."""
+    with Chart.load(chart) as loaded:
+        loaded.validate_schema(values)
+        manifests = loaded.render(values, name=name, namespace=namespace)
+    for file, text in sorted(manifests.items()):
+        if file.endswith("NOTES.txt"):
+            continue
+        for thing in documents(text):
+            if thing["kind"] not in CLUSTER_WIDE:
+                thing["metadata"].setdefault("namespace", namespace)
+            yield thing

@@ -1,0 +1,45 @@
+"""gitlab.rb as Ruby reads it, and the names that GitLab knows."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .tools import run, tool
+
+KEYS = Path(__file__).resolve().parent.parent / "keys"
+
+
+def settings(file: Path, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """Evaluate the file in Ruby and return its settings by section.
+
+    Args:
+        file: a gitlab.rb.
+        environment: variables of the pod that the file reads.
+    """
+    done = run(
+        tool("ruby"), "-W", KEYS.parent / "support" / "gitlab_rb.rb", file, KEYS / "gitlab_rb_sections.txt",
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(environment or {})},
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return json.loads(done.stdout)
+
+
+def unknown_keys(recorded: dict[str, Any]) -> list[str]:
+    """Return the settings that GitLab would accept and ignore.
+
+    `gitlab_rails['nginx'][…]` and `registry['nginx'][…]` take the keys of `nginx[…]`.
+    """
+    known = set((KEYS / "gitlab_rb_keys.txt").read_text(encoding="utf-8").split("\n"))
+    found = []
+    for section, value in recorded.items():
+        if not isinstance(value, dict):
+            continue
+        for key, inner in value.items():
+            if f"{section}['{key}']" not in known:
+                found.append(f"{section}['{key}']")
+            elif key == "nginx":
+                found += [f"{section}['nginx']['{name}']" for name in inner if f"nginx['{name}']" not in known]
+    return found

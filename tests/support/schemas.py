@@ -1,0 +1,61 @@
+"""Strict schemas: Kubernetes' from the package kubernetes-validate, custom resources' from tests/schemas/."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from kubernetes_validate.utils import schema_contents
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+KUBERNETES = "1.37"
+FOLDER = Path(__file__).resolve().parent.parent / "schemas"
+# apiVersions that the newest Flux and Kubernetes no longer serve, or will not for long.
+SERVED = {
+    "source.toolkit.fluxcd.io": {"v1"},
+    "kustomize.toolkit.fluxcd.io": {"v1"},
+    "helm.toolkit.fluxcd.io": {"v2"},
+    "image.toolkit.fluxcd.io": {"v1"},
+    "notification.toolkit.fluxcd.io": {"v1", "v1beta3"},
+}
+
+
+@lru_cache(maxsize=1)
+def _definitions() -> Registry[Any]:
+    contents = schema_contents(f"kubernetes-json-schema/v{KUBERNETES}.0-local-strict/_definitions.json", KUBERNETES)
+    return Registry().with_resource("_definitions.json", Resource(contents, DRAFT202012))
+
+
+@lru_cache(maxsize=None)
+def validator(api_version: str, kind: str) -> Draft202012Validator:
+    """Return the strict validator of a kind.
+
+    Raises:
+        FileNotFoundError: nobody publishes a schema of that kind, or it is missing from tests/schemas/.
+    """
+    group, _, version = api_version.rpartition("/")
+    custom = FOLDER / group / f"{kind.lower()}_{version}.json"
+    if custom.exists():
+        return Draft202012Validator(json.loads(custom.read_text(encoding="utf-8")))
+    if "." in group and not group.endswith(".k8s.io"):
+        raise FileNotFoundError(f"no schema of {api_version} {kind} in tests/schemas/")
+    name = f"{kind}-{group.split('.')[0]}-{version}" if group else f"{kind}-{version}"
+    schema = schema_contents(
+        f"kubernetes-json-schema/v{KUBERNETES}.0-local-strict/{name.lower()}.json", KUBERNETES
+    )
+    return Draft202012Validator(schema, registry=_definitions())
+
+
+def schema_errors(thing: dict[str, Any]) -> list[str]:
+    """Return what a strict API server would say against the object."""
+    group, _, version = thing["apiVersion"].rpartition("/")
+    if version not in SERVED.get(group, {version}):
+        return [f"{thing['apiVersion']} is not served any more"]
+    return [
+        f"{thing['kind']} {thing['metadata']['name']}: {'.'.join(map(str, error.absolute_path))}: {error.message[:200]}"
+        for error in validator(thing["apiVersion"], thing["kind"]).iter_errors(thing)
+    ]

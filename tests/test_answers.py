@@ -1,0 +1,64 @@
+"""The valid answers use every choice of every question, and every pair of the choices that matter most."""
+
+from __future__ import annotations
+
+import sys
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.questions import QUESTIONS
+from support.rendering import ROOT, VALID, recorded_answers, rendered, read_answers
+
+sys.path.insert(0, str(ROOT / "tests" / "answers"))
+import generate_pairs  # noqa: E402
+
+PAIRED = {
+    "storage_backend": {"storage-class", "nfs", "host-path"},
+    "data_backend": {"storage-class", "nfs", "host-path"},
+    "tls_source": {"cert-manager", "secret", "traefik"},
+    "ssh_exposure": {"load-balancer", "traefik", "node-port"},
+    "runner_kind": {"docker", "kubernetes", "none"},
+    "build_method": {"dind", "buildkit"},
+    "gitops_source": {"self", "external"},
+    "private_ca": {True, False},
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(shared: Path) -> list[dict[str, Any]]:
+    return [recorded_answers(rendered(shared, file.stem, read_answers(file))) for file in VALID]
+
+
+def test_there_are_at_least_sixteen_files() -> None:
+    assert len(VALID) >= 16
+
+
+def test_every_choice_of_every_question_is_used(recorded: list[dict[str, Any]]) -> None:
+    for name, question in QUESTIONS.items():
+        if question["type"] == "bool":
+            choices: set[Any] = {True, False}
+        elif "choices" in question:
+            choices = set(question["choices"].values())
+        else:
+            continue
+        assert {answers[name] for answers in recorded if name in answers} == choices, name
+
+
+def test_every_pair_of_choices_meets(recorded: list[dict[str, Any]]) -> None:
+    for first, second in combinations(PAIRED, 2):
+        met = {(answers[first], answers[second]) for answers in recorded}
+        assert met == set(product(PAIRED[first], PAIRED[second])), (first, second)
+
+
+def test_the_generated_files_are_fresh() -> None:
+    there = {file.name: file.read_text(encoding="utf-8") for file in VALID if file.name.startswith("pair-")}
+    assert there == generate_pairs.files(), "run `make answers`"
+
+
+def test_every_question_that_applies_is_recorded_whatever_the_level(recorded: list[dict[str, Any]]) -> None:
+    always = {name for name, question in QUESTIONS.items() if "when" not in question}
+    for answers in recorded:
+        assert always <= answers.keys()

@@ -1,0 +1,180 @@
+"""A copy, and an update, as the owner runs them: the command line, real Git, no settings of the developer."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_copie.plugin import Copie
+
+from support.rendering import ROOT, project_files, recorded_answers
+from support.tools import run
+
+COPIER = Path(sys.executable).with_name("copier")
+ARTICLE = ROOT / "tests" / "answers" / "valid" / "article.yml"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = run("git", *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a repository of its own with this project's files, committed: what somebody clones."""
+    folder = tmp_path_factory.mktemp("clone") / "copier-gitlab-homelab"
+    for name in project_files():
+        if not name.startswith(("tests/", "example/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "The template")
+    return folder
+
+
+def copier(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return run(COPIER, *arguments, cwd=cwd, stdin=subprocess.DEVNULL)
+
+
+def make_lab(clone: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run what `make lab` runs, without setting up the environment that the tests have."""
+    return run(sys.executable, clone / "hooks" / "make_lab.py", *arguments, **options)
+
+
+def test_a_lab_is_a_git_repository_with_everything_staged(clone: Path, tmp_path: Path) -> None:
+    lab = tmp_path / "My Läb"
+    done = copier("copy", "--trust", "--defaults", clone, lab)
+    assert done.returncode == 0, done.stderr
+    assert git(lab, "branch", "--show-current").strip() == "main"
+    status = git(lab, "-c", "core.quotePath=false", "status", "--porcelain").splitlines()
+    assert status and all(line.startswith("A  ") for line in status)
+    assert len(status) == sum(path.is_file() and ".git" not in path.relative_to(lab).parts for path in lab.rglob("*"))
+    assert recorded_answers(lab)["lab_name"] == "my-l-b"
+    commands = [line for line in done.stderr.splitlines() if line.startswith("    ")]
+    assert [command.split()[0] for command in commands] == ["cd", "git", "./bootstrap.sh"]
+
+
+def test_the_closing_messages_first_commands_work(clone: Path, tmp_path: Path) -> None:
+    done = copier("copy", "--trust", "--defaults", clone, tmp_path / "a lab")
+    commands = [line.strip() for line in done.stderr.splitlines() if line.startswith("    ")]
+    script = " && ".join(commands[:2])
+    assert run("bash", "-c", script, cwd=tmp_path).returncode == 0
+    assert git(tmp_path / "a lab", "status", "--porcelain") == ""
+
+
+def test_an_empty_repository_becomes_the_lab_and_stays_itself(clone: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--initial-branch=trunk", "lab")
+    assert copier("copy", "--trust", "--defaults", clone, tmp_path / "lab").returncode == 0
+    assert git(tmp_path / "lab", "branch", "--show-current").strip() == "trunk"
+    assert "A  README.md" in git(tmp_path / "lab", "status", "--porcelain").splitlines()
+
+
+def test_inside_another_repository_nothing_is_staged_and_the_owner_is_told(clone: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    done = copier("copy", "--trust", "--defaults", clone, tmp_path / "lab")
+    assert done.returncode == 0 and "a repository of its own" in done.stderr
+    assert git(tmp_path, "diff", "--cached", "--name-only") == ""
+
+
+def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:
+    done = make_lab(clone, str(tmp_path / "lab"), str(ARTICLE), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert recorded_answers(tmp_path / "lab")["gitlab_host"] == "gitlab.lab"
+
+
+def test_make_lab_without_a_terminal_takes_the_defaults(clone: Path, tmp_path: Path) -> None:
+    done = make_lab(clone, "lab", "", cwd=tmp_path, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    answers = recorded_answers(tmp_path / "lab")
+    assert answers["base_domain"] == "lab.example.com" and answers["_src_path"] == str(clone)
+
+
+def test_make_lab_in_a_terminal_asks(clone: Path, tmp_path: Path) -> None:
+    """The quick wizard, by keys: Enter takes each default; at most eight prompts come."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, clone / "hooks" / "make_lab.py", tmp_path / "lab", ""],
+        stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"}, close_fds=True,
+    )
+    os.close(slave)
+    screen = b""
+    try:
+        while True:
+            try:
+                chunk = os.read(master, 4096)
+            except OSError:
+                break
+            if not chunk:
+                break
+            # The terminal is asked where its cursor is, and a prompt is answered once it is drawn.
+            if b"\x1b[6n" in chunk:
+                os.write(master, b"\x1b[1;1R")
+            prompts = screen.count("🎤".encode())
+            screen += chunk
+            if b"\x1b[?25h" in chunk or screen.count("🎤".encode()) > prompts:
+                os.write(master, b"\r")
+    finally:
+        os.close(master)
+        code = process.wait(timeout=60)
+    assert code == 0, screen.decode(errors="replace")[-2000:]
+    assert b"How much do you want to decide?" in screen and b"SMTP" not in screen
+    assert recorded_answers(tmp_path / "lab")["setup_level"] == "quick"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["", ""], "make lab DEST=../my-lab"),
+        (["there", ""], "is not empty"),
+        (["there/file", ""], "is a file"),
+        (["lab", "no-such.yml"], "`no-such.yml` is no file of answers"),
+    ],
+)
+def test_make_lab_refuses_what_cannot_work_before_it_writes(clone: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    done = make_lab(clone, *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_make_lab_works_from_a_folder_without_git_history(clone: Path, tmp_path: Path) -> None:
+    shutil.copytree(clone, tmp_path / "unpacked", ignore=shutil.ignore_patterns(".git"))
+    done = make_lab(tmp_path / "unpacked", str(tmp_path / "lab"), "", stdin=subprocess.DEVNULL)
+    assert done.returncode == 0 and (tmp_path / "lab" / "bootstrap.sh").exists()
+
+
+def test_an_unchanged_lab_updates_to_a_newer_commit(clone: Path, tmp_path: Path) -> None:
+    template, lab = tmp_path / "template", tmp_path / "lab"
+    shutil.copytree(clone, template)
+    assert copier("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", template, lab).returncode == 0
+    git(lab, "commit", "--quiet", "--message", "The lab")
+    rules = template / "template" / "infrastructure" / "network.yaml.jinja"
+    rules.write_text("# A newer rule.\n" + rules.read_text(encoding="utf-8"), encoding="utf-8")
+    git(template, "commit", "--quiet", "--all", "--message", "A newer rule")
+    done = copier("update", "--trust", "--defaults", cwd=lab)
+    assert done.returncode == 0, done.stderr
+    changed = git(lab, "status", "--porcelain").splitlines()
+    assert changed == [" M .copier-answers.yml", " M infrastructure/network.yaml"]
+    assert (lab / "infrastructure" / "network.yaml").read_text(encoding="utf-8").startswith("# A newer rule.\n")
+
+
+def test_the_template_renders_through_pytest_copie(copie: Copie, clone: Path) -> None:
+    result = copie.copy(extra_answers={"lab_name": "garage"}, template_dir=clone)
+    assert result.exit_code == 0, result.exception
+    assert recorded_answers(result.project_dir)["lab_name"] == "garage"
+
+
+def test_a_refused_answer_leaves_nothing_behind(clone: Path, tmp_path: Path) -> None:
+    done = copier("copy", "--trust", "--defaults", "--data", "trusted_proxies=[10.42.0.7/16]", clone, tmp_path / "lab")
+    assert done.returncode != 0
+    assert done.stderr.rstrip().endswith("`10.42.0.7/16` has host bits set; did you mean `10.42.0.0/16`?")
+    assert not (tmp_path / "lab").exists()

@@ -1,0 +1,98 @@
+"""A literal reads back as the value that went in, whatever that value holds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from io import StringIO
+from typing import Any
+
+import pytest
+import ruamel.yaml
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from extensions import literals
+from support.rendering import ROOT
+from support.tools import run, tool
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# What YAML, Ruby, TOML and shells treat as special, beside all of Unicode that a file can hold.
+TRICKY = ["no", "1e3", "~", "0o7", "1_000", "12:30", "2026-01-01", "=", "<<", "#{x}", "$(x)", "`x`", "{{ x }}", "a: b", "- a", "'", '"', "\\", "a\\'b", "%a", "@a", "!a", "&a", "*a", "|", ">", "a #b", "", " a ", "\u2028", "\x85", "\x7f", "\ufeff", "...", "---", "null", ".inf", "+1", "y", "a:", ":a", "a,b", "[a]"]
+TEXT = st.one_of(
+    st.sampled_from(TRICKY),
+    st.lists(st.sampled_from([*TRICKY, "a", "\n", "\t", " "]), max_size=6).map("".join),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+)
+ONE_LINE = TEXT.map(lambda text: "".join(text.split("\n")))
+
+
+@given(st.one_of(TEXT, st.integers(), st.booleans(), st.lists(TEXT), st.dictionaries(TEXT, TEXT)))
+@example("a: b")
+def test_yaml_reads_back_the_same_under_both_versions(value: Any) -> None:
+    text = f"key: {literals.yaml(value)}\n"
+    assert yaml.safe_load(text) == {"key": value}
+    modern = ruamel.yaml.YAML(typ="safe", pure=True)
+    modern.version = (1, 2)
+    assert modern.load(StringIO(text)) == {"key": value}
+
+
+@pytest.mark.parametrize("value", ["gitlab.lab", "/storage/gitlab", "./apps/demo", "v0.1.0", "ssh://git@a.b:2223/c/d.git", "a@b.c", "Europe/Warsaw"])
+def test_an_ordinary_word_stays_plain_in_yaml(value: str) -> None:
+    assert literals.yaml(value) == value
+
+
+@given(st.one_of(TEXT, st.integers(-(2**63), 2**63 - 1), st.booleans(), st.lists(TEXT)))
+def test_toml_reads_back_the_same(value: Any) -> None:
+    assert tomllib.loads(f"key = {literals.toml(value)}\n") == {"key": value}
+
+
+@given(st.lists(st.one_of(TEXT.filter(lambda text: "\0" not in text), st.integers(), st.booleans(), st.none()), min_size=20, max_size=60))
+@settings(max_examples=8, deadline=None)
+def test_ruby_reads_back_the_same(values: list[Any]) -> None:
+    script = f"require 'json'\nputs JSON.generate({literals.ruby(values)})\n"
+    done = subprocess.run([tool("ruby"), "-Ku", "-"], input=script, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == values
+
+
+@given(st.lists(TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=60))
+@settings(max_examples=15, deadline=None)
+def test_bash_reads_back_the_same(values: list[str]) -> None:
+    script = f"words={literals.shell(values)}\nprintf '%s\\0' \"${{words[@]}}\"\n"
+    done = subprocess.run(["bash", "-eu"], input=script.encode(), capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == values
+
+
+@given(ONE_LINE)
+def test_dotenv_refuses_what_it_cannot_hold_and_keeps_the_rest(value: str) -> None:
+    try:
+        text = literals.dotenv(value)
+    except ValueError:
+        assert "'" in value or "\n" in value
+        return
+    assert text == value or text == f"'{value}'"
+
+
+@given(TEXT)
+def test_markdown_keeps_a_value_inside_its_code_span(value: str) -> None:
+    span = literals.markdown(value)
+    fence = len(span) - len(span.lstrip("`"))
+    assert "\n" not in span and "`" * fence not in span[fence:-fence].strip(" ").replace(" ", "x") or not value.strip()
+
+
+def test_a_value_that_a_language_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        literals.ruby("a\0b")
+    with pytest.raises(TypeError, match="TOML"):
+        literals.toml(None)
+
+
+def test_the_extensions_import_without_copier() -> None:
+    done = run(sys.executable, "-c", "import sys; sys.modules['copier'] = None; from extensions import facts, literals, names, rules, values", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
