@@ -23,6 +23,8 @@ SECRETS = {
     "status": "gitlab-status",
     "registry_webhook": "registry-webhook",
     "runner": "gitlab-runner-token",
+    # The owner's, and optional: what gitlab.rb may read as ENV['…'].
+    "gitlab_env": "gitlab-env",
 }
 # GitLab's sshd listens here inside the pod; Traefik's extra entry point listens here inside its own.
 SSHD_PORT = 22
@@ -48,8 +50,12 @@ POD_PORTS = {
     9236: "Gitaly's metrics",
 }
 RUNNER_NAMESPACE = "gitlab-runner"
+# The sample application: its project below the main group, its host below the base domain, its release.
+SAMPLE_NAME = "demo"
 # Where a job finds the certificate of the lab's own authority.
 JOB_CA_FOLDER = "/usr/local/share/ca-certificates/lab"
+# Where GitLab's pod finds it, before it is copied to the certificates that GitLab trusts.
+GITLAB_CA_FOLDER = "/etc/gitlab-ca"
 # The deploy token that pushes images where `pipeline_auth` is `group-variable` has this user name.
 REGISTRY_PUSH_USER = "lab-push"
 
@@ -65,6 +71,7 @@ class Lab:
     kubectl_image = KUBECTL_IMAGE
     buildkit_image = BUILDKIT_IMAGE
     job_ca_folder = JOB_CA_FOLDER
+    gitlab_ca_folder = GITLAB_CA_FOLDER
     registry_push_user = REGISTRY_PUSH_USER
     secret = SECRETS
     runner_namespace = RUNNER_NAMESPACE
@@ -106,7 +113,7 @@ class Lab:
 
     @cached_property
     def sample_project(self) -> str:
-        return f"{self.main_group}/demo"
+        return f"{self.main_group}/{SAMPLE_NAME}"
 
     @cached_property
     def sample_image(self) -> str:
@@ -115,7 +122,7 @@ class Lab:
 
     @cached_property
     def sample_host(self) -> str:
-        return f"demo.{self._('base_domain')}"
+        return f"{SAMPLE_NAME}.{self._('base_domain')}"
 
     @cached_property
     def git_service_host(self) -> str:
@@ -210,6 +217,11 @@ class Lab:
     def job_image(self) -> str:
         """What a job runs in where its pipeline names no image."""
         return f"docker:{self._('docker_version')}-cli" if self._("build_method") == "dind" else BUILDKIT_IMAGE
+
+    @cached_property
+    def pods_use_ipv6(self) -> bool:
+        """Whether Traefik may call GitLab over IPv6, on which its NGINX does not listen by itself."""
+        return any(":" in network for network in self._("trusted_proxies"))
 
     @cached_property
     def backup_keep_seconds(self) -> int:

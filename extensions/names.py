@@ -19,6 +19,10 @@ RESERVED_SUBGROUPS = frozenset(
     "- badges blame blob builds commits create create_dir edit files find_file info merge_requests new preview raw"
     " refs tree update wikis".split()
 )
+# What a project cannot be called (PROJECT_WILDCARD_ROUTES).
+RESERVED_PROJECTS = RESERVED_SUBGROUPS
+# Folders that belong to the system of a node or a storage server.
+SYSTEM_FOLDERS = frozenset("bin boot dev etc lib lib64 proc root run sbin sys tmp usr".split())
 # Domains that no public certificate authority signs (RFC 6762, RFC 8375, RFC 2606, ICANN's .internal; common habits).
 PRIVATE_SUFFIXES = ("lab", "local", "lan", "internal", "home.arpa", "home", "localdomain", "corp", "intranet", "test")
 
@@ -123,7 +127,7 @@ def group_path(value: Any) -> str | None:
         if re.search(r"\.(git|atom)$", part, flags=re.I):
             return f"`{value}` ends in `.git` or `.atom`, which GitLab refuses; did you mean `{part.rsplit('.', 1)[0]}`?"
         if part.lower() in (RESERVED_SUBGROUPS if depth else RESERVED_GROUPS):
-            return f"`{part}` is a name that GitLab keeps for itself; did you mean `{part}-group`?"
+            return f"`{value}`: `{part}` is a name that GitLab keeps for itself; did you mean `{part}-group`?"
         if len(part) > 200:
             return f"`{part[:20]}…` has {len(part)} characters; a group path has at most 200"
     return None
@@ -146,6 +150,8 @@ def absolute_path(value: Any) -> str | None:
         return f"`{value}` ends in a slash; did you mean `{value.rstrip('/')}`?"
     if "//" in value or {".", ".."} & set(value.split("/")):
         return f"`{value}` is not in its shortest form; leave out `//`, `.` and `..`"
+    if value.split("/")[1] in SYSTEM_FOLDERS:
+        return f"`{value}` belongs to the system; give a folder of your own, such as `/storage`"
     if not re.fullmatch(r"[A-Za-z0-9/._-]+", value):
         return f"`{value}` holds characters other than letters, digits, `/`, `.`, `_` and `-`; rename the folder"
     return None

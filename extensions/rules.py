@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import names, values
-from .facts import POD_PORTS, RUNNER_NAMESPACE
+from .facts import POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME
 
 Answers = Mapping[str, Any]
 Rule = Callable[[Any, Answers], "str | None"]
@@ -24,18 +24,55 @@ def problem(question: str, answers: Answers) -> str | None:
         question: the question's name in copier.yml.
         answers: that answer, and those of the questions before it.
     """
-    return RULES[question](answers[question], answers)
+    found = RULES[question](answers[question], answers)
+    return None if found is None else one_line(found)
+
+
+def one_line(message: str) -> str:
+    """Return a message that a terminal shows as it is: nothing unprintable, and no value longer than a line."""
+    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in message)
+    return re.sub(r"([`'])([^`']{60})[^`']{20,}(?=\1)", r"\1\2…", text)
+
+
+def _lab_name(value: Any, answers: Answers) -> str | None:
+    found = names.dns_label(value)
+    if value == SAMPLE_NAME:
+        return f"`{value}` is the sample application's name, whose project stands beside the lab's; give another, such as `homelab`"
+    if found is None and value in names.RESERVED_PROJECTS:
+        return f"`{value}` is a name that GitLab keeps for itself, and the lab is a project there; did you mean `{value}-lab`?"
+    return found
+
+
+def _base_domain(value: Any, answers: Answers) -> str | None:
+    found = names.dns_name(value, "lab.example.com")
+    # The longest host that the lab puts below it is gitlab-runner.<domain>.
+    if found is None and len(f"gitlab-runner.{value}") > 253:
+        return f"`{value[:20]}…` has {len(value)} characters, too long once `gitlab-runner.` stands before it; 239 at most"
+    return found
 
 
 def _gitlab_host(value: Any, answers: Answers) -> str | None:
-    return names.dns_name(value, f"gitlab.{answers['base_domain']}")
+    return names.dns_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
+
+
+def _sample_host(value: str, answers: Answers, name: str) -> str | None:
+    if value == f"{SAMPLE_NAME}.{answers['base_domain']}":
+        return f"`{value}` is where the sample application goes; give another, such as `{name}.{answers['base_domain']}`"
+    return None
 
 
 def _registry_host(value: Any, answers: Answers) -> str | None:
-    found = names.registry_name(value)
+    found = names.registry_name(value) or _sample_host(value, answers, "registry")
     if found is None and value == answers["gitlab_host"]:
         return f"`{value}` is GitLab's own host; the registry needs another, such as `registry.{answers['base_domain']}`"
     return found
+
+
+def _tls_secret_name(value: Any, answers: Answers) -> str | None:
+    host, (_, _, domain) = answers["registry_host"], answers["gitlab_host"].partition(".")
+    if domain and host.endswith(f".{domain}") and "." in host[: -len(domain) - 1]:
+        return f"`{value}` has to certify both hosts, and a wildcard `*.{domain}` does not cover `{host}`; rename the registry, or let cert-manager issue"
+    return names.object_name(value)
 
 
 def _private_ca(value: Any, answers: Answers) -> str | None:
@@ -95,6 +132,29 @@ def _taken_in_the_pod(value: int, usual: str) -> str | None:
     return None
 
 
+def _node_networks(value: Any, answers: Answers) -> str | None:
+    if value == []:
+        return None
+    if (found := values.networks(value)) is not None:
+        return found
+    trusted = values.networks([*answers["trusted_proxies"], *value])
+    return f"trusted_proxies are never banned anyway: {trusted}" if trusted else None
+
+
+def _nfs_server(value: Any, answers: Answers) -> str | None:
+    return names.host_or_address(value) or _behind_traefik(value, answers, "storage server", "storage")
+
+
+def _smtp_host(value: Any, answers: Answers) -> str | None:
+    return names.host_or_address(value) or _behind_traefik(value, answers, "mail server", "smtp")
+
+
+def _behind_traefik(value: str, answers: Answers, what: str, name: str) -> str | None:
+    if value in (answers["gitlab_host"], answers["registry_host"]):
+        return f"`{value}` leads to Traefik; give the {what}'s own name, such as `{name}.{answers['base_domain']}`"
+    return None
+
+
 def _gitlab_namespace(value: Any, answers: Answers) -> str | None:
     return names.dns_label(value) or _reserved_namespace(value)
 
@@ -122,42 +182,49 @@ def _groups(value: Any, answers: Answers) -> str | None:
         if path.lower() in seen:
             return f"`{path}` and `{seen[path.lower()]}` are one group to GitLab and the registry; keep one of them"
         seen[path.lower()] = path
+    for name, whose in ((answers["lab_name"], "the lab's own"), (SAMPLE_NAME, "the sample application's")):
+        if f"{value[0]}/{name}".lower() in seen:
+            return f"`{value[0]}/{name}` is {whose} project, so no group can have that path; rename the group"
     return None
 
 
 def _runner_host(value: Any, answers: Answers) -> str | None:
-    found = names.host_or_address(value)
-    if found is None and value in (answers["gitlab_host"], answers["registry_host"]):
-        return f"`{value}` leads to Traefik; give the runner's own machine, such as `gitlab-runner.{answers['base_domain']}`"
+    return names.host_or_address(value) or _behind_traefik(value, answers, "runner", "gitlab-runner")
+
+
+def _gitops_url(value: Any, answers: Answers) -> str | None:
+    found = values.git_url(value)
+    if found is None and re.match(rf"[a-z]+://([^/@]*@)?{re.escape(answers['gitlab_host'])}[:/]", value):
+        return f"`{value}` is on the lab's own GitLab, which is not there yet; answer `gitops_source: self`"
     return found
 
 
 RULES: dict[str, Rule] = {
-    "lab_name": lambda value, _: names.dns_label(value),
+    "lab_name": _lab_name,
     "cluster_name": lambda value, _: names.dns_label(value),
-    "base_domain": lambda value, _: names.dns_name(value, "lab.example.com"),
+    "base_domain": _base_domain,
     "admin_email": lambda value, _: names.email(value),
     "timezone": lambda value, _: values.time_zone(value),
     "gitlab_host": _gitlab_host,
     "registry_host": _registry_host,
     "private_ca": _private_ca,
     "cluster_issuer": _cluster_issuer,
-    "tls_secret_name": lambda value, _: names.object_name(value),
+    "tls_secret_name": _tls_secret_name,
     "https_port": _https_port,
     "ssh_port": _ssh_port,
     "http_port": _http_port,
     "registry_port": _registry_port,
-    "trusted_proxies": lambda value, _: values.networks(value),
-    "node_networks": lambda value, _: None if value == [] else values.networks(value),
+    "trusted_proxies": lambda value, _: values.networks(value) or values.private_range(value),
+    "node_networks": _node_networks,
     "storage_root": lambda value, _: names.absolute_path(value),
-    "nfs_server": lambda value, _: names.host_or_address(value),
+    "nfs_server": _nfs_server,
     "storage_class": lambda value, _: names.object_name(value),
-    "config_size": lambda value, _: values.quantity(value),
-    "logs_size": lambda value, _: values.quantity(value),
-    "data_size": lambda value, _: values.quantity(value),
+    "config_size": lambda value, _: values.quantity(value, "10Mi", "GitLab's configuration"),
+    "logs_size": lambda value, _: values.quantity(value, "100Mi", "GitLab's logs"),
+    "data_size": lambda value, _: values.quantity(value, "5Gi", "GitLab's data"),
     "gitlab_version": lambda value, _: values.gitlab_version(value),
     "gitlab_namespace": _gitlab_namespace,
-    "smtp_host": lambda value, _: names.host_or_address(value),
+    "smtp_host": _smtp_host,
     "smtp_port": lambda value, _: values.port(value),
     "email_from": lambda value, _: names.email(value),
     "email_display_name": lambda value, _: names.display_name(value),
@@ -169,7 +236,7 @@ RULES: dict[str, Rule] = {
     "runner_home": lambda value, _: names.absolute_path(value),
     "runner_concurrent": lambda value, _: values.whole_number(value, 1, 64, "jobs at a time"),
     "docker_version": lambda value, _: values.docker_version(value),
-    "gitops_url": lambda value, _: values.git_url(value),
+    "gitops_url": _gitops_url,
     "gitops_branch": lambda value, _: values.git_branch(value),
     "sync_interval": lambda value, _: values.duration(value),
     "scan_interval": lambda value, _: values.duration(value),

@@ -16,6 +16,9 @@ _CRON_FIELDS = (
     ("month", 1, 12, _MONTHS),
     ("day of the week", 0, 6, _DAYS),
 )
+# RFC 1918 and RFC 4193.
+_PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
+_BYTES = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
@@ -59,11 +62,33 @@ def networks(value: Any) -> str | None:
     return None
 
 
-def quantity(value: Any) -> str | None:
-    """Check a size as Kubernetes writes it (resource.Quantity), in whole binary or decimal units, above zero."""
-    if isinstance(value, str) and re.fullmatch(r"[1-9]\d{0,5}(Mi|Gi|Ti|Pi|M|G|T|P)", value):
-        return None
-    return f"`{value}` is not a size; give a whole number with its unit, such as `50Gi` or `500Mi`"
+def private_range(value: list[str]) -> str | None:
+    """Check that no network in the list, each sound by itself, is a whole private range: the LAN would be in it."""
+    for item in value:
+        network = ipaddress.ip_network(item)
+        if any(network.version == wide.version and network.supernet_of(wide) for wide in _PRIVATE):  # type: ignore[arg-type]
+            return f"`{item}` holds your LAN too, so anyone there could forge the client's address; give the pods' part, such as `10.42.0.0/16`"
+    return None
+
+
+def quantity(value: Any, least: str, what: str) -> str | None:
+    """Check a size as Kubernetes writes it (resource.Quantity), in whole binary or decimal units.
+
+    Args:
+        value: the size, such as `50Gi`.
+        least: the smallest size that *what* can live in.
+        what: what fills it, for the message.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d{0,5}(Mi|Gi|Ti|Pi|M|G|T|P)", value):
+        return f"`{value}` is not a size; give a whole number with its unit, such as `50Gi` or `500Mi`"
+    if _bytes(value) < _bytes(least):
+        return f"`{value}` is too small for {what}; give `{least}` or more"
+    return None
+
+
+def _bytes(size: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(\D+)", size).groups()  # type: ignore[union-attr]
+    return int(number) * _BYTES[unit]
 
 
 def duration(value: Any) -> str | None:
@@ -121,6 +146,8 @@ def gitlab_version(value: Any) -> str | None:
         return f"`{value}` is an image tag; give the version only: `{value.split('-')[0]}`"
     if not isinstance(value, str) or not re.fullmatch(r"(0|[1-9]\d?)\.(0|[1-9]\d?)\.(0|[1-9]\d?)", value):
         return f"`{value}` is not an exact version; give one such as `19.3.0`"
+    if version(value)[1] > 11:
+        return f"`{value}` does not exist: after x.11 comes the next major version; give one such as `19.3.0`"
     if version(value) < (19, 2):
         return f"`{value}` is too old: GitLab reads the NGINX settings of this lab from 19.2 on; give `19.3.0` or newer"
     return None

@@ -12,6 +12,10 @@ from .tools import run, tool
 KEYS = Path(__file__).resolve().parent.parent / "keys"
 
 
+RECORDER = Path(__file__).resolve().parent / "gitlab_rb.rb"
+SECTIONS = KEYS / "gitlab_rb_sections.txt"
+
+
 def settings(file: Path, environment: dict[str, str] | None = None) -> dict[str, Any]:
     """Evaluate the file in Ruby and return its settings by section.
 
@@ -19,12 +23,17 @@ def settings(file: Path, environment: dict[str, str] | None = None) -> dict[str,
         file: a gitlab.rb.
         environment: variables of the pod that the file reads.
     """
+    return settings_of_many([file], file.parent, environment)[0]
+
+
+def settings_of_many(files: list[Path], folder: Path, environment: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """Evaluate several files in one Ruby, which runs in *folder*, and return the settings of each."""
     done = run(
-        tool("ruby"), "-W", KEYS.parent / "support" / "gitlab_rb.rb", file, KEYS / "gitlab_rb_sections.txt",
+        tool("ruby"), "-W", RECORDER, SECTIONS, *files, cwd=folder,
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(environment or {})},
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
-    return json.loads(done.stdout)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def unknown_keys(recorded: dict[str, Any]) -> list[str]:

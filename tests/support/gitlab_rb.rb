@@ -1,9 +1,9 @@
-# Evaluates a gitlab.rb as GitLab's package would, and prints what it set as JSON.
-# Usage: ruby gitlab_rb.rb gitlab.rb sections.txt
+# Evaluates each gitlab.rb as GitLab's package would, and prints what it set as JSON, a line a file.
+# Usage: ruby gitlab_rb.rb sections.txt gitlab.rb …
 # A section that GitLab does not know raises, as it does there; keys are for the caller to check.
 require 'json'
 
-SECTIONS = File.readlines(ARGV[1], chomp: true).reject(&:empty?)
+SECTIONS = File.readlines(ARGV.shift, chomp: true).reject(&:empty?)
 
 # A hash that makes the hashes on the way to a key, as the package's ConfigMash does while it reads the file.
 class Settings < Hash
@@ -38,6 +38,8 @@ class Recorder
   end
 end
 
-recorder = Recorder.new
-recorder.instance_eval(File.read(ARGV[0], encoding: 'UTF-8'), ARGV[0])
-puts JSON.generate(recorder.recorded)
+ARGV.each do |file|
+  recorder = Recorder.new
+  recorder.instance_eval(File.read(file, encoding: 'UTF-8'), file)
+  puts JSON.generate(recorder.recorded)
+end

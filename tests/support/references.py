@@ -47,6 +47,7 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         (flux, "receiver-token"): {"token"},
         (gitlab, "gitlab-root"): {"password"},
         (gitlab, "registry-webhook"): {"url"},
+        (gitlab, "gitlab-env"): {"SMTP_USER_NAME", "SMTP_PASSWORD"},
     }
     if answers["gitops_source"] == "self":
         secrets[flux, "gitlab-status"] = {"token"}
@@ -244,6 +245,9 @@ def _container(namespace: str, path: tuple[str | int, ...], container: dict[str,
             here = (*path, "env", index, "valueFrom", "secretKeyRef")
             yield (*here, "name"), "Secret", namespace, source["name"]
             yield (*here, "key"), "SecretKey", namespace, f"{source['name']}:{source['key']}"
+    for index, source in enumerate(container.get("envFrom", [])):
+        if "secretRef" in source:
+            yield (*path, "envFrom", index, "secretRef", "name"), "Secret", namespace, source["secretRef"]["name"]
 
 
 def problems(lab: Lab) -> list[str]:

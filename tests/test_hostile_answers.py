@@ -1,0 +1,155 @@
+"""No answer becomes code: hostile text in every text answer at once is refused, or comes out of each file as it went in."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from support import gitlab_rb
+from support.cluster import documents
+from support.questions import QUESTIONS
+from support.rendering import VALID, read_answers
+from support.texts import answered, problems, texts
+from support.tools import run, tool
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LONG = os.environ.get("LONG") == "1"
+CANARY = "canary-was-here"
+BATCH = 25
+# What would leave the canary behind, in each language that a file of the lab is read by; and what confuses their readers.
+CODE = [
+    f"$(touch {CANARY})", f"`touch {CANARY}`", f"#{{File.write('{CANARY}','')}}", f"'; touch {CANARY}; '", f'"; touch {CANARY}; "',
+    f"' + File.write('{CANARY}','').to_s + '", f'"\n\ntouch {CANARY}\n', f"%x(touch {CANARY})", f"|touch {CANARY}",
+    f"!!python/object/apply:os.system ['touch {CANARY}']", f"{{{{ ''.__class__ }}}}touch {CANARY}", "{% raise %}", "\\", "\\'", "'", '"',
+    "no", "1e3", "~", "0o7", "null", "12:30:00", "=", "<<", "- a", "a: b", "a #b", "\0", "\n", "\r", "\t", "\x7f", "\x85", "\u2028",
+    "\u202e", "\ufeff", "é", "実", "🦊", "$HOME", "${HOME}", "%s", "*", "&a", "@", "x" * 300,
+]
+HOSTILE = st.one_of(
+    st.sampled_from(CODE),
+    st.lists(st.sampled_from([*CODE, "a", " "]), min_size=1, max_size=5).map("".join),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+)
+TEXT_QUESTIONS = [name for name, question in QUESTIONS.items() if question["type"] == "str" and "choices" not in question]
+BASES = [read_answers(file) for file in VALID]
+
+
+@st.composite
+def hostile_answers(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a valid lab's answers with every text answer made hostile, alone or behind what was there; and hostile groups."""
+    answers = dict(draw(st.sampled_from(BASES)))
+    for name in TEXT_QUESTIONS:
+        text = draw(HOSTILE)
+        answers[name] = f"{answers[name]}{text}" if draw(st.booleans()) and isinstance(answers.get(name), str) else text
+    answers["smtp_enabled"] = True
+    answers["groups"] = draw(st.lists(st.one_of(st.just("homelab"), HOSTILE), max_size=3))
+    return answers
+
+
+def accepted(answers: dict[str, Any]) -> dict[str, Any]:
+    """Take away what the rules refuse, until nothing is left to refuse. Each refusal is one line with the question's name."""
+    for _ in range(len(QUESTIONS)):
+        found = problems(answers)
+        if not found:
+            return answers
+        for line in found:
+            name, _, message = line.partition(": ")
+            assert name in answers and len(message) > 20 and "\n" not in line
+        refused = {line.partition(": ")[0] for line in found}
+        answers = {name: value for name, value in answers.items() if name not in refused}
+    raise AssertionError("refused for ever")
+
+
+@given(st.lists(hostile_answers(), min_size=BATCH, max_size=BATCH))
+@settings(
+    max_examples=400 if LONG else 8,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    # Shrinking a batch takes minutes; the message shows the values that differ, and a long run may take its time.
+    phases=list(Phase) if LONG else [Phase.explicit, Phase.reuse, Phase.generate],
+    print_blob=True,
+)
+def test_hostile_text_is_refused_or_stays_text(tmp_path_factory: pytest.TempPathFactory, batch: list[dict[str, Any]]) -> None:
+    folder = tmp_path_factory.mktemp("hostile")
+    kept = [answered(accepted(one)) for one in batch]
+    for number, answers in enumerate(kept):
+        rendered = texts(answers)
+        reads_back(rendered, answers)
+        (folder / f"{number}.rb").write_text(rendered["apps/gitlab/gitlab.rb"], encoding="utf-8")
+        (folder / f"{number}.sh").write_text(rendered["bootstrap/lab.sh"], encoding="utf-8")
+    for answers, recorded in zip(kept, gitlab_rb.settings_of_many([folder / f"{n}.rb" for n in range(len(kept))], folder)):
+        assert recorded["gitlab_rails"]["gitlab_email_display_name"] == answers["email_display_name"]
+        assert recorded["gitlab_rails"]["gitlab_email_from"] == answers["email_from"]
+        assert recorded["gitlab_rails"]["time_zone"] == answers["timezone"]
+        assert gitlab_rb.unknown_keys(recorded) == []
+    for answers, words in zip(kept, sourced([folder / f"{n}.sh" for n in range(len(kept))], folder)):
+        assert words == [answers["lab_name"], answers["admin_email"], answers["gitlab_host"], answers["gitops_branch"], *answers["groups"]]
+    assert not (folder / CANARY).exists() and not Path(CANARY).exists()
+
+
+def sourced(files: list[Path], folder: Path) -> list[list[str]]:
+    """Return what a real bash holds after sourcing each file, in a subshell each."""
+    script = (
+        'for file; do ( source "$file"; printf "%s\\0" "$LAB_NAME" "$ADMIN_EMAIL" "$GITLAB_HOST" "$GITOPS_BRANCH" "${GITLAB_GROUPS[@]}";'
+        ' printf "\\1" ) || exit; done'
+    )
+    done = run("bash", "-euc", script, "_", *files, cwd=folder)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return [one.split("\0")[:-1] for one in done.stdout.split("\1")[:-1]]
+
+
+def reads_back(rendered: dict[str, str], answers: dict[str, Any]) -> None:
+    """Check that every file parses, and that the answers stand in it as they were given."""
+    parsed: dict[str, Any] = {}
+    for name, text in rendered.items():
+        if name.endswith((".yaml", ".yml")):
+            parsed[name] = documents(text)
+        elif name.endswith(".toml"):
+            parsed[name] = tomllib.loads(text)
+        elif name.endswith(".json"):
+            parsed[name] = json.loads(text)
+    recorded = parsed[".copier-answers.yml"][0]
+    assert {name: recorded[name] for name in QUESTIONS} == {name: answers[name] for name in QUESTIONS}
+    values = parsed["apps/gitlab/values.yaml"][0]
+    assert [host["name"] for host in values["ingress"]["hosts"]] == [answers["gitlab_host"], answers["registry_host"]]
+    assert values["env"]["TZ"] == answers["timezone"] and values["image"]["tag"] == f"{answers['gitlab_version']}-ce.0"
+    automation = parsed["automation/image-updates.yaml"][0]["spec"]
+    assert automation["git"]["commit"]["author"]["email"] == answers["admin_email"]
+    assert automation["git"]["push"]["branch"] == answers["gitops_branch"] and automation["interval"] == answers["scan_interval"]
+    sync = parsed[f"clusters/{answers['cluster_name']}/flux-system/sync.yaml"]
+    assert sync[0]["spec"]["ref"]["branch"] == answers["gitops_branch"]
+    assert sync[1]["spec"]["path"] == f"./clusters/{answers['cluster_name']}"
+    if answers["gitops_source"] == "external":
+        assert sync[0]["spec"]["url"] == answers["gitops_url"]
+    if "infrastructure/storage.yaml" in parsed:
+        volume = parsed["infrastructure/storage.yaml"][0]["spec"]["nfs"]
+        assert volume == {"server": answers["nfs_server"], "path": f"{answers['storage_root']}/gitlab"}
+    if "runner/config.toml" in parsed:
+        assert parsed["runner/config.toml"]["runners"][0]["name"] == f"lab-{answers['lab_name']}"
+    if "apps/gitlab/backup.yaml" in parsed:
+        assert parsed["apps/gitlab/backup.yaml"][-1]["spec"]["schedule"] == answers["backup_schedule"]
+
+
+def test_a_canary_that_is_run_would_be_noticed(tmp_path: Path) -> None:
+    (tmp_path / "lab.sh").write_text(f"LAB_NAME=$(touch {CANARY})\nADMIN_EMAIL= GITLAB_HOST= GITOPS_BRANCH= GITLAB_GROUPS=()\n")
+    (tmp_path / "gitlab.rb").write_text(f"external_url \"#{{File.write('{CANARY}-2','')}}\"\n")
+    run("bash", "-c", f"source {tmp_path / 'lab.sh'}", cwd=tmp_path)
+    run(tool("ruby"), gitlab_rb.RECORDER, gitlab_rb.SECTIONS, tmp_path / "gitlab.rb", cwd=tmp_path)
+    assert (tmp_path / CANARY).exists() and (tmp_path / f"{CANARY}-2").exists()
+
+
+def test_every_file_that_is_rendered_by_itself_is_what_copier_renders(lab: Any) -> None:
+    answers = answered(lab.answers)
+    for name, text in texts(answers).items():
+        if name != ".copier-answers.yml":
+            assert (lab.path / name).read_text(encoding="utf-8") == text, name
