@@ -10,6 +10,7 @@ from typing import Any
 FLUX_VERSION = "2.9.4"
 KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
 BUILDKIT_IMAGE = "moby/buildkit:v0.29.0-rootless"
+JOB_IMAGE = "alpine:3.22"
 DEFAULT_GITLAB_VERSION = "19.3.0"
 DEFAULT_DOCKER_VERSION = "29.8.1"
 
@@ -216,7 +217,7 @@ class Lab:
     @cached_property
     def job_image(self) -> str:
         """What a job runs in where its pipeline names no image."""
-        return f"docker:{self._('docker_version')}-cli" if self._("build_method") == "dind" else BUILDKIT_IMAGE
+        return f"docker:{self._('docker_version')}-cli" if self._("build_method") == "dind" else JOB_IMAGE
 
     @cached_property
     def pods_use_ipv6(self) -> bool:

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import yaml
@@ -124,11 +124,21 @@ def destination_problems(folder: Path, overwrite: bool, answers_file: str) -> li
     return []
 
 
+def one_clear_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say in one line what stopped Copier's command: a disk that is full, say. Everything unforeseen keeps its traceback."""
+    if isinstance(error, (OSError, ValueError)):
+        print(f"Copier stopped: {str(error) or kind.__name__}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
 class LabExtension(ContextHook):
     """Brings the filters, the function `problem` and, in each rendered text, `lab` with the derived facts."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
+        if Path(sys.argv[0]).stem == "copier":
+            sys.excepthook = one_clear_line
         environment.globals["problem"] = problem
         environment.globals["answers_are_sound"] = answers_are_sound
         environment.globals["default_gitlab_version"] = facts.DEFAULT_GITLAB_VERSION

@@ -9,12 +9,29 @@ import os
 import sys
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def fail(message: str) -> int:
     print(message, file=sys.stderr)
     return 2
+
+
+def answers_problem(file: Path) -> str | None:
+    """Return what makes a file no file of answers. Copier would end in a traceback, before the template is loaded."""
+    if not file.is_file():
+        return "is no file"
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        return f"cannot be read: {error}"
+    except yaml.YAMLError as error:
+        return "is not YAML: " + " ".join(str(error).split())
+    if not isinstance(data, dict):
+        return "holds no answers: one `question: answer` a line is expected, or `{}` for none"
+    return None
 
 
 def main(destination: str, answers: str) -> int:
@@ -32,8 +49,8 @@ def main(destination: str, answers: str) -> int:
     if (ROOT / ".git").exists():
         command += ["--vcs-ref", "HEAD"]
     if answers:
-        if not Path(answers).is_file():
-            return fail(f"`{answers}` is no file of answers; give one such as ANSWERS=tests/answers/valid/article.yml")
+        if (problem := answers_problem(Path(answers))) is not None:
+            return fail(f"`{answers}` {problem}; give a file such as tests/answers/valid/article.yml")
         command += ["--defaults", "--data-file", answers]
     elif not (sys.stdin.isatty() and sys.stdout.isatty()):
         command.append("--defaults")

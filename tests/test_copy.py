@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import shutil
@@ -128,18 +129,66 @@ def test_make_lab_in_a_terminal_asks(clone: Path, tmp_path: Path) -> None:
     assert recorded_answers(tmp_path / "lab")["setup_level"] == "quick"
 
 
+def test_ctrl_c_in_the_wizard_ends_it_with_a_word_and_leaves_nothing(clone: Path, tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [COPIER, "copy", "--trust", clone, tmp_path / "lab"],
+        stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"}, close_fds=True, start_new_session=True,
+    )
+    os.close(slave)
+    screen = b""
+    while b"decide?" not in screen:
+        screen += (chunk := os.read(master, 4096))
+        if b"\x1b[6n" in chunk:
+            os.write(master, b"\x1b[1;1R")
+    os.write(master, b"\x03")
+    with contextlib.suppress(OSError):
+        while chunk := os.read(master, 4096):
+            screen += chunk
+    os.close(master)
+    assert process.wait(timeout=60) == 1
+    assert b"Execution stopped by user" in screen and b"Traceback" not in screen
+    assert not (tmp_path / "lab").exists()
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing(clone: Path, tmp_path: Path) -> None:
+    # No file may grow beyond 8 KiB: a write fails as it does on a full disk, in the middle of the copy.
+    shutil.copytree(clone, tmp_path / "template", ignore=shutil.ignore_patterns(".git"))
+    done = run(
+        "bash", "-c", 'ulimit -f 8; exec "$@"', "_", COPIER, "copy", "--trust", "--defaults", "--quiet", tmp_path / "template",
+        tmp_path / "lab", stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode != 0 and "Copier stopped: " in done.stderr and "Traceback" not in done.stderr, done.stderr[-500:]
+    assert not (tmp_path / "lab").exists()
+
+
+@pytest.mark.parametrize("place", ["a file", "below a file", "not empty"])
+def test_a_destination_that_cannot_be_is_refused_in_a_word(clone: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    folder = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "lab", "not empty": tmp_path}[place]
+    done = copier("copy", "--trust", "--defaults", clone, folder)
+    assert done.returncode == 1 and "nothing was written" in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["", ""], "make lab DEST=../my-lab"),
         (["there", ""], "is not empty"),
         (["there/file", ""], "is a file"),
-        (["lab", "no-such.yml"], "`no-such.yml` is no file of answers"),
+        (["lab", "no-such.yml"], "`no-such.yml` is no file"),
+        (["lab", "broken.yml"], "is not YAML"),
+        (["lab", "list.yml"], "holds no answers"),
+        (["lab", "empty.yml"], "holds no answers"),
+        (["lab", "binary.yml"], "cannot be read"),
     ],
 )
 def test_make_lab_refuses_what_cannot_work_before_it_writes(clone: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("mine")
+    for name, content in {"broken.yml": b"a: [b", "list.yml": b"- a\n", "empty.yml": b"", "binary.yml": b"\xff\xfe\0"}.items():
+        (tmp_path / name).write_bytes(content)
     before = sorted(tmp_path.rglob("*"))
     done = make_lab(clone, *arguments, cwd=tmp_path)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
@@ -176,5 +225,6 @@ def test_the_template_renders_through_pytest_copie(copie: Copie, clone: Path) ->
 def test_a_refused_answer_leaves_nothing_behind(clone: Path, tmp_path: Path) -> None:
     done = copier("copy", "--trust", "--defaults", "--data", "trusted_proxies=[10.42.0.7/16]", clone, tmp_path / "lab")
     assert done.returncode != 0
-    assert done.stderr.rstrip().endswith("`10.42.0.7/16` has host bits set; did you mean `10.42.0.0/16`?")
+    assert done.stderr.rstrip().endswith("trusted_proxies: `10.42.0.7/16` has host bits set; did you mean `10.42.0.0/16`?")
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "lab").exists()
