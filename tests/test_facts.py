@@ -1,0 +1,82 @@
+"""What the lab derives from its answers, for answers that differ in each thing that a fact depends on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extensions.facts import Lab
+
+DEFAULT: dict[str, Any] = {
+    "lab_name": "home", "base_domain": "lab", "gitlab_host": "gitlab.lab", "registry_host": "registry.lab", "https_port": 443,
+    "ssh_port": 2223, "gitlab_namespace": "git", "app_namespace": "default", "groups": ["HomeLAB", "b"], "gitops_source": "self",
+    "gitops_url": "https://git.lab/a.git", "storage_backend": "nfs", "data_backend": "storage-class", "storage_root": "/storage",
+    "config_size": "1Gi", "logs_size": "5Gi", "data_size": "50Gi", "gitlab_size": "small", "gitlab_version": "19.3.4",
+    "build_method": "dind", "docker_version": "29.8.1", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker",
+    "trusted_proxies": ["10.42.0.0/16"], "node_networks": ["192.168.1.0/24"], "backup_keep_days": 7,
+}
+CA = {"private_ca": True}
+FACTS: list[tuple[str, dict[str, Any], Any]] = [
+    ("port_suffix", {}, ""),
+    ("port_suffix", {"https_port": 8443}, ":8443"),
+    ("gitlab_url", {}, "https://gitlab.lab"),
+    ("gitlab_url", {"https_port": 8443}, "https://gitlab.lab:8443"),
+    ("registry_url", {"https_port": 8443}, "https://registry.lab:8443"),
+    ("registry_address", {}, "registry.lab"),
+    ("main_group", {}, "HomeLAB"),
+    ("project", {}, "HomeLAB/home"),
+    ("sample_project", {}, "HomeLAB/demo"),
+    ("sample_image", {}, "registry.lab/homelab/demo"),
+    ("sample_host", {}, "demo.lab"),
+    ("git_service_host", {}, "gitlab-ssh.git.svc.cluster.local"),
+    ("gitops_url", {}, "ssh://git@gitlab-ssh.git.svc.cluster.local:2223/HomeLAB/home.git"),
+    ("gitops_url", {"gitops_source": "external"}, "https://git.lab/a.git"),
+    ("repository_url", {}, "ssh://git@gitlab.lab:2223/HomeLAB/home.git"),
+    ("repository_url", {"gitops_source": "external"}, "https://git.lab/a.git"),
+    ("ssh_clone_prefix", {}, "ssh://git@gitlab.lab:2223"),
+    ("backends", {}, {"config": "nfs", "logs": "nfs", "data": "storage-class"}),
+    ("uses_nfs", {}, True),
+    ("uses_nfs", {"storage_backend": "host-path"}, False),
+    ("nfs_capacity", {}, "5Gi"),
+    ("nfs_capacity", {"data_backend": "nfs"}, "50Gi"),
+    ("gitlab_root", {}, "/storage/gitlab"),
+    ("claim_sizes", {}, {"data": "50Gi"}),
+    ("claim_sizes", {"storage_backend": "storage-class", "data_backend": "nfs"}, {"config": "1Gi", "logs": "5Gi"}),
+    ("runner_name", {}, "lab-home"),
+    ("runner_tag", {}, "alpine-v19.3.0"),
+    ("runner_image", {}, "gitlab/gitlab-runner:alpine-v19.3.0"),
+    ("runner_volumes", {}, ["/certs/client", "/cache"]),
+    ("runner_volumes", {"build_method": "buildkit"}, ["/cache"]),
+    ("job_image", {}, "docker:29.8.1-cli"),
+    ("job_environment", {}, []),
+    ("backup_keep_seconds", {}, 604800),
+    ("unbanned_networks", {}, ["127.0.0.1", "10.42.0.0/16", "192.168.1.0/24"]),
+    ("unbanned_networks", {"node_networks": []}, ["127.0.0.1", "10.42.0.0/16"]),
+    ("namespaces", {}, [{"name": "git", "labels": {}}]),
+    ("namespaces", {"app_namespace": "apps"}, [{"name": "git", "labels": {}}, {"name": "apps", "labels": {}}]),
+]
+
+
+@pytest.mark.parametrize(("name", "changed", "fact"), FACTS, ids=lambda value: str(value)[:40])
+def test_a_fact_follows_from_the_answers(name: str, changed: dict[str, Any], fact: Any) -> None:
+    assert getattr(Lab(DEFAULT | changed), name) == fact
+
+
+def test_a_private_authority_reaches_every_job() -> None:
+    lab = Lab(DEFAULT | CA)
+    (certificate,) = [volume for volume in lab.runner_volumes if "ca.crt" in volume]
+    source, target, mode = certificate.split(":")
+    assert source == "/home/a/ca.crt" and target == f"{lab.job_ca_folder}/ca.crt" and mode == "ro"
+    assert lab.job_environment == [f"SSL_CERT_DIR=/etc/ssl/certs:{lab.job_ca_folder}"]
+
+
+def test_the_cluster_runner_has_a_privileged_namespace() -> None:
+    (namespace,) = [one for one in Lab(DEFAULT | {"runner_kind": "kubernetes"}).namespaces if one["name"] == "gitlab-runner"]
+    assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
+def test_standard_asks_for_more_memory_than_small_and_limits_leave_room() -> None:
+    small, standard = (Lab(DEFAULT | {"gitlab_size": size}).resources for size in ("small", "standard"))
+    amounts = [int(one[kind]["memory"].removesuffix("Gi")) for one in (small, standard) for kind in ("requests", "limits")]
+    assert amounts == sorted(amounts) and amounts[0] >= 3 and amounts[3] >= 8
