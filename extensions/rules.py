@@ -31,7 +31,7 @@ def problem(question: str, answers: Answers) -> str | None:
 def one_line(message: str) -> str:
     """Return a message that a terminal shows as it is: nothing unprintable, and no value longer than a line."""
     text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in message)
-    return re.sub(r"([`'])([^`']{60})[^`']{20,}(?=\1)", r"\1\2…", text)
+    return re.sub(r"[^\s`']{81,}", lambda run: run[0][:60] + "…", text)
 
 
 def _lab_name(value: Any, answers: Answers) -> str | None:
@@ -92,7 +92,7 @@ def _cluster_issuer(value: Any, answers: Answers) -> str | None:
 def _https_port(value: Any, answers: Answers) -> str | None:
     if value == 80:
         return "`80` is where Traefik answers plain http and redirects; give another port, such as `443`"
-    return values.port(value) or _taken_on_the_node(value)
+    return values.port(value) or _taken_on_the_node(value, "8443")
 
 
 def _ssh_port(value: Any, answers: Answers) -> str | None:
@@ -106,12 +106,12 @@ def _ssh_port(value: Any, answers: Answers) -> str | None:
         return f"`{value}` is where Traefik answers http or https; give SSH another port, such as `2223`"
     if 30000 <= value <= 32767:
         return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `2223`"
-    return _taken_on_the_node(value)
+    return _taken_on_the_node(value, "2223")
 
 
-def _taken_on_the_node(value: int) -> str | None:
+def _taken_on_the_node(value: int, usual: str) -> str | None:
     if value in _NODE_PORTS:
-        return f"`{value}` is taken by {_NODE_PORTS[value]}, which shares the node's address; give another, such as `2223`"
+        return f"`{value}` is taken by {_NODE_PORTS[value]}, which shares the node's address; give another, such as `{usual}`"
     return None
 
 

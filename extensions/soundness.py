@@ -63,7 +63,7 @@ def _known(name: str, questions: Mapping[str, Any]) -> bool:
 
 
 def _unknown(name: str, questions: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, questions, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, questions, n=1)
     return f"{name}: no question has this name" + (f"; did you mean `{near[0]}`?" if near else "; see questions/ for those there are")
 
 
