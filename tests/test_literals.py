@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -14,7 +15,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from extensions import literals
+from extensions import literals, names
 from support.rendering import ROOT
 from support.tools import run, tool
 
@@ -96,3 +97,46 @@ def test_a_value_that_a_language_cannot_hold_is_refused() -> None:
 def test_the_extensions_import_without_copier() -> None:
     done = run(sys.executable, "-c", "import sys; sys.modules['copier'] = None; from extensions import facts, literals, names, rules, values", cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("literal", "value", "text"),
+    [
+        (literals.yaml, {"a": ["x", "y z"], "b": {"c": True}}, '{a: [x, "y z"], b: {c: true}}'),
+        (literals.yaml, [], "[]"),
+        (literals.yaml, None, "null"),
+        (literals.yaml, "\U000e0001", '"\\U000e0001"'),
+        (literals.yaml, "\x85", '"\\u0085"'),
+        (literals.toml, ["a", 1, True], '["a", 1, true]'),
+        (literals.ruby, ["a'b", 1, None, False], "['a\\'b', 1, nil, false]"),
+        (literals.ruby, "a\\b", "'a\\\\b'"),
+        (literals.shell, True, "true"),
+        (literals.shell, False, "false"),
+        (literals.shell, 5, "5"),
+        (literals.shell, ["a b", "c"], "('a b' c)"),
+        (literals.dotenv, "glrt-a_B.1:/@x", "glrt-a_B.1:/@x"),
+        (literals.dotenv, "", ""),
+        (literals.dotenv, "a b$c", "'a b$c'"),
+        (literals.markdown, "a", "`a`"),
+        (literals.markdown, "a  \n b", "`a b`"),
+        (literals.markdown, "a`b", "``a`b``"),
+        (literals.markdown, "`a", "`` `a ``"),
+        (literals.markdown, "a``", "``` a`` ```"),
+    ],
+)
+def test_a_literal_looks_like_this(literal: Any, value: Any, text: str) -> None:
+    assert literal(value) == text
+
+
+@pytest.mark.parametrize("value", ["a'b", "a\nb"])
+def test_dotenv_says_what_it_cannot_hold(value: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(value))} cannot stand in a .env file: it holds a quote or a line break$"):
+        literals.dotenv(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("My Läb", "my-l-b"), ("--", "homelab"), ("A" * 70, "a" * 63), ("a_b.c", "a-b-c"), ("a" * 62 + "-b", "a" * 62)],
+)
+def test_the_nearest_dns_label_is_this(name: str, label: str) -> None:
+    assert names.slug(name) == label
