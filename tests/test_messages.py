@@ -1,0 +1,95 @@
+"""What the rules say where a file of wrong answers would be much ado: each message whole."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+import pytest
+
+from extensions import names, rules, values
+
+ADDRESS = "is an address; certificates and Traefik's rules need a name, such as"
+MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
+    (names.dns_name, ("HTTPS://Gitlab.lab:443/x.",), "`HTTPS://Gitlab.lab:443/x.` is a URL; give the host only: `gitlab.lab`"),
+    (names.dns_name, ("git+ssh://a.lab./",), "`git+ssh://a.lab./` is a URL; give the host only: `a.lab`"),
+    (names.dns_name, ("a.lab/b",), "`a.lab/b` is a URL; give the host only: `a.lab`"),
+    (names.dns_name, ("A.lab:8443",), "`A.lab:8443` has a port; give the host only: `a.lab`"),
+    (names.dns_name, ("10.0.0.1", "a.lab"), f"`10.0.0.1` {ADDRESS} `a.lab`"),
+    (names.dns_name, (5,), "5 is not a host name; give one such as `gitlab.lab.example.com`"),
+    (names.dns_name, ("a." * 127,), "`a.a.a.a.a.a.a.a.a.a.…` has 254 characters; a host name has at most 253"),
+    (names.dns_name, ("A.lab",), "`A.lab` has capital letters; did you mean `a.lab`?"),
+    (names.host_or_address, ("",), "'' is not a host name; give one such as `storage.lab.example.com` or `192.168.1.10`"),
+    (names.host_or_address, (None,), "None is not a host name; give one such as `storage.lab.example.com` or `192.168.1.10`"),
+    (names.host_or_address, ("fd00::1",), None),
+    (names.registry_name, ("",), "'' is not a host name; give one such as `registry.lab.example.com`"),
+    (names.registry_name, ("10.0.0.1",), f"`10.0.0.1` {ADDRESS} `registry.lab.example.com`"),
+    (names.group_path, ("a.b.GIT",), "`a.b.GIT` ends in `.git` or `.atom`, which GitLab refuses; did you mean `a.b`?"),
+    (names.group_path, ("a b",), "`a b`: 'a b' is not a GitLab path; letters and digits with single `.`, `_` or `-` between them, such as `HomeLAB`"),
+    (names.group_path, ("a/" + "b" * 201,), "`bbbbbbbbbbbbbbbbbbbb…` has 201 characters; a group path has at most 200"),
+    (names.email, (5,), "5 is not an e-mail address; give one such as `admin@lab.example.com`"),
+    (names.email, ("a@B.lab",), None),
+    (names.email, ("a@b_c",), "`a@b_c`: `b_c` is not a host name: 'b_c' is not a DNS label (a-z, 0-9, dashes inside, 1 to 63 characters)"),
+    (names.object_name, ("a..b",), "'a..b' is not a Kubernetes name; a-z, 0-9, dashes and dots inside, such as `a-b`"),
+    (names.object_name, ("_",), "'_' is not a Kubernetes name; a-z, 0-9, dashes and dots inside, such as `lab`"),
+    (names.object_name, (None,), "None is not a Kubernetes name; a-z, 0-9, dashes and dots inside, such as `none`"),
+    (names.object_name, (".".join(["a" * 62] * 4) + ".b",), None),
+    (names.absolute_path, ("/a//",), "`/a//` ends in a slash; did you mean `/a`?"),
+    (names.absolute_path, (None,), "None is not an absolute path; give one such as `/storage`"),
+    (names.absolute_path, ("/a/./b",), "`/a/./b` is not in its shortest form; leave out `//`, `.` and `..`"),
+    (names.absolute_path, ("/etc/x",), "`/etc/x` belongs to the system; give a folder of your own, such as `/storage`"),
+    (values.time_zone, ("new york",), "`new york` is not an IANA time zone; did you mean `America/New_York`?"),
+    (values.time_zone, ("Middle-earth",), "`Middle-earth` is not an IANA time zone; did you mean `Europe/Warsaw`?"),
+    (values.time_zone, ("VIENNA",), "`VIENNA` is not an IANA time zone; did you mean `Europe/Vienna`?"),
+    (values.git_url, (5,), "5 is not a URL; give one such as `https://git.lab.example.com/homelab/lab.git`"),
+    (values.git_url, ("me@a-b.lab:c/d.git",), "`me@a-b.lab:c/d.git` is in scp style, which Flux does not read; write `ssh://me@a-b.lab/c/d.git`"),
+    (values.git_url, ("ssh://git@a.lab:0/c.git",), "`0` is not a TCP port; give a number from 1 to 65535"),
+    (values.git_url, ("ssh://git@a.lab:22/c.git",), None),
+    (values.git_url, ("http://u@a.lab/c.git",), "the URL carries a user or a password, which would stand in Git; leave it out, the bootstrap asks for it"),
+    (values.gitlab_version, (19.3,), "`19.3` is not an exact version; give one such as `19.3.0`"),
+    (values.gitlab_version, ("19.3.0-ee.1",), "`19.3.0-ee.1` is an image tag; give the version only: `19.3.0`"),
+    (values.cron, ("0 3 1,15 1-6/2 *",), None),
+    (values.cron, ("0 3 * JAN,dec *",), None),
+    (values.cron, ("0-10-20 * * * *",), "`0-10-20 * * * *`: `0-10-20` is not a minute (0 to 59); an example is `0 3 * * *`"),
+    (values.cron, ("*/60 * * * *",), "`*/60 * * * *`: `*/60` is not a minute (0 to 59); an example is `0 3 * * *`"),
+    (values.cron, ("*/ * * * *",), "`*/ * * * *`: `*/` is not a minute (0 to 59); an example is `0 3 * * *`"),
+    (values.cron, ("² * * * *",), "`² * * * *`: `²` is not a minute (0 to 59); an example is `0 3 * * *`"),
+    (values.duration, ("9.999s",), "`9.999s` would ask GitLab more than every ten seconds; give `10s` or more"),
+    (values.duration, ("10000ms",), None),
+    (values.duration, ("23h59m60s",), None),
+    (values.git_branch, ("a" * 201,), f"{'a' * 201!r} is not a branch name; give one such as `main`"),
+    (values.git_branch, ("a" * 200,), None),
+    (values.git_branch, ("a/.b",), "'a/.b' is not a branch name; give one such as `main`"),
+    (rules.one_line, ("a\nb\x00 `é`",), "a\\nb\\x00 `é`"),
+    (rules.one_line, ("x" * 80,), "x" * 80),
+    (rules.one_line, (f"`{'x' * 81}` is long, and '{'y' * 90}'",), f"`{'x' * 60}…` is long, and '{'y' * 60}…'"),
+]
+
+
+@pytest.mark.parametrize(("check", "arguments", "said"), MESSAGES, ids=lambda value: str(value)[:40])
+def test_this_is_what_is_said(check: Any, arguments: tuple[Any, ...], said: str | None) -> None:
+    assert check(*arguments) == said
+
+
+@pytest.mark.parametrize(("name", "passes"), [("Etc/UTC", True), ("America/Argentina/Buenos_Aires", True), ("utc", False), ("A b", False), (5, False)])
+def test_without_time_zone_data_the_form_alone_is_checked(monkeypatch: pytest.MonkeyPatch, name: Any, passes: bool) -> None:
+    monkeypatch.setattr(zoneinfo, "available_timezones", lambda: set())
+    assert (values.time_zone(name) is None) is passes
+
+
+@pytest.mark.parametrize(
+    ("question", "value", "said"),
+    [
+        ("smtp_host", "", "'' is not a host name; give one such as `storage.lab.example.com` or `192.168.1.10`"),
+        ("nfs_server", "a.lab", "`a.lab` leads to Traefik; give the storage server's own name, such as `storage.lab`"),
+        ("smtp_host", "r.lab", "`r.lab` leads to Traefik; give the mail server's own name, such as `smtp.lab`"),
+        ("runner_host", "a.lab", "`a.lab` leads to Traefik; give the runner's own name, such as `gitlab-runner.lab`"),
+        ("gitlab_host", "", "'' is not a host name; give one such as `gitlab.lab`"),
+        ("gitlab_host", "demo.lab", "`demo.lab` is where the sample application goes; give another, such as `gitlab.lab`"),
+        ("registry_host", "demo.lab", "`demo.lab` is where the sample application goes; give another, such as `registry.lab`"),
+        ("base_domain", "", "'' is not a host name; give one such as `lab.example.com`"),
+    ],
+)
+def test_a_rule_across_questions_says_this(question: str, value: str, said: str) -> None:
+    others = {"gitlab_host": "a.lab", "registry_host": "r.lab", "base_domain": "lab"}
+    assert rules.problem(question, others | {question: value}) == said
