@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 CHART = Path(__file__).resolve().parents[2] / "template" / "charts" / "app"
-START, END = "<!-- values: made by docs/tools/values_reference.py -->", "<!-- values: end -->"
+START, END = "<!-- made from values.schema.json and values.yaml -->", "<!-- end of what is made -->"
 KUBERNETES = "https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/"
 Schema = dict[str, Any]
 # How a row shows the entries of a list, and those of a map.
