@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from chart import bench as chart_bench  # noqa: E402
 from support.rendering import copy_lab, snapshot  # noqa: E402
 
 COPIER = Path(sys.executable).with_name("copier")
@@ -112,6 +113,7 @@ def main() -> None:
         ratio("copier copy", copies(templates, folder))
         ratio("copier update", updates(templates, folder))
         where_the_time_goes(template, folder)
+        chart_bench.main()
 
 
 if __name__ == "__main__":

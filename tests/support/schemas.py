@@ -27,7 +27,8 @@ SERVED = {
 @lru_cache(maxsize=1)
 def _definitions() -> Registry[Any]:
     contents = schema_contents(f"kubernetes-json-schema/v{KUBERNETES}.0-local-strict/_definitions.json", KUBERNETES)
-    return Registry().with_resource("_definitions.json", Resource(contents, DRAFT202012))
+    # Crawled once: otherwise every reference is looked up anew, for each object.
+    return Registry().with_resource("_definitions.json", Resource(contents, DRAFT202012)).crawl()
 
 
 @lru_cache(maxsize=None)
