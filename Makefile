@@ -30,6 +30,10 @@ answers: $(VENV)/test ## Make the pairwise answers in tests/answers/valid/ again
 bench: $(VENV)/test ## Compare `copier copy` and `copier update` with a plain template of as many files
 	$(BIN)/python tests/bench.py
 
+.PHONY: release
+release: $(VENV)/test ## Check and tag a version: VERSION=x.y.z
+	@$(BIN)/python hooks/release.py "$(VERSION)"
+
 .PHONY: lock
 lock: $(VENV)/test ## Pin the newest versions of what requirements/*.in name
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/run.in -o requirements/run.txt
@@ -47,7 +51,10 @@ $(VENV)/run: requirements/run.txt
 	@$(BIN)/python -m pip install --quiet --requirement $<
 	@touch $@
 
-$(VENV)/test: requirements/test.txt $(VENV)/run
+$(VENV)/test: requirements/test.txt tests/delivery/package-lock.json $(VENV)/run
 	@echo "Installing the test tools into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --requirement $<
+	@mkdir -p $(VENV)/node
+	@cp tests/delivery/package.json tests/delivery/package-lock.json $(VENV)/node/
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --prefix $(VENV)/node --silent --no-audit --no-fund --ignore-scripts
 	@touch $@

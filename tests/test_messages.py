@@ -66,7 +66,7 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("check", "arguments", "said"), MESSAGES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("check", "arguments", "said"), MESSAGES, ids=lambda value: getattr(value, "__name__", str(value)[:40]))
 def test_this_is_what_is_said(check: Any, arguments: tuple[Any, ...], said: str | None) -> None:
     assert check(*arguments) == said
 

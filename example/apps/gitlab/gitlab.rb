@@ -1,0 +1,83 @@
+# GitLab's settings, in this one place. A commit that changes this file restarts GitLab with them: about five minutes.
+# All settings there are: https://docs.gitlab.com/omnibus/settings/configuration/
+# A value that must not be in Git goes into the Secret gitlab-env, and here as ENV['ITS_NAME']: see README.md.
+
+external_url 'https://gitlab.lab'
+gitlab_rails['time_zone'] = 'Europe/Warsaw'
+gitlab_rails['gitlab_shell_ssh_port'] = 2223
+
+# Traefik ends https and talks plain HTTP to the pod. GitLab is told of https all the same, so that clone addresses,
+# e-mails and the registry's realm say https.
+letsencrypt['enable'] = false
+gitlab_rails['nginx']['listen_port'] = 80
+gitlab_rails['nginx']['listen_https'] = false
+gitlab_rails['nginx']['redirect_http_to_https'] = false
+
+# Whose X-Forwarded-For is believed: the pods', Traefik among them. Anyone else's is ignored.
+gitlab_rails['nginx']['real_ip_trusted_addresses'] = ['10.42.0.0/16']
+gitlab_rails['nginx']['real_ip_header'] = 'X-Forwarded-For'
+gitlab_rails['nginx']['real_ip_recursive'] = 'on'
+
+# The container registry, behind an NGINX of its own.
+registry_external_url 'https://registry.lab'
+registry['enable'] = true
+gitlab_rails['registry_enabled'] = true
+registry['nginx']['enable'] = true
+registry['nginx']['listen_port'] = 5050
+registry['nginx']['listen_https'] = false
+registry['nginx']['redirect_http_to_https'] = false
+registry['nginx']['real_ip_trusted_addresses'] = ['10.42.0.0/16']
+registry['nginx']['real_ip_header'] = 'X-Forwarded-For'
+registry['nginx']['real_ip_recursive'] = 'on'
+registry['env'] = { 'REGISTRY_HTTP_RELATIVEURLS' => 'true' }
+
+# A pushed image is told to Flux at once. The bootstrap puts the address, which is a secret, into the pod.
+if ENV['REGISTRY_WEBHOOK_URL']
+  registry['notifications'] = [
+    {
+      'name' => 'flux',
+      'url' => ENV['REGISTRY_WEBHOOK_URL'],
+      'timeout' => '5s',
+      'threshold' => 5,
+      'backoff' => '10s'
+    }
+  ]
+end
+
+# E-mail.
+gitlab_rails['smtp_enable'] = true
+gitlab_rails['smtp_address'] = 'smtp-service.local'
+gitlab_rails['smtp_port'] = 25
+gitlab_rails['smtp_domain'] = 'gitlab.lab'
+if ENV['SMTP_PASSWORD']
+  gitlab_rails['smtp_user_name'] = ENV['SMTP_USER_NAME']
+  gitlab_rails['smtp_password'] = ENV['SMTP_PASSWORD']
+  gitlab_rails['smtp_authentication'] = 'login'
+end
+gitlab_rails['gitlab_email_enabled'] = true
+gitlab_rails['gitlab_email_from'] = 'gitlab@angrybits.example'
+gitlab_rails['gitlab_email_display_name'] = 'Gitlab'
+gitlab_rails['gitlab_email_reply_to'] = 'noreply@angrybits.example'
+
+# Bans after failed Git and registry log-ins; never of the networks that Traefik, Flux and the nodes call from, for then an
+# expired pull secret would shut out the cluster. NODE_IP is the node that the pod is on.
+gitlab_rails['rack_attack_git_basic_auth'] = {
+  'enabled' => true,
+  'ip_whitelist' => ['127.0.0.1', '10.42.0.0/16'] + ENV['NODE_IP'].to_s.split,
+  'maxretry' => 10,
+  'findtime' => 600,
+  'bantime' => 136000
+}
+
+# What this lab does not use: Prometheus with its alert manager and exporters, and the agent for clusters.
+prometheus_monitoring['enable'] = false
+gitlab_kas['enable'] = false
+
+# A few people, about 4 GB of memory (docs.gitlab.com/omnibus/settings/memory_constrained_envs/).
+puma['worker_processes'] = 0
+sidekiq['concurrency'] = 10
+gitlab_rails['env'] = { 'MALLOC_CONF' => 'dirty_decay_ms:1000,muzzy_decay_ms:1000' }
+gitaly['env'] = { 'MALLOC_CONF' => 'dirty_decay_ms:1000,muzzy_decay_ms:1000' }
+
+# Backups older than this go when a new one is made.
+gitlab_rails['backup_keep_time'] = 604800

@@ -1,0 +1,31 @@
+{{/*
+What several templates need to know is found out once a render, and kept as .Facts:
+
+  name, fullname  of the application, and of its objects
+  stateful        whether its kind is StatefulSet
+  ports           what services declare                           _services.tpl
+  volumes         what the pod mounts                             _volumes.tpl
+  hosts           what ingress serves, host by host               _routes.tpl
+  gatewayHosts    the same for the Gateway API
+  tcpRoutes       what tcpRoutes lead to
+  addedPorts      ports that hosts name and services do not
+  containerPorts  what the application's container opens, and portNames
+  lost            entries of hosts and tcpRoutes that lead nowhere
+  tls             whether and how the hosts are served by https   _tls.tpl
+  tested          the port that helm test calls                   _tests.tpl
+
+Every template that reads them begins by including this one.
+*/}}
+{{- define "app.facts" -}}
+{{- if not (hasKey . "Facts") -}}
+{{- $facts := dict "name" (include "app.name" .) "stateful" (eq (default "Deployment" .Values.kind) "StatefulSet") -}}
+{{- $_ := set $facts "fullname" (include "app.fullname" .) -}}
+{{- $_ := set . "Facts" $facts -}}
+{{- include "app.facts.ports" . -}}
+{{- include "app.facts.volumes" . -}}
+{{- include "app.facts.routes" . -}}
+{{- include "app.facts.containerPorts" . -}}
+{{- include "app.facts.tls" . -}}
+{{- include "app.facts.tested" . -}}
+{{- end -}}
+{{- end -}}

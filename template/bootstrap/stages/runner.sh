@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# runner: one instance runner, made through GitLab's API. Its token is shown once and goes straight to where the runner
+# reads it: .env on the runner's machine (0600), or a Secret.
+
+runner_token=''
+runner_id=''
+
+stage_runner() {
+  if [[ $RUNNER_KIND == none ]]; then
+    skip 'this lab has no runner of its own; nothing builds until you add one'
+    return 0
+  fi
+  if dry_run; then
+    would "make sure that GitLab has the runner lab-$LAB_NAME, its token only where the runner reads it"
+    would "start the runner ($RUNNER_KIND)"
+    return 0
+  fi
+  gitlab_login
+  if [[ $RUNNER_KIND == docker ]]; then
+    vm_must 'make the folder of the runner' '' "umask 022; mkdir -p $(shell_quote "$RUNNER_HOME")"
+  fi
+  settle "make the runner lab-$LAB_NAME" ensure_runner
+  if [[ $RUNNER_KIND == docker ]]; then start_docker_runner; else ensure_ca "$RUNNER_NAMESPACE"; fi
+  wait_for "$LAB_WAIT_RUNNER_MINUTES" "runner lab-$LAB_NAME" runner_online || runner_missing
+  have "runner lab-$LAB_NAME is online"
+}
+
+# ensure_runner: a runner whose token is in the right place. A runner whose token is lost is replaced, never doubled.
+ensure_runner() {
+  local strays body
+  read_runner_token
+  hide_secret "$runner_token"
+  runner_id=''
+  if [[ -n $runner_token ]]; then
+    api POST /runners/verify "$(json_object token "$runner_token")" ''
+    api_expect "check the runner's token" 200 403 || return
+    if [[ $API_STATUS == 200 ]]; then runner_id=$(field "$API_BODY" .id); fi
+  fi
+  api_list '/runners/all?type=instance_type' 'runners' || return
+  strays=$(printf '%s' "$API_BODY" | jq --raw-output --arg name "lab-$LAB_NAME" --arg id "$runner_id" \
+    '.[] | select(.description == $name and (.id | tostring) != $id) | .id')
+  delete_each /runners "$strays" || return
+  if [[ -n $runner_id ]]; then
+    have "runner lab-$LAB_NAME, its token in $(runner_place)"
+    return 0
+  fi
+  body=$(json_object runner_type instance_type description "lab-$LAB_NAME" run_untagged: true locked: false)
+  api POST /user/runners "$body"
+  api_expect 'make a runner' 201 || return
+  runner_token=$(field "$API_BODY" .token)
+  runner_id=$(field "$API_BODY" .id)
+  hide_secret "$runner_token"
+  write_runner_token
+  did "runner lab-$LAB_NAME, its token in $(runner_place)"
+}
+
+runner_place() {
+  if [[ $RUNNER_KIND == docker ]]; then
+    printf '%s:%s/.env' "$RUNNER_HOST" "$RUNNER_HOME"
+  else
+    printf 'Secret %s/gitlab-runner-token' "$RUNNER_NAMESPACE"
+  fi
+}
+
+# read_runner_token: sets runner_token to what the runner has, or to nothing.
+read_runner_token() {
+  if [[ $RUNNER_KIND == docker ]]; then
+    vm_must "read the runner's .env" '' "cat $(shell_quote "$RUNNER_HOME/.env") 2>/dev/null || true"
+    runner_token=$(printf '%s\n' "$VM_OUT" | sed -n 's/^RUNNER_TOKEN=//p' | tail -n 1)
+  else
+    kube_get secret gitlab-runner-token "$RUNNER_NAMESPACE"
+    runner_token=$(secret_field "$KUBE_OUT" RUNNER_TOKEN)
+  fi
+}
+
+# write_runner_token: other lines of .env are the owner's (a proxy, for example) and stay. The new file is complete
+# before it takes the old one's place, and never readable by others.
+write_runner_token() {
+  local env
+  if [[ $RUNNER_KIND == kubernetes ]]; then
+    put_secret "$RUNNER_NAMESPACE" gitlab-runner-token Opaque RUNNER_TOKEN "$runner_token"
+    return 0
+  fi
+  env=$(shell_quote "$RUNNER_HOME/.env")
+  vm_must "write the runner's .env" "RUNNER_TOKEN=$runner_token"$'\n' \
+    "umask 077; { if test -f $env; then grep -v '^RUNNER_TOKEN=' $env; fi; cat; } >$env.new \
+      && chmod 600 $env.new && mv -f $env.new $env"
+}
+
+# start_docker_runner: the files of runner/ on the machine, and the container up.
+start_docker_runner() {
+  local file changed=false
+  local -a files=(compose.yaml config.toml)
+  if [[ $PRIVATE_CA == true ]]; then files+=(ca.crt); fi
+  for file in "${files[@]}"; do
+    if copy_to_vm "$file"; then changed=true; fi
+  done
+  vm_must 'see whether the runner runs' '' \
+    "cd $(shell_quote "$RUNNER_HOME") && chmod 600 .env && docker compose ps --status running --quiet gitlab-runner"
+  if ! $changed && [[ -n $VM_OUT ]]; then
+    have "the runner's container runs on $RUNNER_HOST"
+    return 0
+  fi
+  doing "starting the runner on $RUNNER_HOST (its image is pulled the first time)"
+  vm_must 'start the runner' '' "cd $(shell_quote "$RUNNER_HOME") \
+    && docker compose up --detach --quiet-pull --force-recreate --remove-orphans 2>&1"
+  did "the runner's container runs on $RUNNER_HOST"
+}
+
+# copy_to_vm FILE: true where the file on the machine was missing or another one.
+copy_to_vm() {
+  local source="$LAB_DIR/runner/$1" target
+  if [[ $1 == ca.crt ]]; then source=$LAB_DIR/ca.crt; fi
+  [[ -r $source ]] || die "${source#"$LAB_DIR"/} is missing in the lab." 'git status'
+  target=$(shell_quote "$RUNNER_HOME/$1")
+  vm_must "read $1" '' "cat $target 2>/dev/null || true"
+  if [[ $VM_OUT == "$(<"$source")" ]]; then return 1; fi
+  vm_must "write $1" "$(<"$source")"$'\n' "umask 022; cat >$target.new && mv -f $target.new $target"
+  did "$1 on $RUNNER_HOST"
+}
+
+# runner_online: a probe for wait_for.
+runner_online() {
+  api GET "/runners/$runner_id"
+  api_expect 'show the runner' 200
+  WAIT_REASON="GitLab calls it $(field "$API_BODY" .status)"
+  [[ $(field "$API_BODY" .status) == online ]]
+}
+
+runner_missing() {
+  local look="kubectl get pods -n $RUNNER_NAMESPACE; flux get helmreleases -n $RUNNER_NAMESPACE"
+  if [[ $RUNNER_KIND == docker ]]; then
+    look="ssh $RUNNER_USER@$RUNNER_HOST, then: cd $RUNNER_HOME && docker compose logs --tail=50
+whether that machine knows $GITLAB_HOST and trusts its certificate: curl -v $GITLAB_URL"
+  fi
+  die "The runner has not reported to GitLab within $LAB_WAIT_RUNNER_MINUTES minutes: $WAIT_REASON." "$look"
+}

@@ -1,0 +1,684 @@
+"""The stand-in world of one test: a cluster, a GitLab, a runner's machine, an external repository, and a lab's folder.
+
+A run of bootstrap.sh finds it through PATH and through GITLAB_URL. The world sees every call, can break any of them,
+and can kill the run right after any change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import marshal
+import os
+import re
+import shlex
+import shutil
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab_folder import make_lab
+from stand_in_cluster import CallError, Cluster, git
+from stand_in_gitlab import Fault, GitLab, GitLabServer
+
+HERE = Path(__file__).parent
+STAND_INS = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan")
+LAB = "the owner's läb"
+FOLDERS = ("repositories", "runner's machine", LAB)
+# The two changes that every run makes: the token with which it looks into GitLab, and the end of that token.
+ROOT_TOKEN = {"gitlab-rails runner": "root token made", "DELETE /personal_access_tokens/self": "root token revoked"}
+HOST_KEYS = """\
+ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDxjjQON+TtEFycAJ8i/2LS0BqNV+HsfRh0wjSnv6YG+ root@gitlab
+ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBMH6CHpprr0Nr5LjD+ibZcedjuXH\
+VDJlDJflKxiUnkAI/x5T/8UxIJKlgroaAYJQ24ce8PsSVUDRjaTLvd2jRjg= root@gitlab
+"""
+
+
+@dataclass
+class Run:
+    """How one run of a script ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a stand-in: the program, its arguments or its request."""
+
+    source: str
+    detail: str
+    arguments: tuple[str, ...] = ()
+
+
+class CallServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+    world: World
+
+
+class CallHandler(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        server = self.server
+        assert isinstance(server, CallServer)
+        name, arguments, text, environment, folder = marshal.loads(self.rfile.read())
+        answer = server.world.call(name, arguments, text.decode(), environment, Path(folder))
+        if answer is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.wfile.write(marshal.dumps(answer))
+
+
+class World:
+    """Everything around one lab.
+
+    Args:
+        folder: where all of it lives; made new.
+        settings: what differs from lab_folder's settings, by name.
+    """
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        self.lock = threading.RLock()
+        self.calls: list[Call] = []
+        self.changes: list[str] = []
+        self.errors: list[str] = []
+        self.requests: set[str] = set()
+        self.secrets: set[str] = set()
+        self.faults: list[Fault] = []
+        self.kill_after: Callable[[str, int], bool] | None = None
+        self.kill_before: Callable[[Call, int], bool] | None = None
+        self.watch: Callable[[str, list[str], dict[str, str]], None] | None = None
+        self.running: subprocess.Popen[str] | None = None
+        self.versions = {"kubectl": "v1.36.1", "helm": "v4.1.3", "flux": "v2.9.4"}
+        self.flux_check = (0, "✔ prerequisites checks passed\n", "")
+        self.cert_manager = True
+        self.external_logins: set[tuple[str, str]] = set()
+        self.external_keys: set[str] = set()
+        self.registry_realm = ""
+        self.host_keys = HOST_KEYS
+        self.storage_folders: set[str] = set()
+        self.vm_has: dict[str, bool] = {"ssh": True, "docker": True, "compose": True}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.vm = folder / "runner's machine"
+        self.vm.mkdir()
+        self.gitlab = GitLab(folder / "repositories")
+        self.gitlab.repositories.mkdir()
+        self.cluster = Cluster(self)
+        self.server = GitLabServer(self)
+        self.lab, self.settings = make_lab(folder / LAB, self.server.port, self.vm, settings)
+        self.prepare_cluster()
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.private = folder / "private"
+        self.private.mkdir(mode=0o700)
+        self.bin = self.make_bin()
+        self.socket = self.socket_path()
+        self.call_server = CallServer(str(self.socket), CallHandler)
+        self.call_server.world = self
+        self.call_thread = threading.Thread(
+            target=self.call_server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self.call_thread.start()
+
+    def socket_path(self) -> Path:
+        """A Unix socket's path has to be short."""
+        path = Path(f"/tmp/lab-{os.getpid()}-{id(self):x}.sock")
+        path.unlink(missing_ok=True)
+        return path
+
+    def close(self) -> None:
+        self.call_server.shutdown()
+        self.call_thread.join()
+        self.call_server.server_close()
+        self.socket.unlink(missing_ok=True)
+        self.server.stop()
+
+    @property
+    def vm_up(self) -> bool:
+        """Whether the runner's container runs on its machine: docker there leaves a mark."""
+        return (self.folder / "container up").exists()
+
+    @vm_up.setter
+    def vm_up(self, up: bool) -> None:
+        if up:
+            (self.folder / "container up").touch()
+        else:
+            (self.folder / "container up").unlink(missing_ok=True)
+
+    def make_bin(self) -> Path:
+        """The stand-ins as executables. A shell in between, since the path of a Python may hold spaces."""
+        folder = self.folder / "bin"
+        folder.mkdir()
+        for name in STAND_INS:
+            program = folder / name
+            client = " ".join(map(shlex.quote, [sys.executable, "-IS", str(HERE / "stand_in_client.py"), name]))
+            program.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+            program.chmod(0o755)
+        return folder
+
+    def prepare_cluster(self) -> None:
+        """A k3s as it comes, with cert-manager, and what an owner has to have prepared."""
+        cluster, settings = self.cluster, self.settings
+        for namespace in ("default", "kube-system"):
+            cluster.put("Namespace", "", namespace)
+        cluster.put(
+            "Node",
+            "",
+            "node-1",
+            status={"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"memory": "16308744Ki"}},
+        )
+        cluster.put("CustomResourceDefinition", "", "ingressroutes.traefik.io")
+        cluster.put("HelmChart", "kube-system", "traefik")
+        cluster.put("StorageClass", "", "local-path")
+        cluster.put("ClusterIssuer", "", "letsencrypt", status={"conditions": [{"type": "Ready", "status": "True"}]})
+        if settings["TLS_SOURCE"] == "secret":
+            cluster.put("Namespace", "", settings["GITLAB_NAMESPACE"])
+            cluster.put_secret(
+                settings["GITLAB_NAMESPACE"],
+                settings["TLS_SECRET_NAME"],
+                "kubernetes.io/tls",
+                **{"tls.crt": "certificate", "tls.key": "the owner's private key"},
+            )
+
+    # Running the script
+
+    def environment(self, **more: str) -> dict[str, str]:
+        keep = {k: v for k, v in os.environ.items() if k in ("LANG", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")}
+        return (
+            keep
+            | {
+                "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
+                "HOME": str(self.home),
+                "XDG_RUNTIME_DIR": str(self.private),
+                "LAB_STAND_IN_SOCKET": str(self.socket),
+                "LAB_POLL_SECONDS": "0.01",
+                "LAB_RETRY_SECONDS": "0",
+                "LAB_WAIT_FLUX_MINUTES": "1",
+                "LAB_WAIT_GITLAB_MINUTES": "1",
+                "LAB_WAIT_RUNNER_MINUTES": "1",
+                "LAB_WAIT_VERIFY_MINUTES": "1",
+            }
+            | more
+        )
+
+    def run(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        script: str = "bootstrap.sh",
+        bash: str | None = None,
+        **environment: str,
+    ) -> Run:
+        """One run without a terminal; standard input is empty."""
+        command = [*([bash] if bash else []), str(self.lab / script), *arguments]
+        with subprocess.Popen(
+            command,
+            cwd=cwd or self.folder,
+            env=self.environment(**environment),
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            self.running = process
+            try:
+                out, err = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                out, err = process.communicate()
+                self.errors.append(f"the run did not end by itself; so far:\n{out}{err}")
+            self.running = None
+            return Run(process.returncode, out, err)
+
+    def must_run(self, *arguments: str, **more: Any) -> Run:
+        run = self.run(*arguments, **more)
+        assert run.status == 0, run.text
+        assert not self.errors, (self.errors, run.text)
+        return run
+
+    # What the stand-ins ask
+
+    def see(self, source: str, detail: str, arguments: list[str]) -> None:
+        call = Call(source, detail, tuple(arguments))
+        self.calls.append(call)
+        self.cluster.tick()
+        if self.kill_before and self.kill_before(call, len(self.calls)):
+            self.kill()
+
+    def call(
+        self, name: str, arguments: list[str], text: str, environment: dict[str, str], folder: Path
+    ) -> tuple[int, str, str, Any] | None:
+        with self.lock:
+            self.see(name, " ".join(arguments), arguments)
+            if self.watch:
+                self.watch(name, arguments, environment)
+            fault = self.fault_for(name, " ".join(arguments))
+            if fault and isinstance(fault.kind, str) and fault.kind not in ("lost", "half"):
+                return 255 if name == "ssh" else 1, "", fault.kind + "\n", None
+            before = self.fingerprint(
+                reading=name == "kubectl" and bool({"get", "logs", "version", "auth"} & set(arguments[:2]))
+            )
+            try:
+                answer = self.dispatch(name, arguments, text, environment, folder)
+            except CallError as error:
+                self.errors.append(f"{name}: {error}")
+                answer = (99, "", f"{error}\n", None)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test has to hear of it
+                self.errors.append(f"{name} {arguments}: {error!r}")
+                answer = (99, "", f"{error!r}\n", None)
+            if self.changed_since(before, f"{name} {' '.join(arguments)[:100]}"):
+                return None
+            if fault and fault.kind in ("lost", "half"):
+                return 255 if name == "ssh" else 1, "", "error: unexpected EOF\n", None
+            return answer
+
+    def dispatch(
+        self, name: str, arguments: list[str], text: str, environment: dict[str, str], folder: Path
+    ) -> tuple[int, str, str, Any]:
+        if name == "kubectl":
+            if "apply" not in arguments and '"Secret"' in text:
+                raise CallError("a Secret where none is expected")
+            self.remember_manifest(text)
+            return (*self.cluster.kubectl(arguments, text), None)
+        if name == "helm":
+            return (*self.cluster.run_helm(arguments, folder), None)
+        if name == "flux":
+            return (*self.cluster.run_flux(arguments), None)
+        if name == "ssh-keyscan":
+            return (
+                0,
+                "".join(f"external.example {' '.join(k.split()[:2])}\n" for k in self.host_keys.splitlines()),
+                "# comment\n",
+                None,
+            )
+        return self.ssh(arguments, text, environment)
+
+    def fault_for(self, source: str, detail: str) -> Fault | None:
+        return next((f for f in self.faults if f.applies(source, detail)), None)
+
+    # Changes, and kills after them
+
+    def state(self) -> dict[str, Any]:
+        gitlab = {k: v for k, v in vars(self.gitlab).items() if isinstance(v, (list, dict, set))}
+        objects = {"|".join(key): self.stable(item) for key, item in self.cluster.objects.items() if key[0] != "Pod"}
+        files = {
+            str(p.relative_to(self.vm)): (p.read_text(), p.stat().st_mode & 0o777)
+            for p in sorted(self.vm.rglob("*"))
+            if p.is_file()
+        }
+        folders = [str(p) for p in sorted(self.vm.rglob("*")) if p.is_dir()]
+        heads = {str(r): self.heads(r) for r in sorted(self.gitlab.repositories.rglob("*.git"))}
+        return {
+            "gitlab": gitlab,
+            "objects": objects,
+            "helm": self.cluster.helm,
+            "vm": files,
+            "folders": folders,
+            "heads": heads,
+            "up": self.vm_up,
+        }
+
+    @staticmethod
+    def stable(item: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in item.items() if k != "status"}
+
+    @staticmethod
+    def heads(repository: Path) -> dict[str, str]:
+        return {p.name: p.read_text().strip() for p in sorted((repository / "refs" / "heads").glob("*")) if p.is_file()}
+
+    def fingerprint(self, reading: bool = False) -> str:
+        """The state in short; of a call that only reads nothing, since it takes time and nothing can have changed."""
+        if reading:
+            return ""
+        return hashlib.sha256(json.dumps(self.state(), sort_keys=True, default=str).encode()).hexdigest()
+
+    def changed_since(self, before: str, what: str) -> bool:
+        """Note a change; true where the run is killed for it."""
+        if not before or self.fingerprint() == before:
+            return False
+        self.changes.append(ROOT_TOKEN.get(next((w for w in ROOT_TOKEN if w in what), ""), what))
+        if self.kill_after and self.kill_after(what, len(self.changes)):
+            self.kill()
+            return True
+        return False
+
+    def kill(self) -> None:
+        self.kill_after = self.kill_before = None
+        if self.running:
+            os.killpg(self.running.pid, signal.SIGKILL)
+
+    # GitLab, the runner and Flux, seen from each other
+
+    def gitlab_is_ready(self) -> bool:
+        deployment = self.cluster.find("Deployment", self.settings["GITLAB_NAMESPACE"], "gitlab")
+        return bool(deployment and deployment.get("status", {}).get("readyReplicas"))
+
+    def demo_runs(self) -> bool:
+        deployment = self.cluster.find("Deployment", self.settings["APP_NAMESPACE"], "demo")
+        return bool(deployment and deployment["status"]["readyReplicas"])
+
+    def runner_token(self) -> str:
+        if self.settings["RUNNER_KIND"] == "kubernetes":
+            applied = self.cluster.find("Kustomization", "flux-system", "runner")
+            return (
+                self.cluster.secret("gitlab-runner", "gitlab-runner-token").get("RUNNER_TOKEN", "") if applied else ""
+            )
+        env = Path(self.settings["RUNNER_HOME"] or "/nonexistent") / ".env"
+        found = re.search(r"^RUNNER_TOKEN=(.*)$", env.read_text(), re.M) if self.vm_up and env.exists() else None
+        return found[1] if found else ""
+
+    def vm_step(self) -> None:
+        """The runner, once started with a valid token, reports to GitLab."""
+        token = self.runner_token()
+        for runner in self.gitlab.runners:
+            if runner["token"] == token and token:
+                runner.update(status="online", online=True)
+
+    def runner_is_online(self) -> bool:
+        token = self.runner_token()
+        return any(r["token"] == token for r in self.gitlab.runners if token)
+
+    def repository_problem(self, url: str, branch: str) -> str:
+        """Why Flux cannot read its repository; nothing where it can."""
+        secret = self.cluster.secret("flux-system", "flux-system")
+        if url.startswith("https://"):
+            ok = (secret.get("username"), secret.get("password")) in self.external_logins
+            return "" if ok else "authentication required"
+        public = " ".join(secret.get("identity.pub", "").split()[:2])
+        if self.settings["GITOPS_SOURCE"] == "external":
+            if public not in self.external_keys:
+                return "ssh: unable to authenticate"
+            return ""
+        name = f"[gitlab-ssh.{self.settings['GITLAB_NAMESPACE']}.svc.cluster.local]:{self.settings['SSH_PORT']}"
+        expected = {f"{name} {' '.join(k.split()[:2])}" for k in self.host_keys.splitlines()}
+        if set(secret.get("known_hosts", "").splitlines()) != expected:
+            return "knownhosts: key is unknown"
+        project = self.gitlab.project(self.settings["LAB_PROJECT"])
+        keys = [k["key"] for k in self.gitlab.deploy_keys if project and k["project"] == project["id"]]
+        if not public or public not in [" ".join(k.split()[:2]) for k in keys]:
+            return "ssh: unable to authenticate"
+        if branch not in self.heads(self.gitlab.repository(self.settings["LAB_PROJECT"])):
+            return f"couldn't find remote ref refs/heads/{branch}"
+        return ""
+
+    def commit_tag(self, tag: str) -> str:
+        """What image automation does: a commit with the new tag, pushed with Flux's own key."""
+        branch = self.settings["GITOPS_BRANCH"]
+        if self.settings["GITOPS_SOURCE"] == "external":
+            repository = self.gitlab.repository("external/lab")
+        else:
+            repository = self.gitlab.repository(self.settings["LAB_PROJECT"])
+            public = self.cluster.secret("flux-system", "flux-system")["identity.pub"]
+            if not self.gitlab.key_may_push(self.settings["LAB_PROJECT"], branch, public):
+                return "failed to push: You are not allowed to push code to protected branches on this project."
+        text = git(repository, "show", f"{branch}:apps/demo/helmrelease.yaml") + "\n"
+        text = re.sub(r"tag: \S+ #", f"tag: {tag} #", text)
+        message = f"demo -> {tag}"
+        stream = (
+            f"commit refs/heads/{branch}\ncommitter Flux <flux@lab> 1790000000 +0000\ndata {len(message)}\n{message}\n"
+            f"from refs/heads/{branch}^0\nM 100644 inline apps/demo/helmrelease.yaml\n"
+            f"data {len(text.encode())}\n{text}\n"
+        )
+        git(repository, "fast-import", "--quiet", text=stream.encode())
+        return ""
+
+    # The runner's machine, and SSH to an external repository
+
+    def ssh(self, arguments: list[str], text: str, environment: dict[str, str]) -> tuple[int, str, str, Any]:
+        words, options = [], []
+        rest = iter(arguments)
+        for item in rest:
+            if item in ("-o", "-p", "-i"):
+                options.append((item, next(rest)))
+            else:
+                words.append(item)
+        if "external.example" in words[0]:
+            return self.external_ssh(words, dict(options))
+        if not self.vm_has["ssh"]:
+            return 255, "", f"ssh: connect to host {self.settings['RUNNER_HOST']} port 22: Connection refused\n", None
+        if words[0] != f"{self.settings['RUNNER_USER']}@{self.settings['RUNNER_HOST']}" or len(words) != 2:
+            raise CallError(f"ssh {words}")
+        docker = self.vm_bin()
+        result = subprocess.run(
+            ["/bin/sh", "-c", words[1]],
+            input=text,
+            capture_output=True,
+            text=True,
+            cwd=self.vm,
+            env={"PATH": f"{docker}:/usr/bin:/bin", "HOME": str(self.vm)},
+            check=False,
+        )
+        self.errors += [f"{p} can be read by others" for p in self.vm.rglob(".env*") if p.stat().st_mode & 0o077]
+        return result.returncode, result.stdout, result.stderr, None
+
+    def vm_bin(self) -> Path:
+        """The programs of the runner's machine that are not the real ones."""
+        folder = self.folder / "vm bin"
+        folder.mkdir(exist_ok=True)
+        self.write_docker(folder / "docker")
+        # What is only closed afterwards was open for a moment.
+        (folder / "chmod").write_text(
+            f"#!/bin/sh\nstat -c '%a %n' \"$2\" >>'{self.folder}/modes'\nexec /bin/chmod \"$@\"\n"
+        )
+        (folder / "chmod").chmod(0o755)
+        return folder
+
+    def write_docker(self, program: Path) -> None:
+        """Docker on the runner's machine: refuses what nobody here asks for, and a compose file without its .env."""
+        if not self.vm_has["docker"]:
+            program.unlink(missing_ok=True)
+            return
+        compose = "true" if self.vm_has["compose"] else "echo \"docker: 'compose' is not a docker command\" >&2; exit 1"
+        program.write_text(f"""#!/bin/sh
+up='{self.folder}/container up'
+case "$1 $2" in
+  'version --format') echo 29.1.0 ;;
+  'compose '*) {compose}
+    case "$2" in
+      version) echo 5.0.0 ;;
+      ps) test "$6" = gitlab-runner || exit 96
+        test -f .env && test -f compose.yaml || exit 14; test ! -f "$up" || echo abc123 ;;
+      up) test -f .env && test -f compose.yaml && test -f config.toml || exit 14; touch "$up" ;;
+      *) exit 97 ;;
+    esac ;;
+  *) exit 98 ;;
+esac
+""")
+        program.chmod(0o755)
+
+    def external_ssh(self, words: list[str], options: dict[str, str]) -> tuple[int, str, str, Any]:
+        key = Path(options.get("-i", "/nonexistent"))
+        if key.stat().st_mode & 0o077:
+            return 255, "", "bad permissions\n", None
+        public = subprocess.run(["ssh-keygen", "-y", "-f", str(key)], capture_output=True, text=True, check=True).stdout
+        if " ".join(public.split()[:2]) not in self.external_keys:
+            return 255, "", "git@external.example: Permission denied (publickey).\n", None
+        command = shlex.split(" ".join(words[1:]))
+        repository = self.gitlab.repositories / command[1].strip("/").lower()
+        return 0, "", "", [command[0], str(repository)]
+
+    # Secrets
+
+    def remember_secrets(self, content: Any) -> None:
+        for item in content if isinstance(content, list) else [content]:
+            for name in ("token", "value"):
+                if isinstance(item, dict) and isinstance(item.get(name), str) and item[name]:
+                    self.secrets.add(item[name])
+        self.secrets.update(p["token"] for p in self.gitlab.pats)
+
+    def remember_manifest(self, text: str) -> None:
+        if '"Secret"' in text:
+            document = json.loads(text)
+            for key, value in document.get("data", {}).items():
+                if key not in ("identity.pub", "known_hosts", "ca.crt", "username", "tls.crt"):
+                    import base64
+
+                    plain = base64.b64decode(value).decode()
+                    self.secrets |= {plain.strip(), value}
+                    if key == ".dockerconfigjson":
+                        self.secrets |= {
+                            part
+                            for auth in json.loads(plain)["auths"].values()
+                            for part in (auth["password"], auth["auth"])
+                        }
+
+    # Saving and comparing
+
+    def save(self, name: str) -> dict[str, Any]:
+        """The whole state under a name, to start from again with restore."""
+        for part in FOLDERS:
+            shutil.copytree(self.folder / part, self.folder / "saved" / name / part, symlinks=True)
+        gitlab = {k: v for k, v in vars(self.gitlab).items() if k != "repositories"}
+        state = {
+            "gitlab": gitlab,
+            "cluster": self.cluster.copy_state(),
+            "up": self.vm_up,
+            "storage": self.storage_folders,
+            "rest": {
+                name: getattr(self, name)
+                for name in ("registry_realm", "versions", "vm_has", "flux_check", "host_keys")
+            },
+        }
+        return copy.deepcopy(state) | {"name": name}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Back to a saved state; what was ordered to go wrong is forgotten."""
+        saved = copy.deepcopy(saved)
+        for part in FOLDERS:
+            shutil.rmtree(self.folder / part)
+            shutil.copytree(self.folder / "saved" / saved["name"] / part, self.folder / part, symlinks=True)
+        vars(self.gitlab).update(saved["gitlab"])
+        vars(self.cluster).update(saved["cluster"])
+        self.vm_up, self.storage_folders = saved["up"], saved["storage"]
+        vars(self).update(saved["rest"])
+        self.calls, self.changes, self.errors, self.faults = [], [], [], []
+        self.kill_after = self.kill_before = self.watch = None
+        for left in self.private.iterdir():
+            shutil.rmtree(left)
+
+    def summary(self) -> dict[str, Any]:
+        """The state with every random part replaced by what it stands for, so that two worlds can be compared."""
+        text = json.dumps(self.outcome(), sort_keys=True, default=str)
+        for secret, meaning in sorted(self.meanings().items(), key=lambda pair: -len(pair[0])):
+            text = text.replace(json.dumps(secret)[1:-1], f"<{meaning}>")
+        return json.loads(text)
+
+    def meanings(self) -> dict[str, str]:
+        found = {}
+        names = {p["id"]: p["path_with_namespace"] for p in self.gitlab.projects} | {
+            g["id"]: g["full_path"] for g in self.gitlab.groups
+        }
+        for token in self.gitlab.deploy_tokens:
+            meaning = f"deploy token {token['name']} of {names[token['group']]}"
+            found |= {token["token"]: meaning, token["username"]: f"user of {meaning}"}
+        found |= {t["token"]: f"project token {t['name']}" for t in self.gitlab.project_tokens}
+        found |= {r["token"]: f"runner {r['description']}" for r in self.gitlab.runners}
+        receiver = self.cluster.secret("flux-system", "receiver-token").get("token", "none")
+        found[receiver] = "receiver token"
+        for name in ("gitlab", "registry"):
+            found[hashlib.sha256(f"{receiver}{name}flux-system".encode()).hexdigest()] = f"path of {name}"
+        credential = self.cluster.secret("flux-system", "flux-system")
+        found |= {credential[k]: f"flux {k}" for k in ("identity", "identity.pub") if k in credential}
+        return {k: v for k, v in found.items() if k}
+
+    def outcome(self) -> dict[str, Any]:
+        gitlab, names = self.gitlab, {}
+        for item in [*gitlab.projects, *gitlab.groups]:
+            names[item["id"]] = item.get("path_with_namespace") or item["full_path"]
+        keys = {k["id"]: k["title"] for k in gitlab.deploy_keys}
+
+        def rows(items: list[dict[str, Any]], *shown: str) -> list[Any]:
+            found = [{n: i[n] for n in shown} | {"of": names.get(i.get("project", i.get("group")))} for i in items]
+            return sorted(found, key=lambda r: json.dumps(r, sort_keys=True))
+
+        branches = [
+            {
+                "of": names[b["project"]],
+                "name": b["name"],
+                "push": sorted(str(keys.get(p["deploy_key_id"], p["access_level"])) for p in b["push_access_levels"]),
+            }
+            for b in gitlab.protected_branches
+        ]
+        secret_names = sorted(k for k in self.cluster.objects if k[0] == "Secret")
+        return {
+            "groups": rows(gitlab.groups, "full_path", "visibility"),
+            "projects": rows(
+                gitlab.projects,
+                "path_with_namespace",
+                "visibility",
+                "default_branch",
+                "ci_push_repository_for_job_token_allowed",
+            ),
+            "deploy tokens": rows(gitlab.deploy_tokens, "name", "scopes", "token", "username"),
+            "project tokens": rows(gitlab.project_tokens, "name", "scopes", "access_level", "token"),
+            "deploy keys": rows(gitlab.deploy_keys, "title", "key", "can_push"),
+            "branches": sorted(branches, key=str),
+            "protected tags": rows(gitlab.protected_tags, "name"),
+            "variables": rows(gitlab.variables, "key", "value", "masked", "protected"),
+            "hooks": rows(gitlab.hooks, "url", "token"),
+            "runners": rows(gitlab.runners, "description", "runner_type", "status", "token"),
+            "tags": rows(gitlab.tags, "name"),
+            "images": gitlab.images,
+            "whitelist": gitlab.whitelist,
+            "root tokens that are valid": [p["name"] for p in gitlab.pats if not p["revoked"]],
+            "objects": sorted("/".join(k) for k in self.cluster.objects if k[0] not in ("Pod", "Secret")),
+            "secrets": {
+                "/".join(k[1:]): {"type": self.cluster.objects[k]["type"], "data": self.readable(*k[1:])}
+                for k in secret_names
+            },
+            "helm": self.cluster.helm and self.cluster.helm["status"],
+            "gitlab pods": self.cluster.gitlab_uid,
+            "runner up": self.vm_up,
+            "vm": {
+                str(p.relative_to(self.vm)): (p.read_text(), oct(p.stat().st_mode & 0o777))
+                for p in sorted(self.vm.rglob("*"))
+                if p.is_file()
+            },
+            "repositories": {
+                str(r.relative_to(gitlab.repositories)): self.commits(r)
+                for r in sorted(gitlab.repositories.rglob("*.git"))
+            },
+            "storage": sorted(self.storage_folders),
+        }
+
+    def readable(self, namespace: str, name: str) -> dict[str, Any]:
+        data: dict[str, Any] = self.cluster.secret(namespace, name)
+        if "password" in data and name == "gitlab-root":
+            data["password"] = f"{len(data['password'])} characters"
+        if ".dockerconfigjson" in data:
+            data = {
+                k: {"username": v["username"], "password": v["password"]}
+                for k, v in json.loads(data[".dockerconfigjson"])["auths"].items()
+            }
+        return data
+
+    @staticmethod
+    def commits(repository: Path) -> dict[str, list[str]]:
+        found = {}
+        for branch in World.heads(repository):
+            found[branch] = git(repository, "log", "--format=%s", branch).splitlines()
+        return found
+
+
+@contextlib.contextmanager
+def world_in(folder: Path, **settings: Any) -> Iterator[World]:
+    """A world for the length of a block."""
+    world = World(folder, **settings)
+    try:
+        yield world
+    finally:
+        world.close()

@@ -1,0 +1,257 @@
+"""Whatever fails, and how: a message with what to do, a non-zero exit, no damage; what passes is tried again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from journeys import LONG, STAGES, Journey, alone
+from lab_world import Call, Run, World
+from stand_in_gitlab import Fault
+
+# How GitLab can fail, and for how long an owner would wait: LAB_RETRIES is 3 here.
+GITLAB_FAILURES: list[int | str] = [401, 403, 404, 409, 422, 429, 500, 502, 503, "reset", "lost", "half", "slow"]
+KUBECTL_FAILURES = [
+    "The connection to the server 127.0.0.1:6443 was refused - did you specify the right host or port?",
+    "Unable to connect to the server: net/http: TLS handshake timeout",
+    "error: You must be logged in to the server (Unauthorized)",
+    'Error from server (Forbidden): secrets is forbidden: User "owner" cannot patch',
+    "Error from server (Conflict): Operation cannot be fulfilled: the object has been modified",
+    "Error from server (TooManyRequests): too many requests, please try again later",
+    "Error from server (InternalError): an error on the server has prevented the request from succeeding",
+    "lost",
+]
+SSH_FAILURES = [
+    "ssh: connect to host gitlab-runner port 22: Connection timed out",
+    "cloud-user@gitlab-runner: Permission denied (publickey).",
+    "client_loop: send disconnect: Broken pipe",
+    "lost",
+]
+FAILURES = {
+    "api": GITLAB_FAILURES,
+    "git": [401, 403, 500, "reset", "lost"],
+    "kubectl": KUBECTL_FAILURES,
+    "ssh": SSH_FAILURES,
+    "helm": ["Error: context deadline exceeded", "lost"],
+    "flux": ["✗ no Kubernetes cluster found", "lost"],
+}
+IMPATIENT = {
+    "LAB_RETRIES": "3",
+    "LAB_HTTP_SECONDS": "1",
+    "LAB_WAIT_GITLAB_MINUTES": "0",
+    "LAB_WAIT_FLUX_MINUTES": "0",
+    "LAB_WAIT_RUNNER_MINUTES": "0",
+    "LAB_WAIT_VERIFY_MINUTES": "0",
+}
+
+
+def distinct(calls: list[Call]) -> list[Call]:
+    """Each kind of call once, in their order."""
+    seen, found = set(), []
+    for call in calls:
+        if call.source in FAILURES and (call.source, call.detail) not in seen:
+            seen.add((call.source, call.detail))
+            found.append(call)
+    return found
+
+
+def scenarios(journey: Journey, stage: str) -> Iterator[tuple[Call, int | str]]:
+    """Every call of a stage with every way to fail; without LONG a few, chosen so that each way occurs."""
+    calls = distinct(journey.calls[stage])
+    if LONG:
+        yield from ((call, kind) for call in calls for kind in FAILURES[call.source])
+        return
+    for number in CHOSEN.get(stage, ()):
+        call = calls[number % len(calls)]
+        kinds = FAILURES[call.source]
+        yield call, kinds[(number + STAGES.index(stage)) % len(kinds)]
+
+
+# Without LONG: calls of each stage, by their number.
+CHOSEN = {"gitlab": (9,), "groups": (8,), "registry": (5,), "sync": (12,), "runner": (6,)}
+
+
+def check_message(run: Run, where: object) -> None:
+    """What happened, and what to do; never a bare error of Bash's."""
+    assert "unexpected error" not in run.err, (where, run.text)
+    assert not re.search(r"bootstrap\S*\.sh: line \d+", run.err), (where, run.text)
+    if run.status != 0:
+        assert run.status == 1, (where, run.text)
+        assert re.search(r"^ {3}failed \S", run.err, re.M) and re.search(r"^ {3}then {3}\S", run.err, re.M), (
+            where,
+            run.text,
+        )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_failure_that_stays_ends_in_a_message_and_does_no_damage(journey: Journey, stage: str) -> None:
+    for call, kind in scenarios(journey, stage):
+        where = (stage, call, kind)
+        world = journey.to(stage)
+        world.faults = [Fault(call.source, re.escape(call.detail) + "$", kind)]
+        patient = {} if kind != "slow" else {"LAB_RETRIES": "1"}
+        run = world.run(*alone(stage), **IMPATIENT | patient)
+        check_message(run, where)
+        world.faults = []
+        world.errors = [e for e in world.errors if "is missing" not in e]
+        again = world.run(*alone(stage))
+        assert again.status == 0 and not world.errors, (where, world.errors, run.text, again.text)
+        assert world.summary() == journey.after[stage], where
+
+
+PASSING = [
+    (stage, request, kind)
+    for stage, request in [
+        ("registry", "POST /groups/.*/deploy_tokens"),
+        ("runner", "POST /user/runners"),
+        ("sync", "POST /projects/.*/access_tokens"),
+        ("groups", "POST /projects$"),
+        ("groups", "POST .*/variables"),
+        ("sync", "GET /projects/.*/deploy_keys"),
+        ("sync", "PUT /application/settings"),
+    ]
+    for kind in (429, 500, 502, "reset", "lost", "half")
+]
+# Without LONG: an answer lost after a token was made, and one of each other way to fail.
+TELLING = [PASSING[n] for n in (4, 9, 14)]
+
+
+@pytest.mark.parametrize(("stage", "request_", "kind"), PASSING if LONG else TELLING)
+def test_a_failure_that_passes_is_waited_for_and_leaves_nothing_twice(
+    journey: Journey, stage: str, request_: str, kind: int | str
+) -> None:
+    world = journey.to(stage)
+    fault = Fault("api", request_, kind, times=1, retry_after="0")
+    world.faults = [fault]
+    run = world.run(*alone(stage))
+    assert run.status == 0 and not world.errors, (run.text, world.errors)
+    assert fault.hits == 1 and "trying again" in run.out
+    assert world.summary() == journey.after[stage]
+
+
+def test_a_gitlab_that_has_not_read_its_new_settings_yet_is_waited_for(journey: Journey) -> None:
+    """Its processes keep the settings for a minute: one that has not heard yet refuses the private address."""
+    world = journey.to("sync")
+    world.faults = [Fault("api", "POST .*/hooks", 422, times=2)]
+    run = world.must_run("--only", "sync")
+    assert "GitLab does not know yet that it may call Flux (HTTP 422" in run.out
+    assert world.summary() == journey.after["sync"]
+
+
+@pytest.fixture
+def call_api(journey: Journey) -> Callable[..., Run]:
+    """Return a function that runs one of the scripts' own functions in a lab whose GitLab is up, with a valid token."""
+    world = journey.to("registry")
+    text = (world.lab / "bootstrap.sh").read_text().removesuffix('main "$@"\n')
+    (world.lab / "one.sh").write_text(text + 'start_process\nROOT_TOKEN=$(cat "$LAB_DIR/token")\n"$@"\n')
+    (world.lab / "one.sh").chmod(0o755)
+    (world.lab / "token").write_text(world.gitlab.new_pat("test"))
+    return lambda *arguments, **more: world.run(*arguments, script="one.sh", **more)
+
+
+def test_retry_after_is_obeyed_and_tries_have_an_end(journey: Journey, call_api: Callable[..., Run]) -> None:
+    world = journey.world
+    world.faults = [Fault("api", "GET /groups", 429, retry_after="1", times=1)]
+    run = call_api("api_list", "/groups/HomeLAB/deploy_tokens", "tokens")
+    assert run.status == 0 and "trying again in 1 s" in run.out
+    world.faults = [Fault("api", "GET /groups", 503)]
+    run = call_api("api_list", "/groups/HomeLAB/deploy_tokens", "tokens", LAB_RETRIES="4")
+    assert run.status == 1 and world.faults[0].hits == 4
+    assert "GitLab did not list tokens: HTTP 503, 503 by order" in run.err
+
+
+def test_the_pauses_between_tries_grow_up_to_a_minute(journey: Journey, call_api: Callable[..., Run]) -> None:
+    """The pauses themselves are left out: a `sleep` of the test's own says how long each would have been."""
+    world = journey.world
+    slept = world.folder / "slept"
+    slept.unlink(missing_ok=True)
+    sleep = world.bin / "sleep"
+    sleep.write_text(f'#!/bin/sh\necho "$1" >>"{slept}"\n')
+    sleep.chmod(0o755)
+    world.faults = [Fault("api", "GET /groups", 500)]
+    call_api("api_list", "/groups/HomeLAB/deploy_tokens", "tokens", LAB_RETRIES="9", LAB_RETRY_SECONDS="1")
+    sleep.unlink()
+    pauses = [int(line) for line in slept.read_text().split()]
+    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("GET", "half"), ("PUT", "reset"), ("DELETE", 500), ("GET", 429), ("PUT", 503), ("DELETE", "lost")],
+)
+def test_what_may_be_sent_twice_is_sent_again(
+    journey: Journey, call_api: Callable[..., Run], method: str, kind: int | str
+) -> None:
+    paths = {"GET": "/application/settings", "PUT": "/application/settings", "DELETE": "/personal_access_tokens/self"}
+    body = ['{"outbound_local_requests_whitelist":[]}'] if method == "PUT" else []
+    journey.world.faults = [Fault("api", re.escape(f"{method} {paths[method]}"), kind, times=1)]
+    run = call_api("api", method, paths[method], *body)
+    assert run.status == 0 and journey.world.faults[0].hits == 1
+    assert "trying again" in run.out
+
+
+def test_a_list_of_several_pages_is_read_to_its_end(journey: Journey) -> None:
+    """Six groups' worth of strangers' tokens, hooks and runners, two to a page."""
+    for stage in ("registry", "sync", "runner") if LONG else ("registry",):
+        world = journey.to(stage)
+        gitlab = world.gitlab
+        gitlab.page_size = 2
+        group, project = gitlab.groups[0]["id"], gitlab.project("HomeLAB/homelab")
+        for number in range(5):
+            gitlab.deploy_tokens.append(
+                {
+                    "id": 900 + number,
+                    "group": group,
+                    "name": f"somebody's {number}",
+                    "username": f"u{number}",
+                    "token": f"t{number}",
+                    "scopes": ["read_registry"],
+                    "expires_at": None,
+                    "revoked": False,
+                    "expired": False,
+                }
+            )
+            gitlab.runners.append(
+                {
+                    "id": 900 + number,
+                    "description": f"somebody's {number}",
+                    "runner_type": "instance_type",
+                    "paused": False,
+                    "status": "online",
+                    "online": True,
+                    "token": f"r{number}",
+                }
+            )
+            assert project is not None
+            gitlab.hooks.append(
+                {
+                    "id": 900 + number,
+                    "project": project["id"],
+                    "url": f"http://elsewhere/{number}",
+                    "token": None,
+                    "push_events": True,
+                    "enable_ssl_verification": True,
+                }
+            )
+        world.must_run("--only", stage)
+        world.changes.clear()
+        again = world.must_run("--only", stage)
+        assert "done" not in again.out and len(world.changes) <= 2, "what stands on a later page is found"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://gitlab.localhost:1", "nothing listens at http://gitlab.localhost:1"),
+        ("http://gitlab.nowhere.invalid", "gitlab.localhost is not known to DNS here"),
+    ],
+)
+def test_an_address_without_gitlab_is_named(make_world: Callable[..., World], url: str, words: str) -> None:
+    world = make_world(GITLAB_URL=url)
+    text = (world.lab / "bootstrap.sh").read_text().removesuffix('main "$@"\n')
+    (world.lab / "one.sh").write_text(text + 'start_process\napi_list "$@"\n')
+    (world.lab / "one.sh").chmod(0o755)
+    run = world.run("/projects", "projects", script="one.sh", **IMPATIENT)
+    assert run.status == 1 and words in run.err

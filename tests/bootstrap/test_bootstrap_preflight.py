@@ -1,0 +1,319 @@
+"""Preflight lists every problem at once, each with its fix, and changes nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from journeys import LONG
+from lab_folder import commit
+from lab_world import World
+from stand_in_gitlab import Fault
+
+NOT_READY = {"conditions": [{"type": "Ready", "status": "False", "message": "ACME account is not registered"}]}
+
+
+def small_node(world: World) -> None:
+    world.cluster.put(
+        "Node",
+        "",
+        "node-1",
+        status={"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"memory": "2Gi"}},
+    )
+
+
+def no_node_ready(world: World) -> None:
+    world.cluster.put(
+        "Node",
+        "",
+        "node-1",
+        status={"conditions": [{"type": "Ready", "status": "False"}], "allocatable": {"memory": "16Gi"}},
+    )
+
+
+def key_in_ca(world: World) -> None:
+    (world.lab / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n")
+    commit(world.lab, "A key by mistake")
+
+
+def no_ca(world: World) -> None:
+    (world.lab / "ca.crt").unlink()
+    commit(world.lab, "Without its authority")
+
+
+def remove(kind: str, namespace: str, name: str) -> Callable[[World], None]:
+    return lambda world: world.cluster.objects.pop((kind, namespace, name), None) and None
+
+
+def put(kind: str, namespace: str, name: str, **rest: Any) -> Callable[[World], None]:
+    return lambda world: world.cluster.put(kind, namespace, name, **rest) and None
+
+
+def edit(name: str) -> Callable[[World], None]:
+    return lambda world: (world.lab / name).write_text("the owner's edit\n") and None
+
+
+def set_attribute(path: str, value: Any) -> Callable[[World], None]:
+    def change(world: World) -> None:
+        target: Any = world
+        *names, last = path.split(".")
+        for name in names:
+            target = getattr(target, name)
+        setattr(target, last, value)
+
+    return change
+
+
+INSTALLED = {"template": {"spec": {"containers": [{"name": "gitlab", "image": "gitlab/gitlab-ce:19.3.0-ce.0"}]}}}
+SERVICE = {"type": "LoadBalancer", "ports": [{"port": 2223, "nodePort": 30022}]}
+NFS = {"STORAGE_BACKEND": "nfs", "STORAGE_ROOT": "/storage"}
+SECRET_TLS = {"TLS_SOURCE": "secret", "TLS_SECRET_NAME": "lab-tls"}
+
+# The check, the settings of the lab, what is wrong with the world, and words of the problem and of its fix.
+PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, str]] = [
+    (
+        "tools",
+        {},
+        set_attribute("versions", {"kubectl": "v1.36.1", "helm": "v3.12.0", "flux": "v2.9.4"}),
+        "helm is 3.12.0; 3.14",
+        "newer helm",
+    ),
+    (
+        "tools",
+        {},
+        set_attribute("versions", {"kubectl": "none", "helm": "v4.1.0", "flux": "v2.9.4"}),
+        "kubectl does not say its version",
+        "--version",
+    ),
+    ("repository", {}, edit("apps/gitlab/gitlab.rb"), "apps/gitlab/gitlab.rb", "git commit"),
+    ("ca", {"PRIVATE_CA": "true"}, key_in_ca, "private key", "keep only"),
+    ("ca", {"PRIVATE_CA": "true"}, no_ca, "ca.crt is missing", "copy the certificate"),
+    ("cluster", {}, no_node_ready, "no node of the cluster is ready", "kubectl describe nodes"),
+    ("rights", {}, set_attribute("cluster.admin", False), "no administrator", "admin kubeconfig"),
+    ("memory", {}, small_node, "2048 MiB", "more memory"),
+    (
+        "memory",
+        {"GITLAB_SIZE": "standard"},
+        put(
+            "Node",
+            "",
+            "node-1",
+            status={"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"memory": "4042964Ki"}},
+        ),
+        "3948 MiB; GitLab (standard)",
+        "small",
+    ),
+    (
+        "traefik",
+        {},
+        remove("CustomResourceDefinition", "", "ingressroutes.traefik.io"),
+        "Traefik (with its CRDs",
+        "k3s brings it",
+    ),
+    ("traefik", {}, remove("HelmChart", "kube-system", "traefik"), "own Traefik is not there", "traefik_kind: other"),
+    (
+        "traefik-config",
+        {},
+        put("HelmChartConfig", "kube-system", "traefik", metadata={"managedFields": [{"manager": "kubectl-edit"}]}),
+        "would overwrite it",
+        "carry its valuesContent",
+    ),
+    (
+        "tls",
+        {},
+        remove("ClusterIssuer", "", "letsencrypt"),
+        'ClusterIssuer "letsencrypt" does not exist',
+        "cert-manager.io",
+    ),
+    (
+        "tls",
+        {},
+        set_attribute("cert_manager", False),
+        'ClusterIssuer "letsencrypt" does not exist',
+        "install cert-manager",
+    ),
+    (
+        "tls",
+        {},
+        put("ClusterIssuer", "", "letsencrypt", status=NOT_READY),
+        "ACME account is not registered",
+        "kubectl describe clusterissuer",
+    ),
+    (
+        "tls",
+        SECRET_TLS,
+        remove("Secret", "gitlab", "lab-tls"),
+        "gitlab/lab-tls (type kubernetes.io/tls) does not exist",
+        "kubectl create secret tls",
+    ),
+    (
+        "storage",
+        {},
+        remove("StorageClass", "", "local-path"),
+        'storage class "local-path" does not exist',
+        "kubectl get storageclass",
+    ),
+    (
+        "ssh-port",
+        {},
+        put("Service", "default", "other", spec=SERVICE),
+        "port 2223 is taken by the Service default/other",
+        "another ssh_port",
+    ),
+    ("ssh-port", {"SSH_EXPOSURE": "node-port", "SSH_PORT": "2223"}, None, "2223 is no node port", "30000"),
+    (
+        "ssh-port",
+        {"SSH_EXPOSURE": "node-port", "SSH_PORT": "30022"},
+        put("Service", "default", "other", spec=SERVICE),
+        "port 30022 is taken",
+        "another",
+    ),
+    (
+        "upgrade",
+        {"GITLAB_VERSION": "19.6.1"},
+        put("Deployment", "gitlab", "gitlab", spec=INSTALLED),
+        "cannot go from 19.3.0-ce.0 to 19.6.1 in one step. It has to stop at 19.5",
+        "first stop",
+    ),
+    (
+        "upgrade",
+        {"GITLAB_VERSION": "19.2.4"},
+        put("Deployment", "gitlab", "gitlab", spec=INSTALLED),
+        "cannot go back",
+        "gitlab_version",
+    ),
+    (
+        "flux",
+        {},
+        set_attribute(
+            "flux_check", (1, "", "► checking prerequisites\n✗ Kubernetes version v1.30.0 does not match >=1.33.0\n")
+        ),
+        "does not match >=1.33.0",
+        "flux check --pre",
+    ),
+    (
+        "dns",
+        {"GITLAB_HOST": "gitlab.nowhere.invalid"},
+        None,
+        "DNS does not know gitlab.nowhere.invalid here",
+        "point gitlab.nowhere.invalid at",
+    ),
+    (
+        "dns",
+        {"SAMPLE_HOST": "demo.nowhere.invalid"},
+        None,
+        "DNS does not know demo.nowhere.invalid here",
+        "the nodes need to know it",
+    ),
+    ("nfs", NFS | {"NFS_SERVER": "127.0.0.1"}, None, "nothing answers at 127.0.0.1, port 2049", "LAB_SKIP=nfs"),
+    ("nfs", NFS | {"NFS_SERVER": "nas.nowhere.invalid"}, None, "DNS does not know the NFS server", "its address"),
+    (
+        "runner",
+        {},
+        set_attribute("vm_has", {"ssh": False, "docker": True, "compose": True}),
+        "cannot be reached: ssh: connect",
+        "ssh-copy-id",
+    ),
+    (
+        "runner",
+        {},
+        set_attribute("vm_has", {"ssh": True, "docker": False, "compose": False}),
+        "cloud-user cannot use Docker",
+        "usermod -aG docker",
+    ),
+    (
+        "runner",
+        {},
+        set_attribute("vm_has", {"ssh": True, "docker": True, "compose": False}),
+        "not its compose plugin",
+        "docker-compose-plugin",
+    ),
+]
+
+
+# Of these pairs one hides the other, or the tests' way to the one undoes the other.
+APART = [{"repository", "ca"}, {"traefik", "traefik-config"}]
+
+
+def worlds_of_problems() -> list[list[int]]:
+    """The problems, dealt out to few worlds: no check twice in one world, no settings that contradict."""
+    dealt: list[list[int]] = []
+    for number in range(len(PROBLEMS)):
+        for world in dealt:
+            if fits(number, world):
+                world.append(number)
+                break
+        else:
+            dealt.append([number])
+    return dealt
+
+
+def fits(number: int, world: list[int]) -> bool:
+    checks = [PROBLEMS[n][0] for n in [*world, number]]
+    settings = [PROBLEMS[n][1] for n in [*world, number]]
+    merged = {k: v for chosen in settings for k, v in chosen.items()}
+    return (
+        len(set(checks)) == len(checks)
+        and not any(pair <= set(checks) for pair in APART)
+        and "cluster" not in checks
+        and all(merged[k] == v for chosen in settings for k, v in chosen.items())
+        and not ("GITLAB_SIZE" in merged and "memory" in checks[:-1])
+    )
+
+
+def found_in(err: str) -> dict[str, str]:
+    return dict(re.findall(r"bad +\[([a-z-]+)\] ((?:.*\n)(?: {10}.*\n)*)", err))
+
+
+@pytest.mark.parametrize("numbers", worlds_of_problems(), ids=lambda numbers: "+".join(PROBLEMS[n][0] for n in numbers))
+def test_all_problems_are_listed_at_once_each_with_its_fix(
+    make_world: Callable[..., World], numbers: list[int]
+) -> None:
+    world = make_world(**{k: v for n in numbers for k, v in PROBLEMS[n][1].items()})
+    for number in numbers:
+        if change := PROBLEMS[number][2]:
+            change(world)
+    run = world.run()
+    assert run.status == 1 and not world.errors, (run.text, world.errors)
+    found = found_in(run.err)
+    assert sorted(found) == sorted(PROBLEMS[n][0] for n in numbers), run.text
+    for number in numbers:
+        check, _, _, what, fix = PROBLEMS[number]
+        assert what in found[check] and fix in found[check], (check, found[check])
+    assert f"{len(numbers)} thing(s) to mend" in run.err and world.changes == []
+
+
+@pytest.mark.parametrize("number", range(len(PROBLEMS)) if LONG else [0, 8, 25], ids=lambda n: f"{PROBLEMS[n][0]}-{n}")
+def test_a_check_that_is_wrong_about_a_lab_can_be_passed_over(make_world: Callable[..., World], number: int) -> None:
+    check, settings, change, what, _ = PROBLEMS[number]
+    world = make_world(**settings)
+    if change:
+        change(world)
+    run = world.run("--only", "preflight", LAB_SKIP=f"other {check}")
+    assert run.status == 0 and "(skipped)" in run.err and what.split("\n")[0] in run.err
+
+
+def test_a_lab_without_a_commit_is_told_how_to_make_one(world: World) -> None:
+    shutil.rmtree(world.lab / ".git")
+    subprocess.run(["git", "init", "--quiet", str(world.lab)], check=True)
+    run = world.run("--only", "preflight")
+    assert run.status == 1 and "[repository] this lab has no commit yet" in run.err and "git -C" in run.err
+
+
+def test_a_cluster_out_of_reach_stops_only_what_needs_it(world: World) -> None:
+    world.faults = [Fault("kubectl", "get nodes", "The connection to the server 127.0.0.1:6443 was refused")]
+    world.vm_has["docker"] = False
+    run = world.run("--only", "preflight")
+    assert re.findall(r"bad +\[([a-z-]+)\]", run.err) == ["cluster", "runner"]
+
+
+def test_an_own_helmchartconfig_of_the_lab_is_no_problem(world: World) -> None:
+    world.cluster.put(
+        "HelmChartConfig", "kube-system", "traefik", metadata={"managedFields": [{"manager": "lab-bootstrap"}]}
+    )
+    world.must_run("--only", "preflight")

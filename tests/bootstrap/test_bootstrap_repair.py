@@ -1,0 +1,271 @@
+"""Whatever is lost or changed behind its back, the script mends; a token shown once is replaced, never doubled."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from journeys import LONG, STAGES, Journey
+from lab_folder import commit
+from lab_world import World
+
+Break = Callable[[World], None]
+
+
+def secret_lost(*names: str) -> Break:
+    def change(world: World) -> None:
+        for name in names:
+            namespace, secret = name.split("/")
+            del world.cluster.objects["Secret", namespace, secret]
+
+    return change
+
+
+def gone_from_gitlab(kind: str, name: str | None = None) -> Break:
+    def change(world: World) -> None:
+        items = getattr(world.gitlab, kind)
+        items[:] = [i for i in items if name and i.get("name") != name]
+        world.gitlab.forget_keys()
+
+    return change
+
+
+def doubled(kind: str) -> Break:
+    """Left over from a run that was killed before it could keep what GitLab showed once."""
+
+    def change(world: World) -> None:
+        items = getattr(world.gitlab, kind)
+        items.append(items[-1] | {"id": 999, "token": "lost-token-value", "username": "gitlab+deploy-token-999"})
+
+    return change
+
+
+def regcred_of_somebody_else(world: World) -> None:
+    item = world.cluster.find("Secret", "default", "regcred")
+    assert item is not None
+    config = json.loads(base64.b64decode(item["data"][".dockerconfigjson"]))
+    config["auths"] = {"ghcr.io": {"username": "owner", "password": "theirs", "auth": "b3duZXI6dGhlaXJz"}}
+    item["data"][".dockerconfigjson"] = base64.b64encode(json.dumps(config).encode()).decode()
+
+
+def env_lost(world: World) -> None:
+    (Path(world.settings["RUNNER_HOME"]) / ".env").unlink()
+
+
+def env_with_a_dead_token(world: World) -> None:
+    (Path(world.settings["RUNNER_HOME"]) / ".env").write_text(
+        "HTTP_PROXY=http://proxy:3128\nRUNNER_TOKEN=glrt-of-another-gitlab\n"
+    )
+
+
+def file_edited(world: World) -> None:
+    (Path(world.settings["RUNNER_HOME"]) / "config.toml").write_text("concurrent = 99\n")
+
+
+def container_stopped(world: World) -> None:
+    world.vm_up = False
+
+
+def key_may_not_write(world: World) -> None:
+    world.gitlab.deploy_keys[0]["can_push"] = False
+
+
+def key_is_another(world: World) -> None:
+    world.gitlab.deploy_keys[0]["key"] = "ssh-ed25519 AAAAsomethingelse flux-homelab"
+
+
+def branch_unprotected(world: World) -> None:
+    world.gitlab.protected_branches = [
+        b for b in world.gitlab.protected_branches if b["push_access_levels"][-1]["deploy_key_id"] is None
+    ]
+
+
+def branch_without_the_key(world: World) -> None:
+    for branch in world.gitlab.protected_branches:
+        branch["push_access_levels"] = [p for p in branch["push_access_levels"] if p["deploy_key_id"] is None]
+
+
+def token_about_to_end(world: World) -> None:
+    world.gitlab.project_tokens[0]["expires_at"] = (datetime.date.today() + datetime.timedelta(days=20)).isoformat()
+
+
+def host_keys_changed(world: World) -> None:
+    world.host_keys = world.host_keys.splitlines()[0] + "\n"
+
+
+def hook_doubled(world: World) -> None:
+    hook = world.gitlab.hooks[0]
+    world.gitlab.hooks += [hook | {"id": 998}, hook | {"id": 999, "url": hook["url"][:-4] + "0000"}]
+
+
+def hook_to_an_old_address(world: World) -> None:
+    world.gitlab.hooks[0]["url"] = world.gitlab.hooks[0]["url"][:-4] + "0000"
+
+
+DAMAGE: list[tuple[str, Break, tuple[str, ...]]] = [
+    ("regcred lost", secret_lost("flux-system/regcred", "default/regcred"), ("registry",)),
+    ("regcred lost in one place", secret_lost("flux-system/regcred"), ("registry",)),
+    ("push token revoked", gone_from_gitlab("deploy_tokens", "push-homelab"), ("groups",)),
+    ("deploy token doubled", doubled("deploy_tokens"), ("registry",)),
+    ("deploy token revoked", gone_from_gitlab("deploy_tokens", "flux-homelab"), ("registry",)),
+    ("variable lost", gone_from_gitlab("variables"), ("groups",)),
+    ("flux key lost", secret_lost("flux-system/flux-system"), ("sync",)),
+    ("flux key removed", gone_from_gitlab("deploy_keys"), ("sync",)),
+    ("flux key read-only", key_may_not_write, ("sync",)),
+    ("flux key another", key_is_another, ("sync",)),
+    ("branch unprotected", branch_unprotected, ("sync",)),
+    ("branch without the key", branch_without_the_key, ("sync",)),
+    ("host keys changed", host_keys_changed, ("sync",)),
+    ("status token lost", secret_lost("flux-system/gitlab-status"), ("sync",)),
+    ("status token revoked", gone_from_gitlab("project_tokens"), ("sync",)),
+    ("status token doubled", doubled("project_tokens"), ("sync",)),
+    ("status token about to end", token_about_to_end, ("sync",)),
+    ("webhook removed", gone_from_gitlab("hooks"), ("sync",)),
+    ("webhook of an old token", hook_to_an_old_address, ("sync",)),
+    ("webhook doubled", hook_doubled, ("sync",)),
+    ("receiver token lost", secret_lost("flux-system/receiver-token"), ("gitlab", "sync")),
+    ("runner's .env lost", env_lost, ("runner",)),
+    ("runner removed", gone_from_gitlab("runners"), ("runner",)),
+    ("runner doubled", doubled("runners"), ("runner",)),
+    ("runner's settings edited", file_edited, ("runner",)),
+    ("runner stopped", container_stopped, ("runner",)),
+    ("protected tags gone", gone_from_gitlab("protected_tags"), ("groups",)),
+]
+
+
+# Without LONG each world takes several blows at once, none of them twice on the same thing.
+TOGETHER = [
+    [
+        "regcred lost",
+        "variable lost",
+        "flux key lost",
+        "status token lost",
+        "webhook removed",
+        "runner's .env lost",
+        "protected tags gone",
+    ],
+    [
+        "deploy token revoked",
+        "push token revoked",
+        "flux key removed",
+        "status token revoked",
+        "webhook of an old token",
+        "runner removed",
+    ],
+    [
+        "deploy token doubled",
+        "flux key read-only",
+        "status token doubled",
+        "receiver token lost",
+        "runner doubled",
+        "runner's settings edited",
+    ],
+    [
+        "webhook doubled",
+        "regcred lost in one place",
+        "branch unprotected",
+        "status token about to end",
+        "runner stopped",
+    ],
+    ["branch without the key", "host keys changed"],
+    ["flux key another"],
+]
+
+
+@pytest.mark.parametrize("names", [[d[0]] for d in DAMAGE] if LONG else TOGETHER[:3:2], ids=", ".join)
+def test_what_was_lost_is_made_anew_and_nothing_twice(journey: Journey, names: list[str]) -> None:
+    assert {n for together in TOGETHER for n in together} == {d[0] for d in DAMAGE}
+    world = journey.to("end")
+    stages: set[str] = set()
+    for name, damage, mended_by in DAMAGE:
+        if name in names:
+            damage(world)
+            stages |= set(mended_by)
+    for stage in [s for s in STAGES if s in stages]:
+        world.must_run("--only", stage)
+    repaired, wanted = world.summary(), json.loads(json.dumps(journey.after["verify"]))
+    if "host keys changed" in names:
+        known = repaired["secrets"]["flux-system/flux-system"]["data"].pop("known_hosts")
+        wanted["secrets"]["flux-system/flux-system"]["data"].pop("known_hosts")
+        assert known.count("\n") == 0 and known.split()[2] in world.host_keys
+    assert repaired == wanted
+    if LONG or names == TOGETHER[0]:
+        for stage in [s for s in STAGES if s in stages]:
+            again = world.must_run("--only", stage)
+            assert "   done " not in again.out, "and the next run finds everything in place"
+
+
+def test_what_belongs_to_the_owner_stays(journey: Journey) -> None:
+    """Another registry's log-in in regcred, another line in the runner's .env, another host that GitLab may call."""
+    world = journey.to("end")
+    regcred_of_somebody_else(world)
+    env_with_a_dead_token(world)
+    world.gitlab.whitelist = ["printer.lan"]
+    for stage in ("registry", "sync", "runner"):
+        world.must_run("--only", stage)
+    auths = world.summary()["secrets"]["default/regcred"]["data"]
+    assert auths["ghcr.io"] == {"username": "owner", "password": "theirs"} and len(auths) == 2
+    env = Path(world.settings["RUNNER_HOME"]) / ".env"
+    assert env.read_text() == f"HTTP_PROXY=http://proxy:3128\nRUNNER_TOKEN={world.gitlab.runners[0]['token']}\n"
+    assert env.stat().st_mode & 0o777 == 0o600
+    assert world.gitlab.whitelist == ["printer.lan", "webhook-receiver.flux-system.svc.cluster.local"]
+
+
+def test_a_second_group_gets_its_own_credentials_and_the_first_keeps_its_own(journey: Journey) -> None:
+    """With several groups each log-in is for one group's path; the wide one of before would answer for all of them."""
+    world = journey.to("end")
+    settings = world.lab / "bootstrap" / "lab.sh"
+    settings.write_text(settings.read_text().replace("GITLAB_GROUPS=(HomeLAB)", "GITLAB_GROUPS=(Tools HomeLAB)"))
+    before = world.gitlab.deploy_tokens[:]
+    world.must_run("--only", "groups")
+    world.must_run("--only", "registry")
+    address = world.settings["REGISTRY_ADDRESS"]
+    auths = world.summary()["secrets"]["flux-system/regcred"]["data"]
+    assert auths == {
+        f"{address}/{group.lower()}": {
+            "username": f"<user of deploy token flux-homelab of {group}>",
+            "password": f"<deploy token flux-homelab of {group}>",
+        }
+        for group in ("HomeLAB", "Tools")
+    }
+    assert [t for t in world.gitlab.deploy_tokens if t in before] == before
+
+
+def test_a_password_secret_made_too_late_says_so(journey: Journey) -> None:
+    world = journey.to("end")
+    secret_lost("gitlab/gitlab-root")(world)
+    run = world.must_run("--only", "gitlab")
+    assert "gitlab:password:reset[root]" in run.err
+
+
+def test_a_clone_that_is_behind_is_told_to_pull_and_one_gone_astray_is_not_pushed(journey: Journey) -> None:
+    world = journey.to("end")
+    assert "has newer commits (image updates, for example): git pull" in world.must_run("--only", "sync").out
+    (world.lab / "README.md").write_text("mine\n")
+    commit(world.lab, "My own commit, beside Flux's")
+    run = world.run("--only", "sync")
+    assert run.status == 1 and "have gone different ways" in run.err and "git pull --rebase" in run.err
+    assert world.commits(world.gitlab.repository("HomeLAB/homelab"))["main"][0] == "demo -> v1.0.0"
+
+
+def test_changed_files_are_not_handed_to_flux(journey: Journey) -> None:
+    world = journey.to("sync")
+    (world.lab / "apps/gitlab/gitlab.rb").write_text("external_url 'https://other'\n")
+    run = world.run("--only", "sync")
+    assert run.status == 1 and "apps/gitlab/gitlab.rb" in run.err and "git stash" in run.err
+
+
+def test_a_newer_flux_is_left_alone_and_an_older_one_renewed(journey: Journey) -> None:
+    world = journey.to("flux")
+    world.must_run("--only", "flux")
+    for version, changed in (("v2.10.0", False), ("v2.8.3", True)):
+        for (kind, namespace, _), item in world.cluster.objects.items():
+            if kind == "Deployment" and namespace == "flux-system":
+                item["metadata"]["labels"]["app.kubernetes.io/version"] = version
+        run = world.must_run("--only", "flux")
+        assert ("still v2.8.3" in run.out) == changed

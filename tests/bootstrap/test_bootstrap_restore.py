@@ -1,0 +1,152 @@
+"""restore.sh, as far as it can be tried without GitLab: the commands that reach the pod, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab_world import World
+from stand_in_cluster import Reply
+
+BACKUP = "1790000000_2026_09_21_19.3.0"
+DATA, CONFIG = (
+    f"/var/opt/gitlab/backups/{BACKUP}_gitlab_backup.tar",
+    "/etc/gitlab/config_backup/gitlab_config_1790000000_2026_09_21.tar",
+)
+PROBES = ["livenessProbe", "readinessProbe", "startupProbe"]
+
+
+class Pod:
+    """GitLab's pod as restore.sh sees it: its files, and every command that came."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.files = {DATA: "data", CONFIG: "config"}
+        self.commands: list[str] = []
+        self.fails = ""
+
+    def __call__(self, command: list[str], text: str) -> Reply:
+        line = " ".join(command)
+        self.commands.append(line)
+        if self.fails and self.fails in line:
+            return 1, "", "by order\n"
+        if line == "cat /opt/gitlab/embedded/service/gitlab-rails/VERSION":
+            return 0, "19.3.0\n", ""
+        if command[:2] == ["sh", "-c"] and command[2].startswith("umask 077; cat >"):
+            self.files[command[2].split("'")[1].removesuffix(".part")] = text
+        elif command[:2] == ["sh", "-c"] and command[2].startswith("ls -1t"):
+            folder = command[2].split()[2]
+            names = sorted((Path(f).name for f in self.files if f.startswith(folder + "/")), reverse=True)
+            if "head -n 1" in command[2]:
+                names = names[:1]
+            return 0, "\n".join(n.removesuffix("_gitlab_backup.tar") for n in names), ""
+        elif command[:2] == ["test", "-f"]:
+            return (0, "", "") if command[2] in self.files else (1, "", "")
+        elif "gitlab-backup restore" in line:
+            assert self.world.cluster.probes == [], "the probes would kill a GitLab whose web server is stopped"
+        return 0, "", ""
+
+    def order(self) -> list[str]:
+        """The commands that change something, in short."""
+        words = (
+            "tar --extract",
+            "gitlab-ctl reconfigure",
+            "gitlab-ctl stop puma",
+            "gitlab-ctl stop sidekiq",
+            "gitlab-backup restore",
+            "doctor:secrets",
+        )
+        return [word for line in self.commands for word in words if word in line]
+
+
+@pytest.fixture
+def pod(world: World) -> Pod:
+    """Return the pod of a GitLab that runs, kept by Flux."""
+    pod = Pod(world)
+    cluster = world.cluster
+    cluster.put("Namespace", "", "gitlab")
+    cluster.install_gitlab("manifest", by="flux")
+    cluster.gitlab_looks = cluster.gitlab_start + 1
+    cluster.put("HelmRelease", "gitlab", "gitlab", spec={})
+    cluster.probes = PROBES.copy()
+    cluster.pod_commands = pod
+    return pod
+
+
+def test_it_lists_the_backups_of_the_pod(world: World, pod: Pod) -> None:
+    run = world.must_run("--list", script="restore.sh")
+    assert run.out.split() == [BACKUP]
+
+
+def test_it_restores_data_and_configuration_and_gives_the_release_back(world: World, pod: Pod) -> None:
+    run = world.must_run("--yes", BACKUP, script="restore.sh")
+    assert pod.order() == [
+        "tar --extract",
+        "gitlab-ctl reconfigure",
+        "gitlab-ctl stop puma",
+        "gitlab-ctl stop sidekiq",
+        "gitlab-backup restore",
+        "doctor:secrets",
+    ]
+    assert f"BACKUP={BACKUP}" in next(c for c in pod.commands if "gitlab-backup" in c)
+    assert "gitlab-secrets.json" in next(c for c in pod.commands if c.startswith("tar"))
+    assert world.cluster.probes == PROBES and not world.cluster.suspended
+    assert f"restored {BACKUP}" in run.out
+
+
+def test_it_restores_files_that_were_kept_elsewhere(world: World, pod: Pod) -> None:
+    pod.files = {}
+    data, config = world.folder / f"{BACKUP}_gitlab_backup.tar", world.folder / "config.tar"
+    data.write_text("data from elsewhere")
+    config.write_text("config from elsewhere")
+    world.must_run("--yes", "--from", str(data), "--config", str(config), script="restore.sh")
+    assert pod.files == {
+        DATA: "data from elsewhere",
+        "/etc/gitlab/config_backup/gitlab_config_restored.tar": "config from elsewhere",
+    }
+
+
+def test_without_flux_the_probes_come_back_too(world: World, pod: Pod) -> None:
+    del world.cluster.objects["HelmRelease", "gitlab", "gitlab"]
+    world.must_run("--yes", BACKUP, script="restore.sh")
+    assert world.cluster.probes == PROBES
+
+
+@pytest.mark.parametrize(
+    "fails", ["gitlab-backup restore", "gitlab-ctl stop puma", "tar --extract", "gitlab-ctl reconfigure"]
+)
+def test_a_failure_on_the_way_gives_the_release_back(world: World, pod: Pod, fails: str) -> None:
+    pod.fails = fails
+    run = world.run("--yes", BACKUP, script="restore.sh")
+    assert run.status == 1 and not world.errors
+    assert world.cluster.probes == PROBES and not world.cluster.suspended
+    assert "failed" in run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((BACKUP,), "set --yes, or"),
+        (("--yes",), "Which backup?"),
+        (("--yes", "$(touch gone)"), "is not the name of a GitLab backup"),
+        (("--yes", "1790000000_2026_09_21_18.11.2"), "The backup was written by GitLab 18.11.2; 19.3.0 runs"),
+        (("--yes", "1700000000_2026_01_01_19.3.0"), "The pod has no backup 1700000000_2026_01_01_19.3.0"),
+        (("--yes", "--from", "/nonexistent"), 'The file "/nonexistent" cannot be read'),
+        (("--sideways",), 'no option "--sideways"'),
+    ],
+)
+def test_what_cannot_be_restored_is_refused_before_anything_stops(
+    world: World, pod: Pod, arguments: tuple[str, ...], words: str
+) -> None:
+    run = world.run(*arguments, script="restore.sh")
+    assert run.status == 1 and (words in run.err or (arguments == (BACKUP,) and "no terminal to ask" in run.err)), (
+        run.text
+    )
+    assert pod.order() == [] and world.cluster.probes == PROBES
+    assert not list(world.folder.rglob("gone"))
+
+
+def test_help_is_the_head_of_the_script(world: World) -> None:
+    run = world.run("--help", script="restore.sh")
+    assert run.status == 0 and "./restore.sh --list" in run.out and "shellcheck" not in run.out

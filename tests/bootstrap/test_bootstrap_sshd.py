@@ -1,0 +1,92 @@
+"""The runner's machine as a real sshd on the loopback: what the scripts send through OpenSSH arrives."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab_world import World
+
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+@pytest.fixture
+def machine(make_world: Callable[..., World]) -> Iterator[World]:
+    """Return a world whose `ssh` is the real one, with a real sshd behind the runner's address."""
+    if SSHD is None:
+        pytest.skip("sshd is not installed (Debian: openssh-server)")
+    world = make_world(RUNNER_USER=getpass.getuser())
+    folder = world.folder / "sshd"
+    folder.mkdir(mode=0o700)
+    for name in ("host", "owner"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    shutil.copy(folder / "owner.pub", folder / "authorized")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = folder / "command"
+    command.write_text(
+        f'#!/bin/sh\nexport PATH="{world.vm_bin()}:/usr/bin:/bin"\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
+    )
+    command.chmod(0o755)
+    (folder / "sshd_config").write_text(f"""
+ListenAddress 127.0.0.1
+Port {port}
+HostKey "{folder}/host"
+AuthorizedKeysFile "{folder}/authorized"
+PidFile none
+StrictModes no
+PasswordAuthentication no
+ForceCommand "{command}"
+""")
+    (folder / "ssh_config").write_text(f"""
+Host gitlab-runner
+  HostName 127.0.0.1
+  Port {port}
+  IdentityFile "{folder}/owner"
+  IdentitiesOnly yes
+  StrictHostKeyChecking accept-new
+  UserKnownHostsFile "{folder}/known_hosts"
+""")
+    (world.bin / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F "{folder}/ssh_config" "$@"\n')
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    with subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL) as server:
+        wait_for_port(port, server)
+        yield world
+        server.terminate()
+
+
+def wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end and server.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        os.sched_yield()
+    pytest.skip("a real sshd does not start here")
+
+
+@pytest.mark.tool("sshd")
+def test_the_runner_is_set_up_through_a_real_sshd(machine: World) -> None:
+    run = machine.must_run("--only", "preflight")
+    assert "Docker 29.1.0, compose 5.0.0" in run.out
+    for stage in ("flux", "gitlab", "runner"):
+        machine.must_run("--only", stage)
+    home = Path(machine.settings["RUNNER_HOME"])
+    token = machine.gitlab.runners[0]["token"]
+    assert (home / ".env").read_text() == f"RUNNER_TOKEN={token}\n"
+    assert (home / ".env").stat().st_mode & 0o777 == 0o600
+    assert (home / "compose.yaml").read_text() == (machine.lab / "runner" / "compose.yaml").read_text()
+    assert machine.vm_up and machine.gitlab.runners[0]["online"]
+    machine.changes.clear()
+    again = machine.must_run("--only", "runner")
+    assert "   done " not in again.out and len(machine.changes) == 2

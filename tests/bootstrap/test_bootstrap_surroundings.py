@@ -1,0 +1,213 @@
+"""How the script is called, and where: any folder, any path, any Bash, no terminal, a home that cannot be written."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from journeys import STAGES, Journey
+from lab_world import World
+
+
+@pytest.mark.tool("Bash 4")
+def test_it_runs_under_bash_4(world: World) -> None:
+    """Found as bash-4.4 or bash4 on PATH, or given in LAB_TEST_BASH4."""
+    old = os.environ.get("LAB_TEST_BASH4") or shutil.which("bash-4.4") or shutil.which("bash4")
+    if old is None:
+        pytest.skip("there is no Bash 4 on this machine; name one in LAB_TEST_BASH4")
+    (world.bin / "bash").symlink_to(old)
+    run = world.run(bash=old)
+    assert run.status == 0, run.text
+
+
+def test_a_bash_that_is_too_old_is_told_so(world: World) -> None:
+    """Without Bash 3 at hand its answer to BASH_VERSINFO stands for it."""
+    text = (world.lab / "bootstrap.sh").read_text().replace("BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1]", "302")
+    (world.lab / "old.sh").write_text(text)
+    (world.lab / "old.sh").chmod(0o755)
+    run = world.run(script="old.sh")
+    assert run.status == 1 and "needs Bash 4.4 or newer" in run.err and run.out == ""
+
+
+def test_list_and_help_need_nothing(world: World) -> None:
+    listed = world.run("--list", PATH="/usr/bin:/bin")
+    assert [line.split()[0] for line in listed.out.splitlines()] == list(STAGES)
+    shown = world.run("--help", PATH="/usr/bin:/bin")
+    variables = set(re.findall(r"LAB_[A-Z_]+", shown.out)) - {"LAB_NAME"}
+    text = "".join(p.read_text() for p in [world.lab / "bootstrap.sh", *world.lab.glob("bootstrap/*/*.sh")])
+    read = set(re.findall(r"\$\{?(LAB_[A-Z_]+)|: \"\$\{(LAB_[A-Z_]+):", text))
+    internal = {"LAB_DIR", "LAB_NAME", "LAB_PROJECT", "LAB_TMP"}
+    assert variables == {a or b for a, b in read} - internal, (
+        "every variable of the environment is documented, and no other"
+    )
+    assert world.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--from"], "a stage is missing"),
+        (["--only", "nonsense"], 'no stage or option "nonsense"'),
+        (["--frobnicate"], 'no option "--frobnicate"'),
+        (["nonsense"], 'no stage or option "nonsense"'),
+        (["--from=sync", "--only=sync"], "exclude each other"),
+        (["--from", "sync", "verify"], "exclude"),
+    ],
+)
+def test_a_wrong_call_changes_nothing_and_says_what_is_wrong(world: World, arguments: list[str], words: str) -> None:
+    run = world.run(*arguments)
+    assert run.status == 2 and words in run.err and "--help" in run.err and world.calls == []
+
+
+def test_a_number_that_is_none_is_refused(world: World) -> None:
+    run = world.run("--list", LAB_RETRIES="many")
+    assert run.status == 0
+    run = world.run(LAB_RETRIES="many")
+    assert run.status == 2 and 'LAB_RETRIES must be a whole number, not "many"' in run.err and world.calls == []
+
+
+def external_repository(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty repository elsewhere, which the owner's own Git can reach."""
+    repository = world.gitlab.repository("external/lab")
+    for arguments in (
+        ["init", "--quiet", "--bare", str(repository)],
+        ["-C", str(repository), "config", "http.receivepack", "true"],
+    ):
+        subprocess.run(["git", *arguments], check=True)
+    world.external_logins = {("flux", "open sesame")}
+    config = world.folder / "gitconfig"
+    config.write_text(
+        f'[url "http://localhost:{world.server.port}/external/"]\n  insteadOf = https://git.example/external/\n'
+        '[credential]\n  helper = "!echo username=flux; echo password=open sesame; :"\n'
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {
+            "GITOPS_SOURCE": "external",
+            "GITOPS_URL": "https://git.example/external/lab.git",
+            "RUNNER_KIND": "kubernetes",
+            "PRIVATE_CA": "true",
+            "STORAGE_BACKEND": "host-path",
+            "STORAGE_ROOT": "/storage",
+            "PIPELINE_AUTH": "group-variable",
+        },
+    ],
+    ids=["self", "external"],
+)
+def test_a_dry_run_looks_and_changes_nothing(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+) -> None:
+    world = make_world(**settings)
+    external_repository(world, monkeypatch)
+    run = world.run("--dry-run")
+    assert run.status == 0, run.text
+    assert "   done " not in run.out
+    planned = [
+        "install Flux 2.9.4",
+        "groups HomeLAB",
+        "deploy token",
+        "tag HomeLAB/demo",
+        "make sure that GitLab has the runner",
+    ]
+    planned += (
+        ["ask for Flux's user name", "bring https://git.example"]
+        if settings
+        else ["install GitLab 19.3.0 with Helm", "push this repository"]
+    )
+    for what in planned:
+        assert re.search(rf"would .*{re.escape(what)}", run.out), what
+    assert world.changes == [] and not world.errors, world.errors
+
+
+def test_a_dry_run_of_a_finished_lab_makes_no_token_to_look_with(journey: Journey) -> None:
+    world = journey.to("end")
+    run = world.must_run("--dry-run")
+    assert world.changes == [] and "Nothing was changed" in run.out
+
+
+def test_from_and_only_choose_stages(journey: Journey) -> None:
+    world = journey.to("end")
+    assert re.findall(r"== \d/9 (\w+)", world.must_run("--from", "runner").out) == ["runner", "verify"]
+    assert re.findall(r"== \d/9 (\w+)", world.must_run("--only=registry").out) == ["registry"]
+    assert re.findall(r"== \d/9 (\w+)", world.must_run("flux").out) == ["flux"]
+
+
+def test_two_runs_at_once_are_refused(world: World) -> None:
+    with (world.lab / "bootstrap.sh").open() as script:
+        fcntl.flock(script, fcntl.LOCK_EX)
+        run = world.run()
+    assert run.status == 1 and "Another ./bootstrap.sh" in run.err and world.calls == []
+
+
+def test_a_missing_tool_is_named_before_anything_is_done(world: World) -> None:
+    for name in ("helm", "flux"):
+        (world.bin / name).unlink()
+    run = world.run()
+    assert run.status == 1 and "tools are missing on this machine: flux, helm" in run.err and world.calls == []
+
+
+class Terminal:
+    """A run with a terminal, whose questions are answered as they come."""
+
+    def __init__(self, world: World, *arguments: str, **environment: str) -> None:
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.chdir(world.folder)
+            os.execve(str(world.lab / "bootstrap.sh"), ["bootstrap.sh", *arguments], world.environment(**environment))
+        self.text = ""
+
+    def read_until(self, words: str) -> None:
+        end = time.monotonic() + 60
+        while words not in self.text:
+            assert time.monotonic() < end, self.text
+            if select.select([self.master], [], [], 1)[0]:
+                try:
+                    self.text += os.read(self.master, 65536).decode()
+                except OSError:
+                    break
+        assert words in self.text, self.text
+
+    def answer(self, question: str, words: str) -> None:
+        self.read_until(question)
+        os.write(self.master, (words + "\n").encode())
+
+    def end(self) -> int:
+        while True:
+            try:
+                if not (part := os.read(self.master, 65536).decode()):
+                    break
+                self.text += part
+            except OSError:
+                break
+        os.close(self.master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_on_a_terminal_it_asks_and_never_shows_the_password(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(
+        GITOPS_SOURCE="external", GITOPS_URL="https://git.example/external/lab.git", RUNNER_KIND="none", RUNNER_HOST=""
+    )
+    external_repository(world, monkeypatch)
+    world.must_run("--only", "flux")
+    run = Terminal(world, "--only", "gitlab")
+    run.answer("user name at https://git.example/external/lab.git", "flux")
+    run.answer("(not shown)", "open sesame")
+    assert run.end() == 0, run.text
+    assert "open sesame" not in run.text and not world.errors
+    assert "\x1b[" in run.text, "colours on a terminal"

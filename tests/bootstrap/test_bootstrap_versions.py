@@ -1,0 +1,76 @@
+"""Versions in Bash: their order, and the stops that an upgrade of GitLab has to make."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab_folder import TEMPLATE
+
+VERSIONS = TEMPLATE / "bootstrap" / "lib" / "versions.sh"
+
+
+def bash(script: str, *arguments: str) -> str:
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'source "$0"; {script}', str(VERSIONS), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "answer"),
+    [
+        ("1.2.3", "1.2.3", True),
+        ("1.2.10", "1.2.9", True),
+        ("1.9", "1.10", False),
+        ("v2.9.4", "2.9.4", True),
+        ("2.8.9", "v2.9.0", False),
+        ("git version 2.39.5", "2.20", True),
+        ("jq-1.6", "1.6", True),
+        ("v4.1.3+g1234567", "3.14", True),
+        ("19.08.09", "19.8.9", True),
+    ],
+)
+def test_versions_are_compared_as_numbers(have: str, want: str, answer: bool) -> None:
+    assert bash('version_at_least "$1" "$2" && echo yes || echo no', have, want).strip() == ("yes" if answer else "no")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stops"),
+    [
+        ("19.3.0", "19.3.4", []),
+        ("19.3.0", "19.5.0", []),
+        ("19.3.0", "19.6.0", ["19.5"]),
+        ("19.2.4", "19.9.1", ["19.5", "19.8"]),
+        ("19.10.1", "20.0.0", ["19.11"]),
+        ("19.11.2", "20.2.0", []),
+        ("18.11.0", "20.3.0", ["19.2", "19.5", "19.8", "19.11", "20.2"]),
+        ("19.3.0-ce.0", "19.8.0-ce.0", ["19.5"]),
+    ],
+)
+def test_an_upgrade_stops_where_gitlab_requires_it(before: str, after: str, stops: list[str]) -> None:
+    """https://docs.gitlab.com/update/upgrade_paths/"""
+    assert bash('required_stops "$1" "$2"', before, after).split() == stops
+
+
+minor = st.tuples(st.integers(18, 21), st.integers(0, 11))
+
+
+@settings(max_examples=40, deadline=None)
+@given(minor, minor)
+def test_going_from_stop_to_stop_is_always_allowed(one: tuple[int, int], other: tuple[int, int]) -> None:
+    before, after = sorted([one, other])
+    path = [
+        ".".join(map(str, before)),
+        *bash('required_stops "$1" "$2"', ".".join(map(str, before)), ".".join(map(str, after))).split(),
+        ".".join(map(str, after)),
+    ]
+    steps = " ".join(f'"{a}" "{b}"' for a, b in zip(path, path[1:], strict=False))
+    assert bash(f'set -- {steps}; while (($#)); do required_stops "$1" "$2"; shift 2; done') == ""
+    assert [p for p in path[1:-1] if int(p.split(".")[1]) not in (2, 5, 8, 11)] == []
