@@ -6,11 +6,13 @@ modules beside it are imported as a package whose name follows from the folder: 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -36,8 +38,8 @@ def _package(folder: Path) -> str:
     return name
 
 
-def _sibling(name: str) -> ModuleType:
-    return importlib.import_module(f"{_package(Path(__file__).resolve().parent)}.{name}")
+def _sibling(name: str, folder: str = "extensions") -> ModuleType:
+    return importlib.import_module(f"{_package(Path(__file__).resolve().parent.parent / folder)}.{name}")
 
 
 facts, literals, names, rules, soundness = (
@@ -82,19 +84,56 @@ def answers_are_sound(context: Context) -> bool:
         return True
     conf = context["_copier_conf"]
     folder = Path(conf["dst_path"])
+    if "_src_path" in conf["data"]:
+        # An update renders the template of the last one first, into a folder of its own, with the recorded answers.
+        _notes().old_copy = folder
     found = destination_problems(folder, conf["overwrite"] or conf["pretend"], str(conf["answers_file"]))
     recorded = {} if found else _recorded(folder / str(conf["answers_file"]))
     if not found and (conf["data"] or recorded):
-        questions = {name: question for page in _read(ROOT / "copier.yml")[1:] for name, question in page.items()}
-        around = {"_folder_name": context["_folder_name"]}
-
-        def render(value: Any, answers: Any) -> Any:
-            return context.environment.from_string(value).render(answers) if isinstance(value, str) else value
-
-        found = soundness.problems(questions, conf["data"], recorded, render, _parse_yaml, around)
+        found = _problems(context, recorded)
     if found:
         raise UserMessageError("This cannot make a lab, and nothing was written:\n" + "\n".join(f"  {line}" for line in found))
     return True
+
+
+def _problems(context: Context, recorded: Mapping[str, Any]) -> list[str]:
+    questions = {name: question for page in _read(ROOT / "copier.yml")[1:] for name, question in page.items()}
+
+    def render(value: Any, answers: Any) -> Any:
+        return context.environment.from_string(value).render(answers) if isinstance(value, str) else value
+
+    around = {"_folder_name": context["_folder_name"]}
+    return soundness.problems(questions, context["_copier_conf"]["data"], recorded, render, _parse_yaml, around)
+
+
+def _jumps(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Return why GitLab cannot go from the recorded version to the one that is given: it has to stop in between."""
+    if not {"gitlab_version"} <= recorded.keys() & given.keys():
+        return []
+    found = _sibling("upgrades").problem(str(recorded["gitlab_version"]), str(given["gitlab_version"]))
+    return [] if found is None else [f"gitlab_version: {found}"]
+
+
+def _notes() -> ModuleType:
+    """Return what the templates of one update, old and new, tell one another; the name is fixed for all versions."""
+    return sys.modules.setdefault("copier_gitlab_homelab_update", ModuleType("copier_gitlab_homelab_update"))
+
+
+@pass_context
+def update_step(context: Context, step: str) -> bool:
+    """Take one of hooks/steps.py's steps around an update. For a task's `when`: never true, as no program is to run."""
+    conf, notes = context["_copier_conf"], _notes()
+    if conf["pretend"]:
+        return False
+    if step == "before":
+        versions = (str(context[f"_version_pep440_{end}"]) for end in ("from", "to"))
+        _sibling("steps", "hooks").before(notes, conf, *versions, lambda recorded: _problems(context, recorded) or _jumps(recorded, conf["data"]))
+    elif step == "after":
+        _sibling("steps", "hooks").after(notes, conf["quiet"])
+    elif getattr(notes, "update", None) is not None:
+        # Copier clones the template for each rendering; this is the first clone's code, with what it knows.
+        notes.update.rendered(Path(conf["dst_path"]))
+    return False
 
 
 def _recorded(file: Path) -> dict[str, Any]:
@@ -139,6 +178,9 @@ class LabExtension(ContextHook):
         super().__init__(environment)
         if Path(sys.argv[0]).stem == "copier":
             sys.excepthook = one_clear_line
+        # Copier compiles every path and setting anew each time that it comes to it: most of an update's time.
+        environment.from_string = functools.lru_cache(maxsize=None)(environment.from_string)  # type: ignore[method-assign]
+        environment.globals["update_step"] = update_step
         environment.globals["problem"] = problem
         environment.globals["answers_are_sound"] = answers_are_sound
         environment.globals["default_gitlab_version"] = facts.DEFAULT_GITLAB_VERSION

@@ -262,18 +262,13 @@ YAML
 
 # write_files: all of them or none. What Flux follows comes last, so that it never points at half an application.
 write_files() {
-  local new
-  new=$(mktemp -d "$LAB_DIR/apps/.new-app.XXXXXX")
-  # shellcheck disable=SC2064 # $new is known now, and local
-  trap "rm -rf -- '$new'" EXIT
-  chmod 755 "$new"
-  kustomization >"$new/kustomization.yaml"
-  helm_release >"$new/helmrelease.yaml"
-  flux_kustomization >"$new.yaml"
-  # shellcheck disable=SC2064
-  trap "rm -rf -- '$new' '$new.yaml'" EXIT
-  mv -- "$new" "$LAB_DIR/apps/$name"
-  mv -- "$new.yaml" "$LAB_DIR/clusters/$CLUSTER_NAME/$name.yaml"
+  local app=$LAB_DIR/apps/$name cluster=$LAB_DIR/clusters/$CLUSTER_NAME/$name.yaml
+  # shellcheck disable=SC2064 # the paths are known now, and local
+  trap "rm -rf -- $(printf '%q %q' "$app" "$cluster")" EXIT
+  mkdir -- "$app"
+  kustomization >"$app/kustomization.yaml"
+  helm_release >"$app/helmrelease.yaml"
+  flux_kustomization >"$cluster"
   trap - EXIT
 }
 

@@ -28,9 +28,9 @@ from helm_python import Chart
 
 LAB = Path(__file__).resolve().parent.parent
 MARKER = re.compile(r'^\s*(?P<key>\w+): \S+ # \{"\$imagepolicy": "(?P<namespace>[^":]+):(?P<name>[^":]+):(?P<part>\w+)"\}$', re.M)
+FORM = 'tag: 1.0.0 # {"$imagepolicy": "flux-system:NAME:tag"}'
 FLUX = "kustomize.toolkit.fluxcd.io/"
 Object = dict[str, Any]
-
 
 def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a tool in the lab's folder."""
@@ -39,24 +39,20 @@ def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         sys.exit(f"{name} is not installed. Run this as: uv run .gitlab/check.py, which brings it along")
     return subprocess.run([program, *arguments], cwd=LAB, capture_output=True, text=True, check=False)
 
-
 def files(*patterns: str) -> list[Path]:
     return sorted(path for pattern in patterns for path in LAB.glob(pattern) if path.is_file())
-
 
 def documents(text: str) -> list[Object]:
     return [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
 
-
 def style() -> list[str]:
     """Lint every YAML file and every script."""
-    scripts = [path.relative_to(LAB) for path in files("*.sh", ".gitlab/*.sh")]
+    scripts = [path.relative_to(LAB) for path in files("*.sh", ".gitlab/*.sh", "scripts/*.sh")]
     linted = [
         run("yamllint", "--strict", "--config-file", ".yamllint.yaml", "."),
         run("shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts),
     ]
     return [done.stdout.strip() or done.stderr.strip() for done in linted if done.returncode]
-
 
 def followed() -> tuple[list[Path], list[str]]:
     """Return the folders that Flux applies, and the Kustomizations that point at nothing."""
@@ -65,13 +61,12 @@ def followed() -> tuple[list[Path], list[str]]:
         for thing in documents(file.read_text(encoding="utf-8")):
             if not str(thing.get("apiVersion")).startswith(FLUX):
                 continue
-            folder = LAB / thing["spec"]["path"]
+            folder = LAB / thing["spec"].get("path", ".")
             if not folder.is_dir():
                 faults.append(f"{file.relative_to(LAB)}: there is no folder {thing['spec']['path']}")
             elif (folder / "kustomization.yaml").exists():
                 folders.append(folder)
     return folders, faults
-
 
 def build(folder: Path) -> tuple[list[Object], list[str]]:
     """Return what kustomize makes of a folder."""
@@ -80,13 +75,11 @@ def build(folder: Path) -> tuple[list[Object], list[str]]:
         return [], [f"{folder.relative_to(LAB)}: {done.stderr.strip()}"]
     return documents(done.stdout), []
 
-
 def merge(base: Any, over: Any) -> Any:
     """Merge Helm values as Flux does: maps deeply, everything else replaced."""
     if isinstance(base, dict) and isinstance(over, dict):
         return {**base, **{key: merge(base.get(key), value) for key, value in over.items()}}
     return over
-
 
 def release(thing: Object, neighbours: list[Object]) -> tuple[list[Object], list[str]]:
     """Render a HelmRelease from the lab's own chart, with the values that Flux would give it."""
@@ -97,9 +90,12 @@ def release(thing: Object, neighbours: list[Object]) -> tuple[list[Object], list
             if (other["kind"], other["metadata"]["name"]) == (source["kind"], source["name"]):
                 values = merge(values, yaml.safe_load(other["data"][source.get("valuesKey", "values.yaml")]))
     values = merge(values, spec.get("values", {}))
-    chart = LAB / spec.get("chart", {}).get("spec", {}).get("chart", "")
+    source = spec.get("chart", {}).get("spec", {})
+    if source.get("sourceRef", {}).get("kind") != "GitRepository":
+        return [], []  # Somebody else's chart, which is not here.
+    chart = LAB / source["chart"]
     if not (chart / "Chart.yaml").exists():
-        return [], []
+        return [], [f"HelmRelease {name}: there is no chart in {source['chart']}"]
     try:
         with Chart.load(chart) as loaded:
             loaded.validate_schema(values)
@@ -107,7 +103,6 @@ def release(thing: Object, neighbours: list[Object]) -> tuple[list[Object], list
     except Exception as error:  # The library has no class of its own for what Helm says.
         return [], [f"HelmRelease {name}: {error}"]
     return [one for file, text in manifests.items() if not file.endswith("NOTES.txt") for one in documents(text)], []
-
 
 def markers(objects: list[Object]) -> list[str]:
     """Return the image policy markers below apps/ that Flux would pass over."""
@@ -117,12 +112,11 @@ def markers(objects: list[Object]) -> list[str]:
         text, name = file.read_text(encoding="utf-8"), file.relative_to(LAB)
         found = list(MARKER.finditer(text))
         if text.count("$imagepolicy") != len(found):
-            faults.append(f'{name}: Flux reads a marker in this form only: tag: 1.0.0 # {{"$imagepolicy": "flux-system:NAME:tag"}}')
+            faults.append(f"{name}: Flux reads a marker in this form only: {FORM}")
         for match in found:
             if f"{match['namespace']}:{match['name']}" not in policies:
                 faults.append(f"{name}: the marker names {match['namespace']}:{match['name']}, and no release has such an image policy")
     return faults
-
 
 def main() -> int:
     faults = style()
@@ -147,7 +141,6 @@ def main() -> int:
         return 1
     print(f"{len(folders)} folders and {releases} releases, as Flux will read them: no fault.")
     return 0
-
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Lets the template propose its improvements: `copier update` on a branch of its own, pushed with a merge request.
-# The scheduled pipeline runs it (.gitlab-ci.yml). What it cannot merge by itself it says in the merge request.
+# Lets the template propose its improvements: ./update.sh on a branch of its own, pushed with a merge request.
+# The scheduled pipeline runs it (.gitlab-ci.yml). What could not be merged it says in the merge request, with the whole report.
 # The job's token reaches Git through its credential helper: it stands on no command line, and nowhere in the log.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -16,19 +16,18 @@ readonly REMOTE=$CI_PROJECT_URL.git
 # recorded FIELD: what .copier-answers.yml says of the template.
 recorded() { sed -n "s/^_$1: *//p" .copier-answers.yml | tr -d "'\""; }
 
-# html TEXT: for a merge request's description, which a push takes on one line only.
-html() { printf '%s' "$1" | sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g'; }
-
-# listed LINE...: standard input, one entry a line, as a list; at most twenty.
-listed() {
-  local line count=0
-  printf '<ul>'
-  while IFS= read -r line; do
-    count=$((count + 1))
-    if ((count <= 20)); then printf '<li><code>%s</code></li>' "$(html "$line")"; fi
-  done
-  if ((count > 20)); then printf '<li>and %d more</li>' "$((count - 20))"; fi
-  printf '</ul>'
+# report_as_html: update-report.md on one line, since a push takes no other; without its last words, which are for a terminal.
+report_as_html() {
+  [[ -e update-report.md ]] || return 0
+  # shellcheck disable=SC2016 # the backticks are those of the text
+  sed -e '/^Nothing is committed/,$d' -e 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g; s/`\([^`]*\)`/<code>\1<\/code>/g' update-report.md \
+    | awk '
+        function list(now) { if (now != open) printf now ? "<ul>" : "</ul>"; open = now }
+        /^#/ { list(0); sub(/^#+ */, ""); printf "<h4>%s</h4>", $0; next }
+        /^- / { list(1); printf "<li>%s</li>", substr($0, 3); next }
+        /./ { list(0); printf "<p>%s</p>", $0 }
+        END { list(0) }' \
+    | cut -c 1-30000
 }
 
 # set_up_git: who commits, and how Git reaches GitLab, a private certificate authority included.
@@ -43,17 +42,6 @@ set_up_git() {
   fi
 }
 
-# refuse_local_template: a folder on the owner's machine is out of reach here.
-refuse_local_template() {
-  local source
-  source=$(recorded src_path)
-  if [[ $source != *://* && $source != *@*:* && $source != gh:* && $source != gl:* ]]; then
-    printf 'This lab was made from the folder %s, which no pipeline reaches.\n' "$source"
-    printf 'Run copier update there, or put the address of a Git repository of the template into _src_path in .copier-answers.yml.\n'
-    exit 1
-  fi
-}
-
 # leave_others_work: what somebody has pushed onto the branch, to resolve conflicts for example, is not overwritten.
 leave_others_work() {
   lease=''
@@ -65,14 +53,13 @@ leave_others_work() {
   fi
 }
 
-# update: what the template has, merged into this lab, and staged. Sets conflicts: the files with something to resolve.
+# update: what the template has, merged into this lab, and staged. Sets conflicts to the files with something to resolve.
 update() {
   local status=0
-  uvx --quiet --from 'copier>=9.19,<10' --with 'copier-template-extensions<1' copier update --trust --defaults || status=$?
-  # Copier marks what it could not merge, and says so or not: a template may turn conflicts into a failure.
+  bash update.sh --defaults || status=$?
   conflicts=$(git ls-files --unmerged | cut -f 2 | sort -u)
   if ((status != 0)) && [[ -z $conflicts ]]; then
-    printf 'copier update failed, and nothing is proposed. Run it yourself; it may ask, or need a newer Copier.\n'
+    printf 'There was no update, so nothing is proposed; the reason stands above.\n'
     exit "$status"
   fi
   git add --all
@@ -80,25 +67,22 @@ update() {
 
 # describe: sets title and description of the merge request.
 describe() {
-  local from=$1 to=$2 answers
-  title="Update from the template, $from to $to"
-  description="<p>$(html "$(git diff --cached --shortstat)"), from $(html "$from") to $(html "$to") of $(html "$(recorded src_path)").</p>"
-  answers=$(git diff --cached --unified=0 -- .copier-answers.yml | grep -E '^[-+][a-z]' || true)
-  if [[ -n $answers ]]; then
-    description+="<p>Answers that are new, changed or gone. Look at each: a default may have taken the place of yours.</p>$(listed <<<"$answers")"
-  fi
+  title="Update from the template, $1 to $2"
+  description=$(report_as_html)
   if [[ -n $conflicts ]]; then
     title="Draft: $title: conflicts"
-    description+="<p><strong>Not mergeable as it is.</strong> You and the template changed the same lines. Both versions stand between conflict markers in these files; keep what is right, and push to this branch:</p>$(listed <<<"$conflicts")"
+    description="<p><strong>Not mergeable as it is:</strong> you and the template changed the same lines of ${conflicts//$'\n'/, }.
+      Both versions stand there between conflict markers. Keep what is right, and push to this branch.</p>$description"
+  # GitLab starts no pipeline for what a job pushes, so the checks run here.
   elif ! uv run --quiet .gitlab/check.py; then
     title="Draft: $title: checks fail"
-    description+="<p><strong>The checks fail with it.</strong> $(html "$CI_JOB_URL") says how.</p>"
+    description="<p><strong>The checks fail with it:</strong> $CI_JOB_URL says how.</p>$description"
   fi
+  description=${description//$'\n'/ }
 }
 
 main() {
   local from lease conflicts title description
-  refuse_local_template
   set_up_git
   leave_others_work
   from=$(recorded commit)

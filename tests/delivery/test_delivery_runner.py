@@ -1,0 +1,184 @@
+"""The runner's files: what Compose and the runner make of them, what a job may do, and where the token is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.cluster import Lab
+from support.tools import run, tool
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TOKEN = "glrt-t1_AbCdEfGhIjKlMnOpQrSt"
+
+
+def docker_lab(lab: Lab) -> Path:
+    """Return the folder of a runner on its own machine."""
+    if lab.answers["runner_kind"] != "docker":
+        pytest.skip("this lab's runner is not on a machine of its own")
+    return lab.path / "runner"
+
+
+def settings_of(lab: Lab) -> dict[str, Any]:
+    """Return the runner's parsed config.toml, wherever it stands."""
+    kind = lab.answers["runner_kind"]
+    if kind == "none":
+        pytest.skip("this lab has no runner of its own")
+    if kind == "docker":
+        return tomllib.loads((lab.path / "runner/config.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(lab.values["gitlab-runner/gitlab-runner"]["configMaps"]["config"]["data"]["config.toml"])
+
+
+def as_on_the_machine(runner: Path, target: Path) -> Path:
+    """Copy a runner's files as the bootstrap does, with a token in .env."""
+    shutil.copytree(runner, target)
+    (target / "ca.crt").write_text("certificate\n")
+    environment = (target / ".env.example").read_text(encoding="utf-8").replace("RUNNER_TOKEN=", f"RUNNER_TOKEN={TOKEN}")
+    (target / ".env").write_text(environment, encoding="utf-8")
+    (target / ".env").chmod(0o600)
+    return target
+
+
+def composed(folder: Path, work: Path) -> dict[str, Any]:
+    """Return the project as Docker Compose resolves it, or as podman-compose does where Docker has no such plugin."""
+    if shutil.which("docker") and run("docker", "compose", "version").returncode == 0:
+        command, environment = ["docker", "compose"], dict(os.environ)
+    else:
+        # podman-compose asks for podman's version first; it starts nothing here.
+        work.mkdir()
+        (work / "podman").write_text("#!/bin/sh\necho 'podman version 5.4.0'\n")
+        (work / "podman").chmod(0o755)
+        command, environment = [tool("podman-compose")], {**os.environ, "PATH": f"{work}:{os.environ['PATH']}"}
+    done = subprocess.run([*command, "config"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
+
+
+def test_compose_resolves_the_project(lab: Lab, tmp_path: Path) -> None:
+    folder = as_on_the_machine(docker_lab(lab), tmp_path / "runner")
+    project = composed(folder, tmp_path / "bin")
+    assert project["name"] == "gitlab-runner" and set(project["services"]) == {"gitlab-runner", "clean-up"}
+    runner, cleaner = project["services"]["gitlab-runner"], project["services"]["clean-up"]
+    major, minor, _ = lab.answers["gitlab_version"].split(".")
+    assert runner["image"] == f"gitlab/gitlab-runner:alpine-v{major}.{minor}.0", "pinned, and of GitLab's own version"
+    for service in (runner, cleaner):
+        assert service["restart"] == "unless-stopped"
+        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), "its log has an end"
+    assert runner["healthcheck"]["test"][0] == "CMD" and "9252" in runner["healthcheck"]["test"][-1]
+    mounts = [mount if isinstance(mount, str) else f"{mount['source']}:{mount['target']}" for mount in runner["volumes"]]
+    assert any("config.toml:/etc/gitlab-runner/config.toml" in mount for mount in mounts)
+    assert any("ca.crt:/etc/gitlab-runner/certs/ca.crt" in mount for mount in mounts) is lab.answers["private_ca"]
+    for source in [mount.split(":")[0] for mount in mounts if mount.startswith((".", str(folder)))]:
+        assert (folder / source).is_file(), "a missing file would become a folder"
+    assert settings_of(lab)["listen_address"] == "127.0.0.1:9252", "what the health check asks"
+
+
+def test_the_clean_up_is_a_loop_that_a_shell_reads(article: Lab, tmp_path: Path) -> None:
+    cleaner = yaml.safe_load((article.path / "runner/compose.yaml").read_text(encoding="utf-8"))["services"]["clean-up"]
+    assert cleaner["entrypoint"] == ["sh", "-c"]
+    script, = cleaner["command"]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "docker").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n')
+    # The third sleep does not come back, or the loop would never end.
+    (programs / "sleep").write_text(f"#!/bin/sh\necho $1 >> {tmp_path}/sleeps\n[ $(/usr/bin/wc -l < {tmp_path}/sleeps) -lt 3 ]\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(programs)}, check=True)
+    assert (tmp_path / "sleeps").read_text().split() == ["3600", "604800", "3600"]
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls == ["system prune --all --force", "volume prune --all --force --filter label=com.gitlab.gitlab-runner.managed=true"]
+
+
+def test_the_token_is_nowhere_but_in_env(lab: Lab, tmp_path: Path) -> None:
+    folder = as_on_the_machine(docker_lab(lab), tmp_path / "runner")
+    assert [file.name for file in sorted(folder.iterdir()) if TOKEN in file.read_text(encoding="utf-8")] == [".env"]
+    assert (folder / ".env.example").read_text(encoding="utf-8").rstrip().endswith("RUNNER_TOKEN=")
+    assert settings_of(lab)["runners"][0]["token"] == "$RUNNER_TOKEN"
+    compose = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert compose["gitlab-runner"]["env_file"] == [".env"] and "env_file" not in compose["clean-up"]
+    assert not re.search(r"glrt-|environment:", (folder / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def test_git_never_takes_env(lab: Lab, tmp_path: Path) -> None:
+    docker_lab(lab)
+    copy = tmp_path / "lab"
+    copy.mkdir()
+    shutil.copy2(lab.path / ".gitignore", copy / ".gitignore")
+    shutil.copytree(lab.path / "runner", copy / "runner")
+    (copy / "runner/.env").write_text(f"RUNNER_TOKEN={TOKEN}\n")
+    for arguments in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", "-C", copy, *arguments], check=True)
+    staged = run("git", "-C", copy, "ls-files").stdout.split()
+    assert "runner/.env" not in staged and "runner/.env.example" in staged
+
+
+def test_jobs_may_do_what_their_way_of_building_needs_and_no_more(lab: Lab) -> None:
+    runner = settings_of(lab)["runners"][0]
+    executor, dind = runner[runner["executor"]], lab.answers["build_method"] == "dind"
+    assert executor["privileged"] is dind
+    assert "docker.sock" not in str(executor), "no job reaches the machine's own Docker"
+    if runner["executor"] == "docker":
+        assert ("/certs/client" in executor["volumes"], "/cache" in executor["volumes"]) == (dind, True)
+        assert executor.get("security_opt") == (None if dind else ["seccomp=unconfined", "apparmor=unconfined"])
+    else:
+        mounts = [one["mount_path"] for one in executor.get("volumes", {}).get("empty_dir", [])]
+        assert mounts == (["/certs/client"] if dind else [])
+        context = executor.get("build_container_security_context")
+        wanted = {"seccomp_profile": {"type": "Unconfined"}, "app_armor_profile": {"type": "Unconfined"}}
+        assert context == (None if dind else wanted)
+        namespace, = [one for one in lab.of_kind("Namespace") if one["metadata"]["name"] == executor["namespace"]]
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged", "which both ways need"
+
+
+def test_a_job_without_an_image_of_its_own_ends(lab: Lab) -> None:
+    """BuildKit's image starts a daemon; a job that fell back on it would never begin."""
+    runner = settings_of(lab)["runners"][0]
+    image = runner[runner["executor"]]["image"]
+    assert re.fullmatch(r"docker:[\d.]+-cli|alpine:[\d.]+", image)
+
+
+def test_jobs_trust_the_labs_own_authority(lab: Lab) -> None:
+    """The runner itself by tls-ca-file; Docker, its daemon and BuildKit by what Go reads besides the system's certificates."""
+    runner = settings_of(lab)["runners"][0]
+    executor = runner[runner["executor"]]
+    mounted = [one.split(":")[1] for one in executor.get("volumes", []) if ":" in one] if runner["executor"] == "docker" else [
+        one["mount_path"] for one in executor.get("volumes", {}).get("secret", [])
+    ]
+    if not lab.answers["private_ca"]:
+        assert "environment" not in runner and mounted == [] and "tls-ca-file" not in runner
+        return
+    variable, = runner["environment"]
+    name, _, folders = variable.partition("=")
+    assert name == "SSL_CERT_DIR" and folders.split(":")[0] == "/etc/ssl/certs", "the public authorities stay"
+    assert any(path in (folders.split(":")[1], f"{folders.split(':')[1]}/ca.crt") for path in mounted)
+    if runner["executor"] == "docker":
+        assert any(one.startswith(f"{lab.answers['runner_home']}/ca.crt:") for one in executor["volumes"]), "a path of the machine, not of the container"
+    else:
+        pod = lab.values["gitlab-runner/gitlab-runner"]["volumes"]["items"]["ca"]
+        assert f"{pod['mountPath'][0]}/ca.crt" == runner["tls-ca-file"]
+
+
+def test_the_runner_in_the_cluster_has_its_token_from_a_secret_and_its_settings_from_git(lab: Lab) -> None:
+    if lab.answers["runner_kind"] != "kubernetes":
+        pytest.skip("this lab's runner is not in the cluster")
+    values = lab.values["gitlab-runner/gitlab-runner"]
+    assert values["env"]["RUNNER_TOKEN"] == {"valueFrom": {"secretKeyRef": {"name": "gitlab-runner-token", "key": "RUNNER_TOKEN"}}}
+    assert settings_of(lab)["runners"][0]["token"] == "$RUNNER_TOKEN"
+    deployment, = [one for one in lab.of_kind("Deployment") if one["metadata"]["name"] == "gitlab-runner"]
+    assert any("checksum" in key for key in deployment["spec"]["template"]["metadata"]["annotations"]), "new settings restart it"
+    account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    binding, = [one for one in lab.of_kind("RoleBinding") if one["metadata"]["name"] == "gitlab-runner"]
+    assert [(one["kind"], one["name"]) for one in binding["subjects"]] == [("ServiceAccount", account)]

@@ -1,0 +1,208 @@
+"""The certificate of an owner's own authority, from ca.crt to everyone who has to trust it; with a stranger's, each refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from address_book import AddressBook
+from authority import Authority
+from rendered_labs import RenderedLab
+from support.cluster import Lab
+from support.references import references
+from support.rendering import ROOT
+from support.tools import run, tool
+from traefik_cluster import TraefikCluster
+
+TOGETHER = pytest.mark.xdist_group("private-ca")
+# What an authority of one's own brings into a lab's files; the word alone stands in charts and scripts that all labs share.
+TRACES = re.compile(r"lab-ca|ca\.crt|trusted-certs|SSL_CERT_DIR|tls-ca-file|certSecretRef|gitlab-ca|trust-ca")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[str]:
+    """Serve a Git repository at https://gitlab.lab, through Traefik, and return the proxy that knows the way."""
+    folder = tmp_path_factory.mktemp("site")
+    work = folder / "work"
+    for command in (
+        ("init", "--quiet", "--initial-branch=main", work), ("-C", work, "commit", "--quiet", "--allow-empty", "-m", "first"),
+        ("clone", "--quiet", "--bare", work, folder / "www/homelab/lab.git"), ("-C", folder / "www/homelab/lab.git", "update-server-info"),
+    ):
+        assert run(tool("git"), *command).returncode == 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder / "www")))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    lab = RenderedLab({"base_domain": "lab", "tls_source": "secret"})
+    made = authority.sign("the owner's", "gitlab.lab", "registry.lab").secret("lab-tls", "gitlab")
+    pod = {80: ("127.0.0.1", server.server_port)}
+    with TraefikCluster(folder / "traefik", [*lab.objects, made], lab.traefik, pod, authority) as cluster:
+        with AddressBook(lambda host, port: cluster.exposed(port)) as book:
+            yield book.url
+    server.shutdown()
+    server.server_close()
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def secret(tmp_path: Path, authority: Authority) -> Path:
+    """Return ca.crt as it comes out of the Secret lab-ca, which the bootstrap's own code makes of the lab's ca.crt."""
+    script = 'source "$1"; secret_manifest flux-system lab-ca Opaque ca.crt "$(<"$2")"$\'\\n\''
+    tool("jq")
+    done = run("bash", "-euc", script, "_", ROOT / "template/bootstrap/lib/secrets.sh", authority.crt)
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "from-the-secret.crt"
+    file.write_bytes(base64.b64decode(json.loads(done.stdout)["data"]["ca.crt"]))
+    return file
+
+
+def curl(site: str, *trust: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HTTPS_PROXY": site}
+    return run(tool("curl"), "--silent", "--show-error", *trust, "https://gitlab.lab/homelab/lab.git/HEAD", env=environment)
+
+
+def test_the_secret_carries_the_certificate_unchanged(secret: Path, authority: Authority) -> None:
+    assert secret.read_text() == authority.crt.read_text()
+
+
+@TOGETHER
+def test_curl_and_flux_trust_what_the_secret_carries_and_no_other(site: str, secret: Path, stranger: Path) -> None:
+    """Flux reads `ca.crt` of the Secret that certSecretRef names, and trusts the PEM in it."""
+    assert curl(site, "--cacert", secret).stdout == "ref: refs/heads/main\n"
+    for wrong in (("--cacert", stranger), ()):
+        done = curl(site, *wrong)
+        assert (done.returncode, done.stdout) == (60, "")
+
+
+@TOGETHER
+def test_git_clones_with_the_certificate_and_not_with_another(site: str, secret: Path, stranger: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "HTTPS_PROXY": site, "GIT_TERMINAL_PROMPT": "0"}
+
+    def clone(name: str, authority: Path) -> subprocess.CompletedProcess[str]:
+        trust = f"http.sslCAInfo={authority}"
+        return run(tool("git"), "-c", trust, "clone", "--quiet", "https://gitlab.lab/homelab/lab.git", tmp_path / name, env=environment)
+
+    assert clone("right", secret).returncode == 0
+    assert run(tool("git"), "-C", tmp_path / "right", "log", "--format=%s").stdout == "first\n"
+    done = clone("wrong", stranger)
+    assert done.returncode != 0 and "certificate" in done.stderr
+
+
+@TOGETHER
+def test_gitlab_takes_the_certificate_into_those_that_it_trusts(site: str, authority: Authority, stranger: Path, tmp_path: Path) -> None:
+    """The pod's own script runs here, with its folders moved; then the package links the certificates by their hashes (c_rehash)."""
+    lab = RenderedLab({"base_domain": "lab"})
+    script = lab.values["env"]["GITLAB_PRE_RECONFIGURE_SCRIPT"]
+    mounted = lab.values["volumes"]["items"]["ca"]["mountPath"][0]
+    for name, certificate in (("right", authority.crt), ("wrong", stranger)):
+        root = tmp_path / name
+        (root / mounted.lstrip("/")).mkdir(parents=True)
+        shutil.copy(certificate, root / mounted.lstrip("/") / "ca.crt")
+        (root / mounted.lstrip("/") / "ca.crt").chmod(0o444)
+        for _ in range(2):
+            done = run("bash", "-ec", re.sub(r"(?<= )/", f"{root}/", script))
+            assert done.returncode == 0, done.stderr
+        trusted = root / "etc/gitlab/trusted-certs"
+        assert [(file.name, stat.S_IMODE(file.stat().st_mode)) for file in trusted.iterdir()] == [("lab-ca.crt", 0o644)]
+        assert run(tool("openssl"), "rehash", trusted).returncode == 0
+        assert curl(site, "--capath", trusted).returncode == (0 if name == "right" else 60)
+
+
+def test_gitlab_can_set_the_modes_of_all_that_it_trusts(lab: Lab) -> None:
+    """Its package sets them at every start, and a mounted Secret or ConfigMap, which is read-only, would end that start.
+
+    Source: CertificateHelper#update_permissions in omnibus-gitlab (certificate_helper.rb).
+    """
+    namespace = lab.answers["gitlab_namespace"]
+    pod = next(thing for thing in lab.of_kind("Deployment") if thing["metadata"]["namespace"] == namespace)["spec"]["template"]["spec"]
+    fixed = {volume["name"] for volume in pod["volumes"] if {"secret", "configMap", "projected", "downwardAPI"} & volume.keys()}
+    mounts = [
+        mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"] if mount.get("readOnly") or mount["name"] in fixed
+    ]
+    assert [path for path in mounts if f"{path}/".startswith("/etc/gitlab/")] == []
+
+
+@pytest.fixture
+def machine(tmp_path: Path, article: Lab, authority: Authority) -> Path:
+    """Return a folder with what an owner copies to a machine, and the programs of that machine, which write down their calls."""
+    folder = tmp_path / "machine"
+    (folder / "bin").mkdir(parents=True)
+    for name in ("update-ca-certificates", "docker", "systemctl"):
+        (folder / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{folder}/calls\n')
+        (folder / "bin" / name).chmod(0o755)
+    shutil.copy(article.path / "scripts/trust-ca.sh", folder)
+    shutil.copy(authority.crt, folder / "ca.crt")
+    return folder
+
+
+def trust(machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{machine}/bin:{os.environ['PATH']}", "TRUST_CA_ROOT": str(machine / "root")}
+    return run("bash", machine / "trust-ca.sh", *arguments, env=environment)
+
+
+def calls(machine: Path) -> list[str]:
+    file = machine / "calls"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+@TOGETHER
+def test_a_node_trusts_the_authority_after_one_script_and_k3s_starts_anew(machine: Path, authority: Authority, site: str) -> None:
+    done = trust(machine, "registry.lab:8443")
+    assert done.returncode == 0, done.stderr
+    placed = {str(file.relative_to(machine / "root")): file for file in (machine / "root").rglob("*") if file.is_file()}
+    assert set(placed) == {"usr/local/share/ca-certificates/lab-ca.crt", "etc/docker/certs.d/registry.lab:8443/ca.crt"}
+    for file in placed.values():
+        assert file.read_bytes() == authority.crt.read_bytes()
+        assert curl(site, "--cacert", file).returncode == 0
+    assert calls(machine)[0] == "update-ca-certificates" and "systemctl restart k3s" in calls(machine)
+
+
+def test_the_script_does_nothing_where_nothing_is_to_be_done_and_notices_a_new_authority(machine: Path, stranger: Path) -> None:
+    assert trust(machine, "registry.lab").returncode == 0
+    before = calls(machine)
+    assert (trust(machine, "registry.lab").stdout, calls(machine)) == ("", before)
+    shutil.copy(stranger, machine / "ca.crt")
+    assert "trusted now" in trust(machine, "registry.lab").stdout
+    assert len(calls(machine)) > len(before)
+
+
+def test_the_script_takes_no_key_and_no_other_file(machine: Path, authority: Authority) -> None:
+    for text, said in (
+        ("", "is missing"), ("hello\n", "no certificate in PEM form"),
+        (authority.crt.read_text() + "-----BEGIN PRIVATE KEY-----\n", "private key"),
+    ):
+        (machine / "ca.crt").write_text(text)
+        done = trust(machine, "registry.lab")
+        assert done.returncode == 1 and said in done.stderr
+    assert "say which registry" in trust(machine).stderr
+    assert not (machine / "root").exists()
+
+
+def test_without_an_own_authority_no_trace_of_one_is_left_and_with_one_everybody_names_the_same_secret(lab: Lab) -> None:
+    # The chart and the scripts in the lab's own folder are the same in every lab.
+    shared = re.compile(r"charts/|bootstrap/|README\.md|\.copier-answers\.yml|[^/]+\.sh$")
+    names = {str(file.relative_to(lab.path)): file for file in lab.path.rglob("*") if file.is_file()}
+    found = sorted(
+        name for name, file in names.items() if not shared.match(name) and TRACES.search(name + file.read_text(encoding="utf-8"))
+    )
+    named = [reference for reference in references(lab) if reference.kind == "Secret" and "ca" in reference.name.split("-")]
+    if not lab.answers["private_ca"]:
+        assert (found, named) == ([], [])
+        return
+    assert {"apps/gitlab/values.yaml", "scripts/trust-ca.sh"} <= set(found)
+    assert {reference.name for reference in named} == {"lab-ca"}
+    assert lab.answers["gitlab_namespace"] in {reference.namespace for reference in named}

@@ -1,0 +1,229 @@
+"""What gitlab.rb sets, as Ruby reads it, against what the cluster has: each port, host, path and network compared as a value."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from registry_of_gitlab import realm
+from rendered_labs import Object, RenderedLab, recorded
+from support import gitlab_rb
+from support.cluster import Lab, namespace_of
+
+POD_ENVIRONMENT = {
+    "NODE_IP": "192.0.2.7", "REGISTRY_WEBHOOK_URL": "http://webhook-receiver.flux-system.svc.cluster.local/hook/1",
+    "SMTP_USER_NAME": "gitlab@lab", "SMTP_PASSWORD": "it's \"secret\" #{1} \\ $",
+}
+
+
+def in_gitlabs_namespace(lab: Lab, kind: str) -> dict[str, Object]:
+    return {
+        thing["metadata"]["name"]: thing for thing in lab.of_kind(kind) if namespace_of(thing) == lab.answers["gitlab_namespace"]
+    }
+
+
+def settings(lab: Lab) -> Object:
+    return _settings(lab.path / "apps/gitlab/gitlab.rb")
+
+
+@lru_cache(maxsize=None)
+def _settings(file: Path) -> Object:
+    return gitlab_rb.settings(file, POD_ENVIRONMENT)
+
+
+def of(tmp_path: Path, given: Object, environment: dict[str, str] | None = None) -> Object:
+    """Return what the gitlab.rb of these answers sets."""
+    return recorded([RenderedLab(given)], tmp_path, environment)[0]
+
+
+def test_every_host_leads_to_the_port_that_gitlab_listens_on_for_it(lab: Lab) -> None:
+    a, rb = lab.answers, settings(lab)
+    services, ingresses = in_gitlabs_namespace(lab, "Service"), in_gitlabs_namespace(lab, "Ingress")
+    pod = in_gitlabs_namespace(lab, "Deployment")["gitlab"]["spec"]["template"]["spec"]["containers"][0]
+    served = {
+        urlsplit(rb["external_url"]).hostname: rb["gitlab_rails"]["nginx"]["listen_port"],
+        urlsplit(rb["registry_external_url"]).hostname: rb["registry"]["nginx"]["listen_port"],
+    }
+    assert list(served) == [a["gitlab_host"], a["registry_host"]]
+    led = {}
+    for ingress in ingresses.values():
+        for rule in ingress["spec"]["rules"]:
+            for path in rule["http"]["paths"]:
+                backend = path["backend"]["service"]
+                port = next(one for one in services[backend["name"]]["spec"]["ports"] if one["port"] == backend["port"]["number"])
+                led.setdefault(rule["host"], set()).add(port["targetPort"])
+                assert (path["path"], path["pathType"]) == ("/", "Prefix")
+    assert led == {host: {port} for host, port in served.items()}
+    assert set(served.values()) < {port["containerPort"] for port in pod["ports"]}
+
+
+def test_the_urls_carry_the_port_that_users_type_and_nothing_else(lab: Lab) -> None:
+    rb = settings(lab)
+    for url in (urlsplit(rb["external_url"]), urlsplit(rb["registry_external_url"])):
+        assert (url.scheme, url.port or 443, url.path, url.query) == ("https", lab.answers["https_port"], "", "")
+        assert (url.port is None) is (lab.answers["https_port"] == 443)
+
+
+def test_the_registrys_realm_is_https_and_has_no_double_slash(lab: Lab) -> None:
+    found = urlsplit(realm(settings(lab)))
+    assert (found.scheme, found.hostname, found.path) == ("https", lab.answers["gitlab_host"], "/jwt/auth")
+
+
+def test_plain_http_is_spoken_inside_and_nowhere_else(lab: Lab) -> None:
+    rb = settings(lab)
+    for nginx in (rb["gitlab_rails"]["nginx"], rb["registry"]["nginx"]):
+        assert nginx["listen_https"] is nginx["redirect_http_to_https"] is False
+    assert rb["letsencrypt"]["enable"] is False
+    assert rb["registry"]["enable"] is rb["gitlab_rails"]["registry_enabled"] is rb["registry"]["nginx"]["enable"] is True
+
+
+def test_the_port_for_ssh_is_the_same_in_gitlab_the_service_the_route_and_ssh_config(lab: Lab) -> None:
+    a, port = lab.answers, settings(lab)["gitlab_rails"]["gitlab_shell_ssh_port"]
+    service = in_gitlabs_namespace(lab, "Service")["gitlab-ssh"]["spec"]
+    assert port == a["ssh_port"] == service["ports"][0]["port"]
+    assert service["ports"][0]["targetPort"] == 22
+    routes = in_gitlabs_namespace(lab, "IngressRouteTCP").values()
+    led = [one["services"][0] for route in routes for one in route["spec"]["routes"]]
+    assert [(one["name"], one["port"]) for one in led] == [("gitlab-ssh", port)] * (a["ssh_exposure"] == "traefik")
+    assert re.findall(r"^ +Port (\d+)$", (lab.path / "ssh_config").read_text(), re.M) == [str(port)]
+
+
+def test_both_servers_believe_the_trusted_proxies_and_nobody_else(lab: Lab) -> None:
+    rb, wanted = settings(lab), {ip_network(one) for one in lab.answers["trusted_proxies"]}
+    for nginx in (rb["gitlab_rails"]["nginx"], rb["registry"]["nginx"]):
+        assert {ip_network(one) for one in nginx["real_ip_trusted_addresses"]} == wanted
+        assert (nginx["real_ip_header"], nginx["real_ip_recursive"]) == ("X-Forwarded-For", "on")
+        families = {network.version for network in wanted}
+        assert nginx.get("listen_addresses", ["*"]) == (["0.0.0.0", "[::]"] if 6 in families else ["*"])
+
+
+def test_a_ban_can_hit_neither_a_proxy_nor_a_node_nor_the_pod_itself(lab: Lab) -> None:
+    a, rails = lab.answers, settings(lab)["gitlab_rails"]
+    if not a["rack_attack"]:
+        assert not [key for key in rails if "rack" in key]
+        return
+    ban = rails["rack_attack_git_basic_auth"]
+    assert (ban["enabled"], ban["maxretry"], ban["findtime"], ban["bantime"]) == (True, 10, 600, 136000)
+    spared = [ip_network(one) for one in ban["ip_whitelist"]]
+    assert len(spared) == len(set(spared))
+    callers = [ip_network(one)[1] for one in [*a["trusted_proxies"], *a["node_networks"]]]
+    for caller in (*callers, ip_address("127.0.0.1"), ip_address(POD_ENVIRONMENT["NODE_IP"])):
+        assert any(caller in network for network in spared)
+    assert not any(ip_address("203.0.113.9") in network for network in spared)
+
+
+def test_gitlab_reads_this_very_file_and_a_change_of_it_restarts_the_pod(lab: Lab) -> None:
+    release = f"{lab.answers['gitlab_namespace']}/gitlab"
+    text = (lab.path / "apps/gitlab/gitlab.rb").read_text(encoding="utf-8")
+    assert lab.values[release]["configMaps"]["config"]["data"] == {"gitlab.rb": text}
+    template = in_gitlabs_namespace(lab, "Deployment")["gitlab"]["spec"]["template"]
+    container = template["spec"]["containers"][0]
+    (path,) = re.findall(r"^from_file\('(.+)'\)$", next(one["value"] for one in container["env"] if one["name"] == "GITLAB_OMNIBUS_CONFIG"))
+    mount = next(one for one in container["volumeMounts"] if path.startswith(f"{one['mountPath']}/gitlab.rb"))
+    volume = next(one for one in template["spec"]["volumes"] if one["name"] == mount["name"])
+    carried = in_gitlabs_namespace(lab, "ConfigMap")[volume["configMap"]["name"]]
+    assert carried["data"]["gitlab.rb"] == text
+    assert len(template["metadata"]["annotations"]["checksum/config"]) == 64
+
+
+def test_a_changed_setting_changes_the_pod_and_a_changed_memory_limit_not_its_checksum() -> None:
+    def checksum(lab: RenderedLab) -> str:
+        return lab.one("Deployment", "gitlab")["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+
+    usual = checksum(RenderedLab({}))
+    assert checksum(RenderedLab({"timezone": "Europe/Warsaw"})) != usual
+    assert checksum(RenderedLab({}, {"resources": {"limits": {"memory": "7Gi"}}})) == usual
+
+
+def test_every_key_is_one_that_gitlab_knows_whatever_the_pods_environment_brings(lab: Lab) -> None:
+    assert gitlab_rb.unknown_keys(settings(lab)) == []
+
+
+def test_every_setting_stands_once(lab: Lab) -> None:
+    text = (lab.path / "apps/gitlab/gitlab.rb").read_text(encoding="utf-8")
+    keys = re.findall(r"^ *(\w+(?:\['\w+'\])+|external_url|registry_external_url)(?: =| ')", text, re.M)
+    assert len(keys) > 20 and sorted(keys) == sorted(set(keys))
+
+
+def test_the_registry_announces_pushes_where_the_bootstrap_says_and_stays_silent_without(tmp_path: Path) -> None:
+    assert "notifications" not in of(tmp_path, {})["registry"]
+    (endpoint,) = of(tmp_path, {}, POD_ENVIRONMENT)["registry"]["notifications"]
+    assert (endpoint["name"], endpoint["url"]) == ("flux", POD_ENVIRONMENT["REGISTRY_WEBHOOK_URL"])
+
+
+MAIL = {
+    "smtp_enabled": True, "smtp_host": "smtp-service.local", "smtp_port": 25, "email_from": "gitlab@angrybits.example",
+    "email_display_name": "Gitlab", "email_reply_to": "noreply@angrybits.example",
+}
+
+
+def test_mail_goes_out_as_answered(tmp_path: Path) -> None:
+    rails = of(tmp_path, MAIL)["gitlab_rails"]
+    assert {key: rails[key] for key in rails if key.startswith(("smtp", "gitlab_email"))} == {
+        "smtp_enable": True, "smtp_address": "smtp-service.local", "smtp_port": 25, "smtp_domain": "gitlab.lab.example.com",
+        "gitlab_email_enabled": True, "gitlab_email_from": "gitlab@angrybits.example", "gitlab_email_display_name": "Gitlab",
+        "gitlab_email_reply_to": "noreply@angrybits.example",
+    }
+
+
+def test_a_mail_server_that_wants_a_password_gets_it_from_the_secret_and_git_never_sees_it(tmp_path: Path) -> None:
+    lab = RenderedLab(MAIL)
+    container = lab.one("Deployment", "gitlab")["spec"]["template"]["spec"]["containers"][0]
+    assert container["envFrom"] == [{"secretRef": {"name": "gitlab-env", "optional": True}}]
+    rails = of(tmp_path, MAIL, POD_ENVIRONMENT)["gitlab_rails"]
+    assert (rails["smtp_user_name"], rails["smtp_password"]) == (POD_ENVIRONMENT["SMTP_USER_NAME"], POD_ENVIRONMENT["SMTP_PASSWORD"])
+    assert rails["smtp_authentication"] == "login"
+
+
+def test_the_port_for_smtps_is_spoken_to_in_tls_from_the_start(tmp_path: Path) -> None:
+    for port, wanted in ((465, (True, False)), (587, (None, None)), (25, (None, None))):
+        rails = of(tmp_path, {**MAIL, "smtp_port": port})["gitlab_rails"]
+        assert (rails.get("smtp_tls"), rails.get("smtp_enable_starttls_auto")) == wanted
+
+
+def test_without_a_mail_server_no_trace_of_one_is_left(tmp_path: Path) -> None:
+    rails = of(tmp_path, {"smtp_enabled": False}, POD_ENVIRONMENT)["gitlab_rails"]
+    assert [key for key in rails if "smtp" in key or "email" in key] == ["gitlab_email_enabled"]
+    assert rails["gitlab_email_enabled"] is False
+
+
+def test_the_size_decides_on_processes_and_memory(tmp_path: Path) -> None:
+    small, standard = (of(tmp_path, {"gitlab_size": size}) for size in ("small", "standard"))
+    malloc = {"MALLOC_CONF": "dirty_decay_ms:1000,muzzy_decay_ms:1000"}
+    assert (small["puma"], small["sidekiq"]) == ({"worker_processes": 0}, {"concurrency": 10})
+    assert small["gitlab_rails"]["env"] == small["gitaly"]["env"] == malloc
+    # A count of its own: GitLab would count the node's processors, and one worker takes about 1 GB.
+    assert standard["puma"] == {"worker_processes": 4}
+    assert not {"sidekiq", "gitaly"} & standard.keys() and "env" not in standard["gitlab_rails"]
+
+
+def test_what_the_lab_does_not_use_is_off_in_every_size(tmp_path: Path) -> None:
+    for size in ("small", "standard"):
+        rb = of(tmp_path, {"gitlab_size": size})
+        assert rb["prometheus_monitoring"] == rb["gitlab_kas"] == {"enable": False}
+
+
+def test_backups_are_kept_as_long_as_answered_and_not_at_all_without(tmp_path: Path) -> None:
+    assert of(tmp_path, {"backups": True, "backup_keep_days": 30})["gitlab_rails"]["backup_keep_time"] == 30 * 24 * 3600
+    assert "backup_keep_time" not in of(tmp_path, {"backups": False})["gitlab_rails"]
+
+
+def test_a_browser_is_never_sent_to_443_where_the_lab_is_not_there(tmp_path: Path) -> None:
+    """GitLab's NGINX tells browsers to use https from now on (HSTS); they would then leave the redirect to 8443 aside."""
+    assert of(tmp_path, {"https_port": 8443})["gitlab_rails"]["nginx"]["hsts_max_age"] == 0
+    assert "hsts_max_age" not in of(tmp_path, {"https_port": 443})["gitlab_rails"]["nginx"]
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("external_url 'http://other.lab'", "http://other.lab"), ("# nothing", "https://gitlab.lab.example.com")])
+def test_a_gitlab_rb_on_the_volume_wins_over_the_one_in_git(tmp_path: Path, text: str, wanted: str) -> None:
+    """The image evaluates GITLAB_OMNIBUS_CONFIG first and /etc/gitlab/gitlab.rb after it (docker/assets/gitlab.rb)."""
+    file = tmp_path / "gitlab.rb"
+    file.write_text(f"{RenderedLab({}).gitlab_rb}\n{text}\n", encoding="utf-8")
+    found: Any = gitlab_rb.settings(file)["external_url"]
+    assert found == wanted

@@ -1,0 +1,104 @@
+"""GitLab is never taken over one of its required stops: not by an answer, and not by a commit."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from extensions import upgrades
+from support.cluster import Lab
+from support.rendering import ROOT
+from support.tools import run, tool
+
+# From, to, and the stops between them (docs.gitlab.com/update/upgrade_paths/).
+STEPS = [
+    ("19.2.4", "19.2.9", []), ("19.2.4", "19.3.0", []), ("19.2.4", "19.5.0", []), ("19.3.0", "19.5.2", []),
+    ("19.3.0", "19.6.0", ["19.5"]), ("19.5.2", "19.8.0", []), ("19.5.2", "19.9.0", ["19.8"]), ("19.3.0", "19.11.1", ["19.5", "19.8"]),
+    ("19.11.1", "20.0.0", []), ("19.11.1", "20.2.0", []), ("19.11.1", "20.3.0", ["20.2"]), ("19.10.0", "20.0.0", ["19.11"]),
+    ("19.3.0", "20.3.0", ["19.5", "19.8", "19.11", "20.2"]), ("19.11.0", "21.0.0", ["20.2", "20.5", "20.8", "20.11"]),
+]
+
+
+@pytest.mark.parametrize(("installed", "wanted", "stops"), STEPS)
+def test_the_stops_on_the_way_are_named_in_order(installed: str, wanted: str, stops: list[str]) -> None:
+    assert upgrades.stops(installed, wanted) == stops
+    message = upgrades.problem(installed, wanted)
+    assert (message is None) is (stops == [])
+    if message:
+        assert f"`{wanted}`" in message and f"`{installed}`" in message
+        places = [message.index(f"the newest {stop}") for stop in stops]
+        assert places == sorted(places)
+
+
+def test_going_back_is_refused() -> None:
+    for installed, wanted in (("19.3.0", "19.2.4"), ("20.0.0", "19.11.5"), ("19.3.1", "19.3.0")):
+        assert "cannot go back" in (upgrades.problem(installed, wanted) or "")
+    assert upgrades.problem("19.3.0", "19.3.0") is None
+
+
+def test_the_bootstrap_names_the_same_stops() -> None:
+    versions = [f"{major}.{minor}.1" for major in (19, 20) for minor in range(12)][2:]
+    pairs = [(one, other) for one, other in itertools.combinations(versions, 2)]
+    script = 'source "$1"; shift; while (($#)); do required_stops "$1" "$2" | paste -s -d " " -; shift 2; done'
+    done = run("bash", "-c", script, "_", ROOT / "template/bootstrap/lib/versions.sh", *itertools.chain(*pairs))
+    assert done.stdout.split("\n")[:-1] == [" ".join(upgrades.stops(*pair)) for pair in pairs]
+
+
+@pytest.fixture
+def repository(article: Lab, tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Return a function that commits a version of GitLab to the lab, and runs the pipeline's check against the commit before."""
+    folder = tmp_path / "lab"
+    shutil.copytree(article.path, folder)
+    values = folder / "apps/gitlab/values.yaml"
+    original = values.read_text(encoding="utf-8")
+    assert original.count("  tag: 19.3.0-ce.0\n") == 1
+    run(tool("git"), "init", "--quiet", folder)
+
+    def commit(tag: str, *commits: str) -> subprocess.CompletedProcess[str]:
+        values.write_text(original.replace("  tag: 19.3.0-ce.0\n", f"  tag: {tag}\n"), encoding="utf-8")
+        for command in (("add", "--all"), ("commit", "--quiet", "--allow-empty", "--message", tag)):
+            assert run(tool("git"), "-C", folder, *command).returncode == 0
+        return run("bash", folder / "scripts/gitlab-upgrade.sh", *(commits or ("HEAD~1",)))
+
+    assert commit("19.3.0-ce.0").returncode == 0
+    return commit
+
+
+def test_a_commit_that_jumps_over_a_stop_fails_the_labs_pipeline(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = repository("19.9.2-ce.0")
+    assert done.returncode == 1
+    assert "Take the newest 19.5, then the newest 19.8, then 19.9.2." in done.stderr
+
+
+def test_a_commit_that_goes_back_fails_the_labs_pipeline(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = repository("19.2.4-ce.0")
+    assert done.returncode == 1 and "cannot go back from 19.3.0 to 19.2.4" in done.stderr
+
+
+def test_a_step_that_is_allowed_passes(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    assert "from 19.3.0 to 19.5.1, in one step" in repository("19.5.1-ce.0").stdout
+    assert "stays at 19.5.1" in repository("19.5.1-ce.0").stdout
+    assert "from 19.5.1 to 19.8.0, in one step" in repository('"19.8.0-ce.0"').stdout
+
+
+def test_without_a_commit_to_compare_with_the_check_passes_and_says_so(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    # The first push of a branch: the commit before it is all zeros; a merge request has none of the two variables.
+    done = repository("19.9.2-ce.0", "", "0" * 40)
+    assert done.returncode == 0 and "nothing to compare with" in done.stdout
+
+
+def test_a_floating_tag_cannot_be_checked_and_fails(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = repository("latest")
+    assert done.returncode == 1 and "names no exact version" in done.stderr
+
+
+def test_the_scripts_are_clean(article: Lab) -> None:
+    scripts = sorted((article.path / "scripts").iterdir())
+    assert [script.name for script in scripts] == ["gitlab-upgrade.sh", "trust-ca.sh"]
+    done = run(tool("shellcheck"), "--external-sources", "--source-path=SCRIPTDIR", *scripts)
+    assert done.returncode == 0, done.stdout

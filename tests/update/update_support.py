@@ -1,0 +1,123 @@
+"""Templates with a history, and labs that were made from them: real Git, and Copier's own command or its API."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import copier
+
+from support.rendering import ROOT, copy_lab, project_files, snapshot
+from support.tools import run
+
+COPIER = Path(sys.executable).with_name("copier")
+REPORT = "update-report.md"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = run("git", *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def commit(folder: Path, message: str = "Something") -> str:
+    """Commit everything, and return the commit."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
+    return git(folder, "rev-parse", "HEAD").strip()
+
+
+def release(template: Path, version: str) -> None:
+    # A template may hold what the lab's own .gitignore, which lies beside it, would leave out.
+    git(template, "add", "--all", "--force")
+    commit(template, version)
+    git(template, "tag", f"v{version}")
+
+
+def new_repository(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    git(folder, "init", "--quiet")
+    return folder
+
+
+def whole_template(folder: Path) -> Path:
+    """Make this project's template a repository of its own, released as 1.0.0."""
+    new_repository(snapshot(folder))
+    release(folder, "1.0.0")
+    return folder
+
+
+def small_template(folder: Path, files: dict[str, bytes | str]) -> Path:
+    """Make a template with this project's hooks, one question and a few files, released as 1.0.0."""
+    for name in project_files():
+        if name.startswith(("extensions/", "hooks/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    settings = (ROOT / "copier.yml").read_text(encoding="utf-8").split("\n---\n")[0]
+    (folder / "copier.yml").write_text(settings + "\n---\n" + QUESTIONS, encoding="utf-8")
+    put(folder / "template", {"{{ _copier_conf.answers_file }}.jinja": "# Answers.\n{{ _copier_answers | to_nice_yaml -}}\n", **files})
+    put(folder / "template", {".gitignore": f"/{REPORT}\n*.rej\n.env\n"})
+    new_repository(folder)
+    release(folder, "1.0.0")
+    return folder
+
+
+QUESTIONS = """\
+lab_name:
+  type: str
+  default: lab
+  when: "{{ answers_are_sound() }}"
+  validator: "{{ problem('lab_name') }}"
+cluster_name:
+  type: str
+  default: garage
+  validator: "{{ problem('cluster_name') }}"
+gitops_branch:
+  type: str
+  default: main
+feature:
+  type: bool
+  default: true
+"""
+
+
+def put(folder: Path, files: dict[str, bytes | str]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def make_lab(template: Path, lab: Path, data: dict[str, Any] | None = None, version: str = "v1.0.0") -> Path:
+    """Make a lab as its owner would, committed."""
+    copy_lab(template, lab, data or {}, vcs_ref=version, skip_tasks=True)
+    new_repository(lab)
+    commit(lab, "The lab")
+    return lab
+
+
+def update(lab: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Update by the command line, without questions."""
+    return run(COPIER, "update", "--trust", "--defaults", *arguments, cwd=lab, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+
+
+def update_here(lab: Path, data: dict[str, Any] | None = None, **options: Any) -> None:
+    """Update in this process; raises what Copier raises."""
+    copier.run_update(lab, data=data, defaults=True, overwrite=True, quiet=True, unsafe=True, **options)
+
+
+def files(lab: Path) -> dict[str, tuple[bytes, bool]]:
+    """Return a lab's files, with whether they may be run."""
+    return {
+        path.relative_to(lab).as_posix(): (path.read_bytes(), bool(path.stat().st_mode & 0o100))
+        for path in sorted(lab.rglob("*"))
+        if path.is_file() and path.relative_to(lab).parts[0] not in {".git", REPORT}
+    }
+
+
+def edit(file: Path, change: Callable[[str], str]) -> None:
+    file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
