@@ -30,7 +30,11 @@ ensure_namespace() { :; }
 settle() { shift; "$@"; }
 api_expect() { :; }
 api_list() { API_BODY='[]'; }
-api() { local group=${2#/groups/}; group=${group%/deploy_tokens} && group=${group//%2F/\/}; API_BODY=$(json_object username "flux of $group" token "token of $group"); }
+api() {
+  local group=${2#/groups/}
+  group=${group%/deploy_tokens} && group=${group//%2F/\/}
+  API_BODY=$(json_object username "flux of $group" token "token of $group")
+}
 kube_get() { KUBE_OUT=$(cat "$OUT/$3.$2" 2>/dev/null || true); }
 kube_apply() { local name=${1#Secret }; printf '%s' "$2" >"$OUT/${name/\//.}"; }
 stage_registry

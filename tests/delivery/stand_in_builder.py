@@ -79,7 +79,8 @@ def credentials(registry: str) -> str:
 def push(image: str) -> None:
     repository, _, tag = image.rpartition(":")
     registry = repository.split("/")[0]
-    if not re.fullmatch(r"[\w.-]+(:\d+)?(/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+", repository) or not re.fullmatch(r"\w[\w.-]{0,127}", tag):
+    path = r"[\w.-]+(:\d+)?(/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+"
+    if not re.fullmatch(path, repository) or not re.fullmatch(r"\w[\w.-]{0,127}", tag):
         fail(f"invalid reference format: {image}")
     if credentials(registry) != os.environ["STAND_IN_ACCEPTS"]:
         fail(f"denied: {registry} does not take these credentials")
@@ -108,7 +109,8 @@ def build(target: str, context: str, dockerfile: str) -> None:
 
 def docker() -> None:
     command, *arguments = ARGUMENTS
-    if os.environ.get("DOCKER_HOST") != "tcp://docker:2376" or os.environ.get("DOCKER_TLS_VERIFY") != "1" or os.environ.get("DOCKER_CERT_PATH") != "/certs/client":
+    over_tls = {"DOCKER_HOST": "tcp://docker:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs/client"}
+    if any(os.environ.get(name) != value for name, value in over_tls.items()):
         fail("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
     if command == "info":
         options(arguments, {})
@@ -154,8 +156,10 @@ def buildctl() -> None:
     if os.environ.get("BUILDKITD_FLAGS") != "--oci-worker-no-process-sandbox":
         fail("operation not permitted: the container allows no second sandbox")
     command, *arguments = ARGUMENTS
-    given, rest = options(arguments, {"--frontend": True, "--local": True, "--opt": True, "--output": True, "--import-cache": True, "--export-cache": True})
-    if command != "build" or rest or given.get("--frontend") != ["dockerfile.v0"] or sorted(given.get("--local", [])) != ["context=.", "dockerfile=."]:
+    known = ("--frontend", "--local", "--opt", "--output", "--import-cache", "--export-cache")
+    given, rest = options(arguments, dict.fromkeys(known, True))
+    folders = sorted(given.get("--local", []))
+    if command != "build" or rest or given.get("--frontend") != ["dockerfile.v0"] or folders != ["context=.", "dockerfile=."]:
         fail(f"cannot build that: {ARGUMENTS}")
     opts = dict(one.partition("=")[::2] for one in given.get("--opt", []))
     if set(opts) - {"target"}:

@@ -72,7 +72,7 @@ class TraefikCluster:
             tool("traefik"), *entry_point_flags(self.ports, self.host), "--ping=true", "--api.insecure=true",
             f"--providers.kubernetesingress.endpoint={self.api.url}", "--providers.kubernetesingress.allowEmptyServices=true",
             f"--providers.kubernetescrd.endpoint={self.api.url}", "--providers.kubernetescrd.allowEmptyServices=true",
-            "--providers.providersThrottleDuration=20ms", "--log.level=WARN", "--log.format=json",
+            "--providers.providersThrottleDuration=20ms", "--log.level=ERROR", "--log.format=json",
             "--global.checkNewVersion=false", "--global.sendAnonymousUsage=false", *flags,
         ]
         with self._log.open("wb") as log:
@@ -122,7 +122,7 @@ class TraefikCluster:
             return {}
 
     def complaints(self) -> list[str]:
-        """Return what Traefik holds against its configuration, and what it has warned of.
+        """Return what Traefik holds against its configuration, and the errors that it has written down.
 
         At its start one provider is sooner than the other, so a middleware may be missing for a moment: what is loaded now tells
         whether it still is.
