@@ -56,5 +56,5 @@ $(VENV)/test: requirements/test.txt tests/delivery/package-lock.json $(VENV)/run
 	@$(BIN)/python -m pip install --quiet --requirement $<
 	@mkdir -p $(VENV)/node
 	@cp tests/delivery/package.json tests/delivery/package-lock.json $(VENV)/node/
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --prefix $(VENV)/node --silent --no-audit --no-fund --ignore-scripts
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --prefix $(VENV)/node --loglevel=error --no-audit --no-fund --ignore-scripts
 	@touch $@

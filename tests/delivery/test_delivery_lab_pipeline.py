@@ -122,7 +122,15 @@ def test_the_check_notices_bad_yaml_and_bad_scripts(article: Lab, tmp_path: Path
 TOKEN = "glcbt-64_TokenOfTheJob"
 QUESTIONS = "_subdirectory: template\n_answers_file: .copier-answers.yml\ncolour:\n  type: str\n  default: red\n"
 # Stands in for a private forge: takes pushes over the file system, and writes down the options of each.
-HOOK = '#!/bin/sh\n{ i=0; while [ $i -lt ${GIT_PUSH_OPTION_COUNT:-0} ]; do eval echo \\"\\$GIT_PUSH_OPTION_$i\\"; i=$((i+1)); done; echo --; } >> "$GIT_DIR/options"\n'
+HOOK = """\
+#!/bin/sh
+i=0
+while [ $i -lt ${GIT_PUSH_OPTION_COUNT:-0} ]; do
+  eval echo \\"\\$GIT_PUSH_OPTION_$i\\"
+  i=$((i+1))
+done >> "$GIT_DIR/options"
+echo -- >> "$GIT_DIR/options"
+"""
 
 
 def git(folder: Path, *arguments: str) -> str:
