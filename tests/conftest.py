@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.cluster import Lab, read_lab
 from support.rendering import VALID, read_answers, recorded_answers, rendered
+from support.texts import answered
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,10 +48,21 @@ def _read(shared: Path, name: str) -> Lab:
     return read_lab(path, recorded_answers(path))
 
 
+@lru_cache(maxsize=None)
+def _answers(file: Path) -> dict[str, Any]:
+    return answered(read_answers(file))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes `lab` for every valid file of answers; one lab's tests stay on one worker."""
+    """Run a test that takes `lab` for every valid file of answers; one lab's tests stay on one worker.
+
+    Marked `labs(where=condition)`, it runs only for those whose answers fulfil the condition, of which there must be some.
+    """
     if "lab" in metafunc.fixturenames:
-        names = [pytest.param(file.stem, marks=pytest.mark.xdist_group(file.stem)) for file in VALID]
+        marker = metafunc.definition.get_closest_marker("labs")
+        chosen = [file for file in VALID if marker is None or marker.kwargs["where"](_answers(file))]
+        assert chosen, f"{metafunc.definition.name}: no valid file of answers is of this kind"
+        names = [pytest.param(file.stem, marks=pytest.mark.xdist_group(file.stem)) for file in chosen]
         metafunc.parametrize("lab", names, indirect=True)
 
 

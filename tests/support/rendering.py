@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ def rendered(shared: Path, name: str, data: dict[str, Any]) -> Path:
                     snapshot(shared / "template")
             copy_lab(shared / "template", lab, data, skip_tasks=True)
     return lab
+
+
+def once(shared: Path, key: str, judge: Callable[[], str]) -> str:
+    """Return what *judge* says, asked by the first worker that comes to *key* and remembered for the other."""
+    remembered = shared / key
+    with FileLock(shared / f"{key}.lock"):
+        if not remembered.exists():
+            remembered.write_text(judge(), encoding="utf-8")
+        return remembered.read_text(encoding="utf-8")
 
 
 def read_answers(path: Path) -> dict[str, Any]:
