@@ -228,6 +228,16 @@ def shellcheck_faults(lab: Lab, entries: list[Path]) -> str:
     return found
 
 
+def test_the_runbook_names_what_is_there_and_nothing_else(lab: Lab) -> None:
+    text = (lab.path / "README.md").read_text(encoding="utf-8")
+    spans = [span.removeprefix("./") for span in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)]
+    top = {"apps", "automation", "bootstrap", "charts", "clusters", "infrastructure", "runner", "sample-app", "scripts"}
+    named = {span for span in spans if re.fullmatch(r"[\w./-]+", span) and (span.split("/")[0] in top or span.endswith(".sh"))}
+    assert {name for name in named if not (lab.path / name).exists()} == set()
+    entries = {entry.name for entry in lab.path.iterdir() if not entry.name.startswith(".")} - {"README.md", "renovate.json"}
+    assert {entry for entry in entries if not any(span.rstrip("/") == entry or span.startswith(f"{entry}/") for span in spans)} == set()
+
+
 def test_the_settings_of_the_bootstrap_are_the_answers(lab: Lab) -> None:
     a = lab.answers
     done = run(

@@ -1,0 +1,35 @@
+"""What README.md and docs/ name is there: files, commands, packages."""
+
+from __future__ import annotations
+
+import re
+
+from support.rendering import ROOT, project_files
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_link_into_the_project_leads_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+            assert ":" in target or (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_command_of_make_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    named = {name for document in DOCUMENTS for name in re.findall(r"(?:^|`)make ([a-z]+)", document.read_text(encoding="utf-8"), re.M)}
+    assert named <= targets and {"lab", "test", "bench", "example", "release"} <= named
+
+
+def test_the_readme_says_of_every_package_that_is_installed_by_name_why() -> None:
+    for file in ("run.in", "test.in"):
+        for line in (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines():
+            if line and line[0] not in "#-":
+                package = re.split(r"[ >=<;]", line)[0]
+                assert re.search(rf"^\|.*{re.escape(package)}.* \|", README, re.M), package
+
+
+def test_the_readme_names_every_folder() -> None:
+    folders = {name.split("/")[0] for name in project_files() if "/" in name} - {".ci", "requirements"}
+    assert {folder for folder in folders if f"({folder}/" not in README} == set()
