@@ -90,7 +90,8 @@ def answers_are_sound(context: Context) -> bool:
     found = destination_problems(folder, conf["overwrite"] or conf["pretend"], str(conf["answers_file"]))
     recorded = {} if found else _recorded(folder / str(conf["answers_file"]))
     if not found and (conf["data"] or recorded):
-        found = _problems(context, recorded)
+        # A copy over a lab that is there brings another version just as an update does.
+        found = _problems(context, recorded) or _jumps(recorded, conf["data"])
     if found:
         raise UserMessageError("This cannot make a lab, and nothing was written:\n" + "\n".join(f"  {line}" for line in found))
     return True

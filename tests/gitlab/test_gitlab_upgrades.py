@@ -8,11 +8,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import copier
 import pytest
+from copier.errors import UserMessageError
 
 from extensions import upgrades
 from support.cluster import Lab
-from support.rendering import ROOT
+from support.rendering import ROOT, snapshot
 from support.tools import run, tool
 
 # From, to, and the stops between them (docs.gitlab.com/update/upgrade_paths/).
@@ -47,6 +49,37 @@ def test_the_bootstrap_names_the_same_stops() -> None:
     script = 'source "$1"; shift; while (($#)); do required_stops "$1" "$2" | paste -s -d " " -; shift 2; done'
     done = run("bash", "-c", script, "_", ROOT / "template/bootstrap/lib/versions.sh", *itertools.chain(*pairs))
     assert done.stdout.split("\n")[:-1] == [" ".join(upgrades.stops(*pair)) for pair in pairs]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a lab whose answers say that GitLab 19.3.0 runs. It holds nothing else: a refusal comes before anything is rendered."""
+    folder = tmp_path_factory.mktemp("running")
+    template, lab = snapshot(folder / "template"), folder / "lab"
+    lab.mkdir()
+    (lab / ".copier-answers.yml").write_text(f"_commit: v1.0.0\n_src_path: {template}\ngitlab_version: 19.3.0\n")
+    for where, more in ((template, (("tag", "v1.0.0"),)), (lab, ())):
+        for command in (("init", "--quiet"), ("add", "--all", "--force"), ("commit", "--quiet", "--message", "All"), *more):
+            assert run(tool("git"), "-C", where, *command).returncode == 0
+    return lab
+
+
+COMMANDS: dict[str, Callable[..., object]] = {
+    "update": copier.run_update, "recopy": copier.run_recopy,
+    "copy over it": lambda lab, **options: copier.run_copy(str(lab.with_name("template")), lab, **options),
+}
+
+
+JUMP, BACK = ("19.9.0", "take the newest 19.5, then the newest 19.8"), ("19.2.4", "cannot go back")
+
+
+@pytest.mark.parametrize(("command", "wanted", "said"), [("update", *JUMP), ("recopy", *BACK), ("copy over it", *JUMP)])
+def test_copier_takes_no_answer_that_gitlab_could_not_follow(running: Path, command: str, wanted: str, said: str) -> None:
+    with pytest.raises(UserMessageError) as refused:
+        COMMANDS[command](running, data={"gitlab_version": wanted}, defaults=True, overwrite=True, quiet=True, unsafe=True)
+    assert f"gitlab_version: `{wanted}`" in str(refused.value) and said in str(refused.value)
+    assert {file.name for file in running.iterdir()} == {".git", ".copier-answers.yml"}
+    assert run(tool("git"), "-C", running, "status", "--porcelain").stdout == ""
 
 
 @pytest.fixture
