@@ -101,12 +101,19 @@ def _ssh_port(value: Any, answers: Answers) -> str | None:
     if answers["ssh_exposure"] == "node-port":
         if not 30000 <= value <= 32767:
             return f"`{value}` is not a node port; Kubernetes gives out 30000 to 32767, such as `30022`"
+        if value == answers["https_port"]:
+            return f"`{value}` is where Traefik answers https, on the same nodes; give SSH another port, such as `{_another(value, 30022)}`"
         return None
     if value in (80, answers["https_port"]):
-        return f"`{value}` is where Traefik answers http or https; give SSH another port, such as `2223`"
+        return f"`{value}` is where Traefik answers http or https; give SSH another port, such as `{_another(value, 2223)}`"
     if 30000 <= value <= 32767:
         return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `2223`"
     return _taken_on_the_node(value, "2223")
+
+
+def _another(taken: int, usual: int) -> int:
+    """Return the usual port, or the one after it where that is taken."""
+    return usual + 1 if taken == usual else usual
 
 
 def _taken_on_the_node(value: int, usual: str) -> str | None:
@@ -122,7 +129,7 @@ def _http_port(value: Any, answers: Answers) -> str | None:
 def _registry_port(value: Any, answers: Answers) -> str | None:
     found = values.port(value) or _taken_in_the_pod(value, "5050")
     if found is None and value == answers["http_port"]:
-        return f"`{value}` is GitLab's own port in the same pod; the registry needs another, such as `5050`"
+        return f"`{value}` is GitLab's own port in the same pod; the registry needs another, such as `{_another(value, 5050)}`"
     return found
 
 

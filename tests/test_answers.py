@@ -11,6 +11,7 @@ import pytest
 
 from support.questions import QUESTIONS
 from support.rendering import ROOT, VALID, recorded_answers, rendered, read_answers
+from support.texts import answered, problems
 
 sys.path.insert(0, str(ROOT / "tests" / "answers"))
 import generate_pairs  # noqa: E402
@@ -62,3 +63,11 @@ def test_every_question_that_applies_is_recorded_whatever_the_level(recorded: li
     always = {name for name, question in QUESTIONS.items() if "when" not in question}
     for answers in recorded:
         assert always <= answers.keys()
+
+
+@pytest.mark.parametrize("given", [
+    {"https_port": 2223}, {"https_port": 2223, "ssh_exposure": "traefik"}, {"https_port": 30022, "ssh_exposure": "node-port"},
+    {"https_port": 30022}, {"http_port": 5050},
+], ids=str)
+def test_a_port_that_is_taken_by_an_answer_is_no_later_questions_default(given: dict[str, Any]) -> None:
+    assert problems(answered(given)) == []
