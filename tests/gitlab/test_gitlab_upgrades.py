@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import copier
 import pytest
+import yaml
 from copier.errors import UserMessageError
 
 from extensions import upgrades
@@ -123,6 +125,20 @@ def test_without_a_commit_to_compare_with_the_check_passes_and_says_so(repositor
     # The first push of a branch: the commit before it is all zeros; a merge request has none of the two variables.
     done = repository("19.9.2-ce.0", "", "0" * 40)
     assert done.returncode == 0 and "nothing to compare with" in done.stdout
+
+
+def test_the_pipeline_compares_a_new_branch_with_where_it_left_the_default_one(
+    repository: Callable[..., subprocess.CompletedProcess[str]], article: Lab, tmp_path: Path
+) -> None:
+    """Runs the job's own lines, as in the first push of a branch: all zeros before it, and no merge request."""
+    assert repository("19.5.1-ce.0").returncode == 0
+    assert run(tool("git"), "-C", tmp_path / "lab", "update-ref", "refs/remotes/origin/main", "HEAD").returncode == 0
+    script = yaml.safe_load((article.path / ".gitlab-ci.yml").read_text(encoding="utf-8"))["gitlab-upgrade"]["script"]
+    variables = {"CI_COMMIT_BEFORE_SHA": "0" * 40, "CI_MERGE_REQUEST_DIFF_BASE_SHA": "", "CI_DEFAULT_BRANCH": "main"}
+    for tag, code, said in (("19.8.0", 0, "goes from 19.5.1 to 19.8.0"), ("19.9.2", 1, "Take the newest 19.8, then 19.9.2.")):
+        repository(f"{tag}-ce.0")
+        done = run("bash", "-ec", "\n".join(script), cwd=tmp_path / "lab", env={**os.environ, **variables})
+        assert done.returncode == code and said in done.stdout + done.stderr
 
 
 def test_a_floating_tag_cannot_be_checked_and_fails(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
