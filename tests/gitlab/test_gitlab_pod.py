@@ -139,6 +139,8 @@ def test_nfs_is_mounted_so_that_no_write_is_lost_and_nothing_deletes_it(lab: Lab
         assert {"hard", "nfsvers=4.1"} <= set(volume["spec"]["mountOptions"]) and "soft" not in volume["spec"]["mountOptions"]
         assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
         claim = next(one for one in lab.of_kind("PersistentVolumeClaim") if one["spec"].get("volumeName") == volume["metadata"]["name"])
+        # Whichever claim asks first would get an unreserved volume, and GitLab's would wait for ever.
+        assert volume["spec"]["claimRef"] == {"namespace": namespace_of(claim), "name": claim["metadata"]["name"]}
         assert claim["spec"]["storageClassName"] == volume["spec"]["storageClassName"] == ""
         for thing in (volume, claim):
             assert thing["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/prune"] == "disabled"

@@ -109,7 +109,8 @@ def _of_object(thing: Object) -> Iterator[tuple[tuple[str | int, ...], str, str,
         "Kustomization": _kustomization, "HelmRelease": _helm_release, "GitRepository": _secret_ref,
         "ImageUpdateAutomation": _automation, "Receiver": _receiver, "Provider": _secret_ref, "Alert": _alert,
         "ImageRepository": _secret_ref, "ImagePolicy": _image_policy, "Ingress": _ingress, "IngressRoute": _routes,
-        "IngressRouteTCP": _routes, "RoleBinding": _role_binding, "PersistentVolumeClaim": _claim, "Certificate": _certificate,
+        "IngressRouteTCP": _routes, "RoleBinding": _role_binding, "PersistentVolumeClaim": _claim, "PersistentVolume": _volume,
+        "Certificate": _certificate,
     }.get(kind, lambda *_: ())(namespace, spec if kind != "RoleBinding" else thing, thing)
     pod = pod_of(thing)
     if pod is not None:
@@ -216,6 +217,12 @@ def _role_binding(namespace: str, binding: Object, thing: Object) -> Iterator[An
 def _claim(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[Any]:
     if "volumeName" in spec:
         yield ("spec", "volumeName"), "PersistentVolume", "", spec["volumeName"]
+
+
+def _volume(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[Any]:
+    if claim := spec.get("claimRef"):
+        for key in ("name", "namespace"):
+            yield ("spec", "claimRef", key), "PersistentVolumeClaim", claim["namespace"], claim["name"]
 
 
 def _pod(namespace: str, path: tuple[str | int, ...], pod: dict[str, Any]) -> Iterator[Any]:
