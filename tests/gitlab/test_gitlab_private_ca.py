@@ -171,6 +171,14 @@ def test_a_node_trusts_the_authority_after_one_script_and_k3s_starts_anew(machin
     assert calls(machine)[0] == "update-ca-certificates" and "systemctl restart k3s" in calls(machine)
 
 
+@pytest.mark.parametrize("https_port", [443, 8443])
+def test_the_runbook_gives_the_command_for_a_node_where_there_is_an_own_authority(https_port: int) -> None:
+    port = "" if https_port == 443 else ":8443"
+    own = RenderedLab({"base_domain": "lab", "https_port": https_port}).text("README.md")
+    assert f"scp ca.crt scripts/trust-ca.sh root@<node>: && ssh root@<node> bash trust-ca.sh registry.lab{port}`" in own
+    assert "trust-ca" not in RenderedLab({"base_domain": "lab.example.com", "https_port": https_port}).text("README.md")
+
+
 def test_the_script_does_nothing_where_nothing_is_to_be_done_and_notices_a_new_authority(machine: Path, stranger: Path) -> None:
     assert trust(machine, "registry.lab").returncode == 0
     before = calls(machine)

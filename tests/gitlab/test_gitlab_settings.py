@@ -181,6 +181,24 @@ def test_a_mail_server_that_wants_a_password_gets_it_from_the_secret_and_git_nev
     assert rails["smtp_authentication"] == "login"
 
 
+def test_the_runbook_says_how_a_secret_of_gitlab_rb_gets_into_the_cluster() -> None:
+    lab = RenderedLab(MAIL)
+    assert "Secret gitlab-env, and here as ENV['ITS_NAME']: see README.md" in lab.gitlab_rb
+    assert "kubectl -n gitlab create secret generic gitlab-env --from-env-file=<file>" in lab.text("README.md")
+
+
+@pytest.mark.parametrize(("storage", "data", "where"), [
+    ("nfs", "storage-class", "`/storage/gitlab/config/gitlab.rb` on `storage.lab.example.com`"),
+    ("storage-class", "nfs", None), ("host-path", "nfs", "`/storage/gitlab/config/gitlab.rb` on the node"),
+])
+def test_the_runbook_says_where_a_gitlab_rb_beside_git_lies_and_what_is_lost(storage: str, data: str, where: str | None) -> None:
+    said = RenderedLab({"storage_backend": storage, "data_backend": data}).text("README.md")
+    (paragraph,) = (part for part in said.split("\n\n") if part.startswith("**You prefer gitlab.rb on the "))
+    assert ("storage server" in paragraph) is (storage == "nfs")
+    assert (where in paragraph) if where else ("/config/gitlab.rb" not in paragraph)
+    assert "you lose its history, the checks, and the restart by commit" in paragraph
+
+
 def test_the_port_for_smtps_is_spoken_to_in_tls_from_the_start(tmp_path: Path) -> None:
     for port, wanted in ((465, (True, False)), (587, (None, None)), (25, (None, None))):
         rails = of(tmp_path, {**MAIL, "smtp_port": port})["gitlab_rails"]

@@ -165,5 +165,11 @@ def test_git_over_ssh_is_greeted_on_its_port(case: Case) -> None:
         assert (service["type"], service["ports"][0]["port"]) == ("LoadBalancer", a["ssh_port"])
 
 
+def test_the_runbook_asks_for_a_load_balancer_at_gitlabs_own_address_where_ssh_needs_one() -> None:
+    for exposure in CHOICES["ssh_exposure"]:
+        said = RenderedLab({"ssh_exposure": exposure}).text("README.md")
+        assert ("takes port 2223 at the address of `gitlab.lab.example.com`" in said) is (exposure == "load-balancer")
+
+
 def test_traefik_has_nothing_to_complain_of(case: Case) -> None:
     assert case.cluster.complaints() == []
