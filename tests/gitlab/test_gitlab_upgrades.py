@@ -48,9 +48,9 @@ def test_going_back_is_refused() -> None:
 def test_the_bootstrap_names_the_same_stops() -> None:
     versions = [f"{major}.{minor}.1" for major in (19, 20) for minor in range(12)][2:]
     pairs = [(one, other) for one, other in itertools.combinations(versions, 2)]
-    script = 'source "$1"; shift; while (($#)); do required_stops "$1" "$2" | paste -s -d " " -; shift 2; done'
+    script = 'source "$1"; shift; while (($#)); do required_stops "$1" "$2"; echo .; shift 2; done'
     done = run("bash", "-c", script, "_", ROOT / "template/bootstrap/lib/versions.sh", *itertools.chain(*pairs))
-    assert done.stdout.split("\n")[:-1] == [" ".join(upgrades.stops(*pair)) for pair in pairs]
+    assert [block.split() for block in done.stdout.split(".\n")[:-1]] == [upgrades.stops(*pair) for pair in pairs]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a lab whose answers say that GitLab 19.3.0 runs. It holds nothing else: a refusal comes before anything is rendered."""
     folder = tmp_path_factory.mktemp("running")
     template, lab = snapshot(folder / "template"), folder / "lab"
+    shutil.rmtree(template / "template")
+    (template / "template").mkdir()
+    (template / "template/one-file").touch()
     lab.mkdir()
     (lab / ".copier-answers.yml").write_text(f"_commit: v1.0.0\n_src_path: {template}\ngitlab_version: 19.3.0\n")
     for where, more in ((template, (("tag", "v1.0.0"),)), (lab, ())):

@@ -29,7 +29,8 @@ def settings(file: Path, environment: dict[str, str] | None = None) -> dict[str,
 def settings_of_many(files: list[Path], folder: Path, environment: dict[str, str] | None = None) -> list[dict[str, Any]]:
     """Evaluate several files in one Ruby, which runs in *folder*, and return the settings of each."""
     done = run(
-        tool("ruby"), "-W", RECORDER, SECTIONS, *files, cwd=folder,
+        # Without RubyGems, which nothing here needs, Ruby starts in a quarter of the time.
+        tool("ruby"), "--disable=gems", "-W", RECORDER, SECTIONS, *files, cwd=folder,
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(environment or {})},
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
