@@ -27,10 +27,19 @@ LONG = os.environ.get("LONG") == "1"
 TRAEFIKS_DEFAULT, SHORTENED = 60, 1 if LONG else 60
 SIZE, RATE = (200_000_000, 2_900_000) if LONG else (3_000_000, 1_500_000)
 Run = Callable[..., TraefikCluster]
+# Where cert-manager's answer to a challenge listens in its pod.
+SOLVER_PORT = 8089
+
+
+@pytest.fixture(scope="module")
+def solver() -> Iterator[WebStub]:
+    stub = WebStub("solver")
+    yield stub
+    stub.close()
 
 
 @pytest.fixture
-def traefik(tmp_path: Path, authority: Authority, servers: dict[str, WebStub | SshStub]) -> Iterator[Run]:
+def traefik(tmp_path: Path, authority: Authority, servers: dict[str, WebStub | SshStub], solver: WebStub) -> Iterator[Run]:
     """Return a function that starts a Traefik for a lab, with changed values of its chart and more objects if need be."""
     running: list[TraefikCluster] = []
 
@@ -38,6 +47,7 @@ def traefik(tmp_path: Path, authority: Authority, servers: dict[str, WebStub | S
         a = lab.answers
         pod: dict[int, Address] = {
             a["http_port"]: servers["gitlab"].address, a["registry_port"]: servers["registry"].address, 22: servers["ssh"].address,
+            SOLVER_PORT: solver.address,
         }
         folder = tmp_path / str(len(running))
         running.append(TraefikCluster(folder, [*lab.objects, *more], values or lab.traefik, pod, authority))
@@ -143,6 +153,36 @@ def neighbour() -> tuple[Object, ...]:
             "spec": {"template": {"metadata": {"labels": labels}}},
         },
     )
+
+
+def challenge(path: str) -> tuple[Object, ...]:
+    """Return what cert-manager makes in GitLab's namespace while a public authority asks for a proof over plain http.
+
+    Source: pkg/issuer/acme/http in cert-manager (ingress.go, service.go, pod.go).
+    """
+    labels = {"acme.cert-manager.io/http01-solver": "true", "acme.cert-manager.io/http-token": "1"}
+    metadata = {"name": "cm-acme-http-solver-1", "namespace": "gitlab"}
+    port = {"name": "http", "port": SOLVER_PORT, "targetPort": SOLVER_PORT}
+    backend = {"service": {"name": metadata["name"], "port": {"number": SOLVER_PORT}}}
+    paths = [{"path": path, "pathType": "ImplementationSpecific", "backend": backend}]
+    return (
+        {
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata,
+            "spec": {"ingressClassName": "traefik", "rules": [{"host": "gitlab.lab.example.com", "http": {"paths": paths}}]},
+        },
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "NodePort", "selector": labels, "ports": [port]}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": {"metadata": {"labels": labels}}}},
+    )
+
+
+@pytest.mark.parametrize("kind", ["Ingress", "IngressRoute"])
+def test_an_authoritys_challenge_is_answered_and_not_led_to_https(traefik: Run, kind: str) -> None:
+    path = "/.well-known/acme-challenge/LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"
+    lab = RenderedLab({"tls_source": "cert-manager"}, {"ingress": {"kind": kind}})
+    web = traefik(lab, more=challenge(path)).exposed(80)
+    answer = ask(web, "gitlab.lab.example.com", path)
+    assert (answer.status, answer.seen.get("name")) == (200, "solver")
+    assert ask(web, "gitlab.lab.example.com", "/.well-known/other").status == 301
 
 
 def test_other_applications_stay_off_the_entry_point_for_ssh(traefik: Run) -> None:

@@ -166,11 +166,13 @@ def routes(objects: list[Object]) -> int:
 
 def endpoint_slices(objects: list[Object], pod: Mapping[int, Address]) -> list[Object]:
     """Return what Kubernetes would make of the Services: the pods that each selects, on the ports that they listen on."""
-    labels = {namespace_of(one): one["spec"]["template"]["metadata"]["labels"] for one in objects if one["kind"] == "Deployment"}
+    pods = [
+        (namespace_of(one), one["spec"]["template"]["metadata"]["labels"].items()) for one in objects if one["kind"] == "Deployment"
+    ]
     found = []
     for service in (thing for thing in objects if thing["kind"] == "Service"):
         spec, space = service["spec"], namespace_of(service)
-        if not spec["selector"].items() <= labels.get(space, {}).items():
+        if not any(where == space and spec["selector"].items() <= labels for where, labels in pods):
             continue
         for port in spec["ports"]:
             if port["targetPort"] in pod:
