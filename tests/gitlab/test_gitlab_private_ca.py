@@ -149,8 +149,8 @@ def machine(tmp_path: Path, article: Lab, authority: Authority) -> Path:
     return folder
 
 
-def trust(machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": f"{machine}/bin:{os.environ['PATH']}", "TRUST_CA_ROOT": str(machine / "root")}
+def trust(machine: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": path or f"{machine}/bin:{os.environ['PATH']}", "TRUST_CA_ROOT": str(machine / "root")}
     return run("bash", machine / "trust-ca.sh", *arguments, env=environment)
 
 
@@ -169,6 +169,31 @@ def test_a_node_trusts_the_authority_after_one_script_and_k3s_starts_anew(machin
         assert file.read_bytes() == authority.crt.read_bytes()
         assert curl(site, "--cacert", file).returncode == 0
     assert calls(machine)[0] == "update-ca-certificates" and "systemctl restart k3s" in calls(machine)
+    assert "systemctl restart containerd" not in calls(machine)
+
+
+def test_a_node_without_docker_or_k3s_has_its_containerd_started_anew(machine: Path) -> None:
+    (machine / "bin/docker").unlink()
+    (machine / "bin/systemctl").write_text(f'#!/bin/sh\necho systemctl "$@" >>{machine}/calls\n[ "$1" = restart ] || [ "$3" = containerd ]\n')
+    for program in ("bash", "cat", "cmp", "dirname", "grep", "id", "install", "rm", "sh"):
+        (machine / "bin" / program).symlink_to(tool(program))
+    done = trust(machine, "registry.lab", path=str(machine / "bin"))
+    assert done.returncode == 0, done.stderr
+    assert [call for call in calls(machine) if "restart" in call] == ["systemctl restart containerd"]
+    assert not (machine / "root/etc/docker").exists()
+
+
+def test_a_machine_that_could_not_take_the_certificate_says_so_and_tries_again_the_next_time(machine: Path) -> None:
+    good = (machine / "bin/update-ca-certificates").read_text()
+    (machine / "bin/update-ca-certificates").write_text("#!/bin/sh\nexit 3\n")
+    done = trust(machine, "registry.lab")
+    assert done.returncode == 1 and "does not trust the authority yet" in done.stderr and calls(machine) == []
+    (machine / "bin/update-ca-certificates").write_text(good)
+    assert trust(machine, "registry.lab").returncode == 0 and "systemctl restart k3s" in calls(machine)
+    shutil.rmtree(machine / "root/etc")
+    (machine / "root/etc").write_text("not a folder")
+    done = trust(machine, "registry.lab")
+    assert done.returncode == 1 and "cannot be written" in done.stderr and "trusted now" not in done.stdout
 
 
 @pytest.mark.parametrize("https_port", [443, 8443])
