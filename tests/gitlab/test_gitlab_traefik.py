@@ -37,7 +37,8 @@ def lab_of(combination: str) -> RenderedLab:
     tls_source, ssh_exposure, ports, kind = combination.split("+")
     given = {"base_domain": "lab", "tls_source": tls_source, "ssh_exposure": ssh_exposure, **PORTS[ports]}
     if ports == "own":
-        given["ssh_port"] = 30099 if ssh_exposure == "node-port" else 2299
+        # 8000 is where Traefik's own pod listens for http, which must not matter to what people type.
+        given["ssh_port"] = 30099 if ssh_exposure == "node-port" else 8000
     return RenderedLab(given, {"ingress": {"kind": kind}})
 
 
@@ -163,6 +164,11 @@ def test_git_over_ssh_is_greeted_on_its_port(case: Case) -> None:
         assert (service["type"], service["ports"][0]["nodePort"]) == ("NodePort", a["ssh_port"])
     else:
         assert (service["type"], service["ports"][0]["port"]) == ("LoadBalancer", a["ssh_port"])
+
+
+@pytest.mark.parametrize("ports", PORTS)
+def test_the_load_balancer_leaves_traefik_the_clients_address(ports: str) -> None:
+    assert RenderedLab(PORTS[ports]).traefik["service"]["spec"] == {"externalTrafficPolicy": "Local"}
 
 
 def test_the_runbook_asks_for_a_load_balancer_at_gitlabs_own_address_where_ssh_needs_one() -> None:
