@@ -2,7 +2,8 @@
 
 GitLab's package fills its own templates with these settings. What follows is written after them (nginx-gitlab-rails.conf.erb,
 nginx-gitlab-registry.conf.erb, and their defaults in nginx_helper.rb), as far as ports, client addresses, headers and buffering
-go. Not covered: compression, caches, error pages, the paths of KAS and Pages, and NGINX's own version in the package.
+go. Not covered: whether the package's templates still say so in a later version, compression, caches, time-outs, error pages,
+the paths of KAS and Pages, NGINX's own version in the package, and Workhorse behind it.
 """
 
 from __future__ import annotations

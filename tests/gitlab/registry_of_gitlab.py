@@ -2,6 +2,7 @@
 
 GitLab's package ships a registry of its own, grown from this one; the settings here are those that both have. They are put
 together as the package does it (registry-config.yml.erb and libraries/registry.rb): the realm is `external_url` with /jwt/auth.
+Not covered: what GitLab's registry alone has (its metadata database, online garbage collection), and who GitLab itself lets in.
 """
 
 from __future__ import annotations
