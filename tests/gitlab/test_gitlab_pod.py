@@ -165,24 +165,25 @@ def test_the_first_administrator_has_the_owners_address_and_the_secrets_password
 
 # Who calls: the labels of the pod and of its namespace, or an address from outside.
 TRAEFIK = ({"app.kubernetes.io/name": "traefik", "app.kubernetes.io/instance": "traefik-kube-system"}, "kube-system")
+SSH, EVERYTHING = {"sshd"}, {"GitLab", "the registry", "sshd"}
 CALLERS: dict[str, tuple[tuple[dict[str, str], str] | str, dict[str, set[str]]]] = {
-    "k3s' Traefik": (TRAEFIK, {"k3s": {"web", "ssh"}, "other": {"web", "ssh"}}),
-    "a Traefik of the owner's": (({"app": "proxy"}, "ingress"), {"k3s": {"ssh"}, "other": {"web", "ssh"}}),
-    "a Traefik on a node's own network": ("10.42.1.0", {"k3s": {"ssh"}, "other": {"web", "ssh"}}),
-    "a pod that calls itself Traefik elsewhere": ((TRAEFIK[0], "default"), {"k3s": {"ssh"}, "other": {"web", "ssh"}}),
-    "a job of the runner": (({"app": "job"}, "gitlab-runner"), {"k3s": {"ssh"}, "other": {"web", "ssh"}}),
-    "Flux' source-controller": (({"app": "source-controller"}, "flux-system"), {"k3s": {"ssh"}, "other": {"web", "ssh"}}),
-    "helm test": (({"app.kubernetes.io/name": "helm-test"}, "gitlab"), {"k3s": {"web", "ssh"}, "other": {"web", "ssh"}}),
-    "somebody on the LAN": ("192.168.1.50", {"k3s": {"ssh"}, "other": {"ssh"}}),
+    "k3s' Traefik": (TRAEFIK, {"k3s": EVERYTHING, "other": EVERYTHING}),
+    "a Traefik of the owner's": (({"app": "proxy"}, "ingress"), {"k3s": SSH, "other": EVERYTHING}),
+    "a Traefik on a node's own network": ("10.42.1.0", {"k3s": SSH, "other": EVERYTHING}),
+    "a pod that calls itself Traefik elsewhere": ((TRAEFIK[0], "default"), {"k3s": SSH, "other": EVERYTHING}),
+    "a job of the runner": (({"app": "job"}, "gitlab-runner"), {"k3s": SSH, "other": EVERYTHING}),
+    "Flux' source-controller": (({"app": "source-controller"}, "flux-system"), {"k3s": SSH, "other": EVERYTHING}),
+    "helm test": (({"app.kubernetes.io/name": "helm-test"}, "gitlab"), {"k3s": EVERYTHING, "other": EVERYTHING}),
+    "somebody on the LAN": ("192.168.1.50", {"k3s": SSH, "other": SSH}),
 }
 
 
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize("kind", ["k3s", "other"])
 def test_only_traefik_reaches_the_web_ports_and_everybody_ssh(kind: str, caller: str) -> None:
-    lab = RenderedLab({"traefik_kind": kind})
+    lab = RenderedLab({"traefik_kind": kind, "http_port": 8181, "registry_port": 5555})
     who, reach = CALLERS[caller]
-    ports = {80: "web", 5050: "web", 22: "ssh", 8080: "Puma", 5432: "PostgreSQL"}
+    ports = {8181: "GitLab", 5555: "the registry", 22: "sshd", 80: "nobody", 5000: "the registry itself", 8080: "Puma", 5432: "PostgreSQL"}
     policy = lab.one("NetworkPolicy", "gitlab")
     assert {ports[port] for port in ports if allows(policy["spec"], who, port, "gitlab")} == reach[kind]
 
