@@ -2,7 +2,7 @@
 # Refuses a commit that takes GitLab over one of its required stops, or back: the pod would crash, or the database be lost.
 #   bash scripts/gitlab-upgrade.sh COMMIT…
 # Compares the version in apps/gitlab/values.yaml with that of the first of these commits that this clone has: what the cluster
-# runs now. The pipeline gives the merge request's base, and the commit before a push.
+# runs now. The pipeline gives the merge request's base, the commit before a push, and where a new branch begins.
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../bootstrap/lib/versions.sh

@@ -17,8 +17,18 @@ fail() {
 # put TARGET: copies the certificate there, readable for all; fails where it is there already.
 put() {
   if cmp --silent -- "$ca" "$root$1"; then return 1; fi
-  install -D -m 644 -- "$ca" "$root$1"
+  # Asked after in an `if`, where Bash does not end at an error by itself.
+  install -D -m 644 -- "$ca" "$root$1" || fail "$root$1 cannot be written"
   printf '%s: trusted now\n' "$1"
+}
+
+# refresh COMMAND TARGET: has the system's store made anew; where that fails, the next run has to try again.
+refresh() {
+  if ! "$1"; then
+    rm -f -- "$root$2"
+    fail "$1 failed, see above; this machine does not trust the authority yet"
+  fi
+  changed=true
 }
 
 ca=$here/ca.crt
@@ -28,18 +38,14 @@ grep --quiet -e '-----BEGIN CERTIFICATE-----' -- "$ca" || fail "$ca is no certif
 if grep --quiet -e 'PRIVATE KEY-----' -- "$ca"; then fail "$ca holds a private key, which no other machine may have; keep the certificate alone"; fi
 [[ -n $root || $(id -u) -eq 0 ]] || fail "this needs root; run it with sudo"
 
-# The system's own store: containerd of k3s, git and curl read it.
+# The system's own store: containerd, git and curl read it.
 changed=false
 if command -v update-ca-certificates >/dev/null; then
-  if put /usr/local/share/ca-certificates/lab-ca.crt; then
-    update-ca-certificates
-    changed=true
-  fi
+  store=/usr/local/share/ca-certificates/lab-ca.crt
+  if put "$store"; then refresh update-ca-certificates "$store"; fi
 elif command -v update-ca-trust >/dev/null; then
-  if put /etc/pki/ca-trust/source/anchors/lab-ca.crt; then
-    update-ca-trust
-    changed=true
-  fi
+  store=/etc/pki/ca-trust/source/anchors/lab-ca.crt
+  if put "$store"; then refresh update-ca-trust "$store"; fi
 else
   fail "no update-ca-certificates and no update-ca-trust here: install the package ca-certificates"
 fi
@@ -47,8 +53,10 @@ fi
 # Docker looks here at every pull, and need not be restarted.
 if command -v docker >/dev/null; then put "/etc/docker/certs.d/$registry/ca.crt" || true; fi
 
-# k3s reads the system's store when it starts. Pods keep running.
-for service in k3s k3s-agent; do
+# What pulls the cluster's images reads the store when it starts. Pods keep running.
+for service in k3s k3s-agent rke2-server rke2-agent crio containerd; do
+  # Docker's containerd pulls nothing; Docker does.
+  if [[ $service == containerd ]] && command -v docker >/dev/null; then continue; fi
   if [[ $changed == true ]] && command -v systemctl >/dev/null && systemctl is-active --quiet "$service"; then
     systemctl restart "$service"
     printf '%s: restarted\n' "$service"
