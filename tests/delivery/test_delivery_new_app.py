@@ -37,6 +37,15 @@ def new_app(lab: Path, *arguments: str, **environment: str) -> subprocess.Comple
     )
 
 
+def programs_of(folder: Path, mkdir: str) -> str:
+    """Return a PATH on which `mkdir` does something of ours."""
+    program = folder / "bin/mkdir"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{mkdir}")
+    program.chmod(0o755)
+    return f"{program.parent}:{os.environ['PATH']}"
+
+
 def fingerprint(lab: Path) -> dict[str, str]:
     """Return what every file of the lab holds, and may be done with."""
     return {
@@ -198,8 +207,11 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "a project that no image can be called": (["shop", "--project", "HomeLAB/-shop"], '"-shop" in "HomeLAB/-shop" cannot stand in an image\'s name'),
     "two dots": (["shop", "--project", "HomeLAB/a..b"], "cannot stand in an image's name"),
     "quotes": (["shop", "--project", 'HomeLAB/"x'], "cannot stand in an image's name"),
+    "a name too long for an image": (["shop", "--project", f"HomeLAB/{'a' * 240}"], "are 261 characters, and an image's name has 255 at most"),
     "a scheme": (["shop", "--host", "https://shop.lab"], '"https://shop.lab" is no host'),
     "a port": (["shop", "--host", "shop.lab:443"], '"shop.lab:443" is no host'),
+    "an address": (["shop", "--host", "10.0.0.1"], '"10.0.0.1" ends in a number, as addresses do'),
+    "a letter of some language only": (["shop", "--host", "bücher.lab"], '"bücher.lab" is no host'),
     "a label too long": (["shop", "--host", f"{'a' * 64}.lab"], "has 64 characters; DNS takes 63"),
     "GitLab's host": (["shop", "--host", "gitlab.lab"], "is GitLab's own host"),
     "the registry's host": (["shop", "--host", "registry.lab"], "is GitLab's own host"),
@@ -210,12 +222,15 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "a page without a slash": (["shop", "--health", "healthz"], "it begins with a slash"),
     "a page with a colon": (["shop", "--health", "/a: b"], "is no path"),
     "no unit": (["shop", "--memory", "512"], "such as 512Mi or 2Gi"),
+    "more than any machine has": (["shop", "--memory", "99999999999999999999Gi"], "is no amount of memory"),
 }
 WRONG_CALLS = {
     "no name": ([], "what is the application called?"),
     "two names": (["shop", "blog"], 'one application at a time: "shop" or "blog"?'),
     "an unknown option": (["shop", "--prot", "1"], 'there is no option "--prot"'),
     "no value": (["shop", "--port"], "--port needs a value"),
+    "a variable that was never set": (["shop", "--host", ""], "--host needs a value"),
+    "the same, with =": (["shop", "--project="], "--project needs a value"),
 }
 
 
@@ -228,6 +243,33 @@ def test_what_cannot_work_is_refused_in_words_and_nothing_is_written(article: La
             wrong.append((case, done.returncode, done.stderr))
     assert wrong == []
     assert fingerprint(path) == before
+
+
+def test_letters_are_the_same_whatever_language_the_shell_speaks(article: Lab, tmp_path: Path) -> None:
+    """In German, [a-z] takes in "ü". A machine need not have German, so what counts is the language that the script works in."""
+    path = copy_of(article.path, tmp_path / "lab")
+    programs = programs_of(tmp_path, f'echo "$LC_ALL" > "{tmp_path}/language"\nexec /bin/mkdir "$@"\n')
+    assert new_app(path, "shop", LC_ALL="de_DE.UTF-8", PATH=programs).returncode == 0
+    assert (tmp_path / "language").read_text() == "C\n"
+
+
+@pytest.mark.parametrize(("most", "set_aside"), [("16Mi", "16Mi"), ("64Mi", "64Mi"), ("65Mi", "64Mi"), ("1Gi", "64Mi")])
+def test_no_more_memory_is_set_aside_than_the_application_may_take(article: Lab, tmp_path: Path, most: str, set_aside: str) -> None:
+    """Kubernetes refuses a pod that asks for more than its limit."""
+    path = copy_of(article.path, tmp_path / "lab")
+    assert new_app(path, "shop", "--memory", most).returncode == 0
+    release = yaml.safe_load((path / "apps/shop/helmrelease.yaml").read_text(encoding="utf-8"))
+    resources = release["spec"]["values"]["resources"]
+    assert (resources["limits"]["memory"], resources["requests"]["memory"]) == (most, set_aside)
+
+
+def test_of_two_runs_at_once_the_later_takes_nothing_from_the_earlier(article: Lab, tmp_path: Path) -> None:
+    """Both have looked, and nothing was there; then one is a moment faster."""
+    path = copy_of(article.path, tmp_path / "lab")
+    programs = programs_of(tmp_path, f'/bin/mkdir "$@" && echo theirs > "{path}/apps/shop/helmrelease.yaml"\nexec /bin/mkdir "$@"\n')
+    done = new_app(path, "shop", PATH=programs)
+    assert done.returncode != 0 and not done.stdout
+    assert (path / "apps/shop/helmrelease.yaml").read_text() == "theirs\n"
 
 
 def test_a_run_that_is_cut_short_leaves_nothing(article: Lab, tmp_path: Path) -> None:
@@ -251,7 +293,7 @@ def test_it_says_what_comes_next(article: Lab, shared: Path, tmp_path: Path) -> 
         "git add apps/shop clusters/homelab/shop.yaml", "Protected tags",
     ):
         assert words in done.stdout, words
-    for name, words in {"pair-07": "a certificate in the Secret tls-7 that covers it", "pair-01": ".gitlab/image.gitlab-ci.yml"}.items():
+    for name, words in {"pair-07": "a certificate that covers it in the Secret tls-7 of the namespace git;", "pair-01": ".gitlab/image.gitlab-ci.yml"}.items():
         other = copy_of(lab_folder(shared, name), tmp_path / name)
         done = new_app(other, "shop")
         assert done.returncode == 0 and words in done.stdout
