@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.cluster import Lab, read_lab
+from support.questions import labs_with
 from support.rendering import VALID, read_answers, recorded_answers, rendered
-from support.texts import answered
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,28 +47,25 @@ def _read(shared: Path, name: str) -> Lab:
     return read_lab(path, recorded_answers(path))
 
 
-@lru_cache(maxsize=None)
-def _answers(file: Path) -> dict[str, Any]:
-    return answered(read_answers(file))
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes `lab` for every valid file of answers; one lab's tests stay on one worker.
 
-    Marked `labs(where=condition)`, it runs only for those whose answers fulfil the condition, of which there must be some.
+    With `@pytest.mark.labs(question=[answers])` it runs for those labs alone of which it says something.
     """
     if "lab" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("labs")
-        chosen = [file for file in VALID if marker is None or marker.kwargs["where"](_answers(file))]
-        assert chosen, f"{metafunc.definition.name}: no valid file of answers is of this kind"
-        names = [pytest.param(file.stem, marks=pytest.mark.xdist_group(file.stem)) for file in chosen]
-        metafunc.parametrize("lab", names, indirect=True)
+        mark = metafunc.definition.get_closest_marker("labs")
+        names = labs_with(**(mark.kwargs if mark else {}))
+        assert names, f"{metafunc.definition.nodeid} says something of no lab at all: {mark}"
+        metafunc.parametrize("lab", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names], indirect=True)
 
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, shared: Path) -> Lab:
-    """Return one lab of tests/answers/valid/."""
-    return _read(shared, request.param)
+    """Return one lab of tests/answers/valid/; it is one of those that the test asks for."""
+    found, mark = _read(shared, request.param), request.node.get_closest_marker("labs")
+    for question, wanted in mark.kwargs.items() if mark else ():
+        assert found.answers[question] in wanted, f"{request.param} answers {question} with {found.answers[question]!r}"
+    return found
 
 
 @pytest.fixture

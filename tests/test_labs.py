@@ -164,7 +164,7 @@ def test_gitlab_rb_agrees_with_services_routes_and_answers(lab: Lab) -> None:
         assert "rack_attack_git_basic_auth" not in rails
 
 
-@pytest.mark.labs(where=lambda answers: answers["runner_kind"] != "none")
+@pytest.mark.labs(runner_kind=["docker", "kubernetes"])
 def test_runner_files_are_what_compose_and_the_runner_read(lab: Lab) -> None:
     kind = lab.answers["runner_kind"]
     if kind == "docker":
@@ -248,7 +248,7 @@ def test_the_settings_of_the_bootstrap_are_the_answers(lab: Lab) -> None:
     assert done.stdout.splitlines() == wanted and not done.stderr
 
 
-@pytest.mark.labs(where=lambda answers: answers["sample_app"])
+@pytest.mark.labs(sample_app=[True])
 def test_the_sample_applications_dockerfile_is_clean(lab: Lab) -> None:
     assert linted(lab.path / "sample-app/Dockerfile", tool("hadolint")) == ""
 

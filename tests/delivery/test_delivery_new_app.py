@@ -129,9 +129,8 @@ def test_it_works_in_labs_of_other_kinds(shared: Path, tmp_path: Path, name: str
         check(lab)
 
 
+@pytest.mark.labs(sample_app=[True])
 def test_an_application_has_the_shape_of_the_sample_application(lab: Lab, tmp_path: Path) -> None:
-    if not lab.answers["sample_app"]:
-        pytest.skip("this lab has no sample application to compare with")
     path = copy_of(lab.path, tmp_path / "lab")
     cluster = path / "clusters" / lab.answers["cluster_name"]
     shutil.rmtree(path / "apps/demo")

@@ -22,21 +22,14 @@ else:
     import tomli as tomllib
 
 TOKEN = "glrt-t1_AbCdEfGhIjKlMnOpQrSt"
-
-
-def docker_lab(lab: Lab) -> Path:
-    """Return the folder of a runner on its own machine."""
-    if lab.answers["runner_kind"] != "docker":
-        pytest.skip("this lab's runner is not on a machine of its own")
-    return lab.path / "runner"
+with_runner = pytest.mark.labs(runner_kind=["docker", "kubernetes"])
+on_a_machine = pytest.mark.labs(runner_kind=["docker"])
+in_the_cluster = pytest.mark.labs(runner_kind=["kubernetes"])
 
 
 def settings_of(lab: Lab) -> dict[str, Any]:
     """Return the runner's parsed config.toml, wherever it stands."""
-    kind = lab.answers["runner_kind"]
-    if kind == "none":
-        pytest.skip("this lab has no runner of its own")
-    if kind == "docker":
+    if lab.answers["runner_kind"] == "docker":
         return tomllib.loads((lab.path / "runner/config.toml").read_text(encoding="utf-8"))
     return tomllib.loads(lab.values["gitlab-runner/gitlab-runner"]["configMaps"]["config"]["data"]["config.toml"])
 
@@ -66,8 +59,9 @@ def composed(folder: Path, work: Path) -> dict[str, Any]:
     return yaml.safe_load(done.stdout)
 
 
+@on_a_machine
 def test_compose_resolves_the_project(lab: Lab, tmp_path: Path) -> None:
-    folder = as_on_the_machine(docker_lab(lab), tmp_path / "runner")
+    folder = as_on_the_machine(lab.path / "runner", tmp_path / "runner")
     project = composed(folder, tmp_path / "bin")
     assert project["name"] == "gitlab-runner" and set(project["services"]) == {"gitlab-runner", "clean-up"}
     runner, cleaner = project["services"]["gitlab-runner"], project["services"]["clean-up"]
@@ -102,8 +96,9 @@ def test_the_clean_up_is_a_loop_that_a_shell_reads(article: Lab, tmp_path: Path)
     assert calls == ["system prune --all --force", "volume prune --all --force --filter label=com.gitlab.gitlab-runner.managed=true"]
 
 
+@on_a_machine
 def test_the_token_is_nowhere_but_in_env(lab: Lab, tmp_path: Path) -> None:
-    folder = as_on_the_machine(docker_lab(lab), tmp_path / "runner")
+    folder = as_on_the_machine(lab.path / "runner", tmp_path / "runner")
     assert [file.name for file in sorted(folder.iterdir()) if TOKEN in file.read_text(encoding="utf-8")] == [".env"]
     assert (folder / ".env.example").read_text(encoding="utf-8").rstrip().endswith("RUNNER_TOKEN=")
     assert settings_of(lab)["runners"][0]["token"] == "$RUNNER_TOKEN"
@@ -112,8 +107,8 @@ def test_the_token_is_nowhere_but_in_env(lab: Lab, tmp_path: Path) -> None:
     assert not re.search(r"glrt-|environment:", (folder / "compose.yaml").read_text(encoding="utf-8"))
 
 
+@on_a_machine
 def test_git_never_takes_env(lab: Lab, tmp_path: Path) -> None:
-    docker_lab(lab)
     copy = tmp_path / "lab"
     copy.mkdir()
     shutil.copy2(lab.path / ".gitignore", copy / ".gitignore")
@@ -125,6 +120,7 @@ def test_git_never_takes_env(lab: Lab, tmp_path: Path) -> None:
     assert "runner/.env" not in staged and "runner/.env.example" in staged
 
 
+@with_runner
 def test_jobs_may_do_what_their_way_of_building_needs_and_no_more(lab: Lab) -> None:
     runner = settings_of(lab)["runners"][0]
     executor, dind = runner[runner["executor"]], lab.answers["build_method"] == "dind"
@@ -143,6 +139,7 @@ def test_jobs_may_do_what_their_way_of_building_needs_and_no_more(lab: Lab) -> N
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged", "which both ways need"
 
 
+@with_runner
 def test_a_job_without_an_image_of_its_own_ends(lab: Lab) -> None:
     """BuildKit's image starts a daemon; a job that fell back on it would never begin."""
     runner = settings_of(lab)["runners"][0]
@@ -150,6 +147,7 @@ def test_a_job_without_an_image_of_its_own_ends(lab: Lab) -> None:
     assert re.fullmatch(r"docker:[\d.]+-cli|alpine:[\d.]+", image)
 
 
+@with_runner
 def test_jobs_trust_the_labs_own_authority(lab: Lab) -> None:
     """The runner itself by tls-ca-file; Docker, its daemon and BuildKit by what Go reads besides the system's certificates."""
     runner = settings_of(lab)["runners"][0]
@@ -171,9 +169,8 @@ def test_jobs_trust_the_labs_own_authority(lab: Lab) -> None:
         assert f"{pod['mountPath'][0]}/ca.crt" == runner["tls-ca-file"]
 
 
+@in_the_cluster
 def test_the_runner_in_the_cluster_has_its_token_from_a_secret_and_its_settings_from_git(lab: Lab) -> None:
-    if lab.answers["runner_kind"] != "kubernetes":
-        pytest.skip("this lab's runner is not in the cluster")
     values = lab.values["gitlab-runner/gitlab-runner"]
     assert values["env"]["RUNNER_TOKEN"] == {"valueFrom": {"secretKeyRef": {"name": "gitlab-runner-token", "key": "RUNNER_TOKEN"}}}
     assert settings_of(lab)["runners"][0]["token"] == "$RUNNER_TOKEN"

@@ -15,11 +15,12 @@ from support.cluster import Lab
 from support.references import MARKER
 
 
+with_application = pytest.mark.labs(sample_app=[True])
+
+
 @pytest.fixture
 def apps(lab: Lab, tmp_path: Path) -> Path:
-    """Return a copy of what the automation may write to in a lab with the sample application."""
-    if not lab.answers["sample_app"]:
-        pytest.skip("this lab has no application yet")
+    """Return a copy of what the automation may write to."""
     automation, = lab.of_kind("ImageUpdateAutomation")
     return shutil.copytree(lab.path / automation["spec"]["update"]["path"], tmp_path / "apps")
 
@@ -46,6 +47,7 @@ def contents(folder: Path) -> dict[Path, str]:
     return {file.relative_to(folder): file.read_text(encoding="utf-8") for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
+@with_application
 def test_a_new_tag_changes_one_line_and_nothing_else(lab: Lab, apps: Path) -> None:
     before = contents(apps)
     changes = update(apps, policies(lab, "v9.8.7"))
@@ -57,6 +59,7 @@ def test_a_new_tag_changes_one_line_and_nothing_else(lab: Lab, apps: Path) -> No
     assert update(apps, policies(lab, "v9.8.7")) == [], "a second look changes nothing"
 
 
+@with_application
 def test_the_commit_says_which_application_went_from_what_to_what(lab: Lab, apps: Path) -> None:
     template = lab.of_kind("ImageUpdateAutomation")[0]["spec"]["git"]["commit"]["messageTemplate"]
     changes = update(apps, policies(lab, "v9.8.7"))
@@ -65,6 +68,7 @@ def test_the_commit_says_which_application_went_from_what_to_what(lab: Lab, apps
     assert message(template, more) == "demo v0.1.0 -> v9.8.7\nshop 1.0.0 -> 1.0.1\n"
 
 
+@with_application
 def test_the_new_value_is_what_the_release_deploys(lab: Lab, apps: Path) -> None:
     update(apps, policies(lab, "2.0.0"))
     release = yaml.safe_load((apps / "demo/helmrelease.yaml").read_text(encoding="utf-8"))
