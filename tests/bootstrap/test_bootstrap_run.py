@@ -40,7 +40,7 @@ def test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing(world: Worl
         {"can_push": True, "key": "<flux identity.pub>", "of": "HomeLAB/homelab", "title": "flux-homelab"}
     ]
     assert {"name": "main", "of": "HomeLAB/homelab", "push": ["40", "flux-homelab"]} in result["branches"]
-    assert result["protected tags"] == [{"name": "v*", "of": "HomeLAB/demo"}]
+    assert result["protected tags"] == [{"name": "*", "of": "HomeLAB/demo"}], "v1.2.3 and 1.2.3 both deploy"
     assert result["hooks"] == [
         {
             "of": "HomeLAB/homelab",
