@@ -58,9 +58,7 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         if answers["private_ca"]:
             secrets[runner, "lab-ca"] = {"ca.crt"}
     if answers["tls_source"] == "secret":
-        secrets[gitlab, answers["tls_secret_name"]] = {"tls.crt", "tls.key"}
-        if answers["sample_app"]:
-            secrets[apps, answers["tls_secret_name"]] = {"tls.crt", "tls.key"}
+        secrets[gitlab, answers["tls_secret_name"]] = secrets[apps, answers["tls_secret_name"]] = {"tls.crt", "tls.key"}
     return secrets
 
 

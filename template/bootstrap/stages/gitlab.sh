@@ -39,10 +39,11 @@ ensure_ca() {
   kube_apply "Secret $1/lab-ca" "$(secret_manifest "$1" lab-ca Opaque ca.crt "$certificate")"
 }
 
-# ensure_tls_copy: the owner's certificate also where the sample application runs; renewed there when it is renewed.
+# ensure_tls_copy: the owner's certificate also where the applications run, those of ./new-app.sh among them; renewed
+# there when it is renewed.
 ensure_tls_copy() {
   local original
-  if [[ $TLS_SOURCE != secret || $SAMPLE_APP != true || $APP_NAMESPACE == "$GITLAB_NAMESPACE" ]]; then return 0; fi
+  if [[ $TLS_SOURCE != secret || $APP_NAMESPACE == "$GITLAB_NAMESPACE" ]]; then return 0; fi
   kube_get secret "$TLS_SECRET_NAME" "$GITLAB_NAMESPACE"
   original=$KUBE_OUT
   [[ -n $original ]] || die "The Secret $GITLAB_NAMESPACE/$TLS_SECRET_NAME is missing." '' \
