@@ -93,7 +93,7 @@ def test_the_clean_up_is_a_loop_that_a_shell_reads(article: Lab, tmp_path: Path)
     subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(programs)}, check=True)
     assert (tmp_path / "sleeps").read_text().split() == ["3600", "604800", "3600"]
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert calls == ["system prune --all --force", "volume prune --all --force --filter label=com.gitlab.gitlab-runner.managed=true"]
+    assert calls == ["system prune --all --force --filter until=24h", "volume prune --all --force --filter label=com.gitlab.gitlab-runner.managed=true"]
 
 
 @on_a_machine
