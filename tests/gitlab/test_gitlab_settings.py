@@ -155,6 +155,8 @@ def test_the_registry_announces_pushes_where_the_bootstrap_says_and_stays_silent
     assert "notifications" not in of(tmp_path, {})["registry"]
     (endpoint,) = of(tmp_path, {}, POD_ENVIRONMENT)["registry"]["notifications"]
     assert (endpoint["name"], endpoint["url"]) == ("flux", POD_ENVIRONMENT["REGISTRY_WEBHOOK_URL"])
+    # It holds an event in memory for ever, and is to go (gitlab.com/gitlab-org/container-registry, issues 1243 and 1244).
+    assert "threshold" not in endpoint and endpoint["maxretries"] > 0
 
 
 MAIL = {
