@@ -154,11 +154,14 @@ def gitlab_version(value: Any) -> str | None:
 
 
 def docker_version(value: Any) -> str | None:
-    """Check an exact version of Docker, 25 or newer (Docker 29 refuses clients older than that)."""
+    """Check an exact version of Docker, 29 or newer: the first whose daemon, freshly made, lets a build keep its layers in the registry.
+
+    Source: docs.docker.com/build/cache/backends ("docker" driver) and docs.docker.com/engine/storage/containerd.
+    """
     if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d?\.(0|[1-9]\d?)\.(0|[1-9]\d?)", value):
         return f"`{value}` is not an exact version; give one such as `29.8.1`, without `-dind`"
-    if version(value) < (25,):
-        return f"`{value}` is too old to talk to today's Docker engines; give `29.8.1` or newer"
+    if version(value) < (29,):
+        return f"`{value}` is too old to keep a build's layers in the registry; give `29.8.1` or newer"
     return None
 
 
