@@ -63,6 +63,7 @@ versions = st.builds(
     st.lists(number, min_size=1, max_size=5).map(".".join),
     st.one_of(st.just(""), st.sampled_from(["-rc1", "-0", "-", "+build", "-rc.1+b", "\n", " ", ".", "-01", "_1", "^", "$", "\r\n", "\x00"])),
 )
+released = st.builds("{}{}.{}.{}".format, st.sampled_from(["", "v"]), *[st.integers(0, 12) | st.integers(0, 10**18 - 1)] * 3)
 tags = st.one_of(versions, st.from_regex(TAG, fullmatch=True), st.text(max_size=12))
 
 
@@ -88,7 +89,12 @@ def test_a_tag_is_pushed_exactly_if_flux_would_select_it(tag: str) -> None:
         assert max(map(len, re.findall(r"\d+", tag))) > 18, "deployed, but never pushed by the pipeline"
 
 
-released = st.builds("{}{}.{}.{}".format, st.sampled_from(["", "v"]), *[st.integers(0, 12) | st.integers(0, 10**18 - 1)] * 3)
+@pytest.mark.parametrize("release", ["1.2.3", "v1.2.3", "0.0.0", "v10.20.30"])
+def test_no_slip_of_the_pen_is_pushed_and_never_deployed(release: str) -> None:
+    """Each character too many, too few or another, at each place: what chance finds late, all of it."""
+    slips = {release[:at] + other + release[at + gone :] for at in range(len(release) + 1) for gone in (0, 1) for other in [*"-+.v01x_V ", ""]}
+    assert len(slips) > 50
+    assert [tag for tag in sorted(slips) if TAG.fullmatch(tag) and pushed(tag) is not selected(tag)] == []
 
 
 @EXAMPLES
