@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import json
-import marshal
 import os
 import re
 import shlex
@@ -18,7 +18,6 @@ import shutil
 import signal
 import socketserver
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,8 +28,8 @@ from lab_folder import make_lab
 from stand_in_cluster import CallError, Cluster, git
 from stand_in_gitlab import Fault, GitLab, GitLabServer
 
-HERE = Path(__file__).parent
-STAND_INS = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan")
+CLIENT = Path(__file__).with_name("stand_in_client.sh")
+STAND_INS = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan", "jq")
 LAB = "the owner's läb"
 FOLDERS = ("repositories", "runner's machine", LAB)
 # The two changes that every run makes: the token with which it looks into GitLab, and the end of that token.
@@ -64,21 +63,73 @@ class Call:
     arguments: tuple[str, ...] = ()
 
 
-class CallServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+class CallServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 64
     world: World
 
 
 class CallHandler(socketserver.StreamRequestHandler):
+    """One call of a stand-in, which has told its process number; it waits until its answer is complete."""
+
     def handle(self) -> None:
         server = self.server
         assert isinstance(server, CallServer)
-        name, arguments, text, environment, folder = marshal.loads(self.rfile.read())
-        answer = server.world.call(name, arguments, text.decode(), environment, Path(folder))
-        if answer is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.wfile.write(marshal.dumps(answer))
+        with contextlib.suppress(OSError):  # a run that was killed meanwhile waits for no answer
+            caller = Caller(int(self.rfile.readline()))
+            answer = ask_jq(*caller.question()) if caller.name == "jq" else server.world.call(caller)
+            if answer is not None:
+                status, out, error, execute = answer
+                caller.hear(4, out)  # the client keeps its standard output there
+                caller.hear(2, error)
+                self.wfile.write("\n".join([str(status), *(execute or [])]).encode() + b"\n")
+
+
+class Caller:
+    """A process that called a stand-in, as /proc shows it."""
+
+    def __init__(self, number: int) -> None:
+        self.process = Path(f"/proc/{number}")
+        program, *self.arguments = self.strings("cmdline")[2:]  # after "bash -p"
+        self.name = Path(program).name
+        self.environment = dict(text.split("=", 1) for text in self.strings("environ") if "=" in text)
+        self.folder = Path(os.readlink(self.process / "cwd"))
+
+    def strings(self, name: str) -> list[str]:
+        return (self.process / name).read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+
+    def text(self) -> str:
+        """Its standard input to the end; nothing where that is a terminal or /dev/null, or not meant for the world."""
+        words = set(self.arguments)
+        standard_input = self.process / "fd" / "0"
+        # Git talks to the other side through ssh, and such a jq reads nothing.
+        if "--null-input" in words or any("git-" in word for word in words) or standard_input.is_char_device():
+            return ""
+        return standard_input.read_text()
+
+    def question(self) -> tuple[tuple[str, ...], str]:
+        return tuple(self.arguments), self.text()
+
+    def hear(self, descriptor: int, text: str) -> None:
+        if text:
+            target = os.open(self.process / "fd" / str(descriptor), os.O_WRONLY | os.O_APPEND)
+            with open(target, "w") as stream:
+                stream.write(text)
+
+
+def ask_jq(arguments: tuple[str, ...], text: str) -> tuple[int, str, str, None]:
+    """The real jq's answer. It is asked the same thing once: a jq 1.6 starts slowly, and a run asks a hundred times."""
+    if any("now" in argument for argument in arguments):
+        return run_jq(arguments, text)
+    return remembered_jq(arguments, text)
+
+
+def run_jq(arguments: tuple[str, ...], text: str) -> tuple[int, str, str, None]:
+    done = subprocess.run(["jq", *arguments], input=text, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr, None
+
+
+remembered_jq = functools.lru_cache(maxsize=None)(run_jq)
 
 
 class World:
@@ -125,25 +176,17 @@ class World:
         self.private = folder / "private"
         self.private.mkdir(mode=0o700)
         self.bin = self.make_bin()
-        self.socket = self.socket_path()
-        self.call_server = CallServer(str(self.socket), CallHandler)
+        self.call_server = CallServer(("127.0.0.1", 0), CallHandler)
         self.call_server.world = self
         self.call_thread = threading.Thread(
             target=self.call_server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
         self.call_thread.start()
 
-    def socket_path(self) -> Path:
-        """A Unix socket's path has to be short."""
-        path = Path(f"/tmp/lab-{os.getpid()}-{id(self):x}.sock")
-        path.unlink(missing_ok=True)
-        return path
-
     def close(self) -> None:
         self.call_server.shutdown()
         self.call_thread.join()
         self.call_server.server_close()
-        self.socket.unlink(missing_ok=True)
         self.server.stop()
 
     @property
@@ -159,13 +202,12 @@ class World:
             (self.folder / "container up").unlink(missing_ok=True)
 
     def make_bin(self) -> Path:
-        """The stand-ins as executables. A shell in between, since the path of a Python may hold spaces."""
+        """The stand-ins as executables. -p: the options of the Bash that calls are not theirs."""
         folder = self.folder / "bin"
         folder.mkdir()
         for name in STAND_INS:
             program = folder / name
-            client = " ".join(map(shlex.quote, [sys.executable, "-IS", str(HERE / "stand_in_client.py"), name]))
-            program.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+            program.write_text(f"#!{shutil.which('bash')} -p\n{CLIENT.read_text()}")
             program.chmod(0o755)
         return folder
 
@@ -203,7 +245,7 @@ class World:
                 "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
                 "HOME": str(self.home),
                 "XDG_RUNTIME_DIR": str(self.private),
-                "LAB_STAND_IN_SOCKET": str(self.socket),
+                "LAB_STAND_IN_PORT": str(self.call_server.server_address[1]),
                 "LAB_POLL_SECONDS": "0.01",
                 "LAB_RETRY_SECONDS": "0",
                 "LAB_WAIT_FLUX_MINUTES": "1",
@@ -259,9 +301,9 @@ class World:
         if self.kill_before and self.kill_before(call, len(self.calls)):
             self.kill()
 
-    def call(
-        self, name: str, arguments: list[str], text: str, environment: dict[str, str], folder: Path
-    ) -> tuple[int, str, str, Any] | None:
+    def call(self, caller: Caller) -> tuple[int, str, str, Any] | None:
+        name, arguments, environment = caller.name, caller.arguments, caller.environment
+        text = caller.text()
         with self.lock:
             self.see(name, " ".join(arguments), arguments)
             if self.watch:
@@ -273,7 +315,7 @@ class World:
                 reading=name == "kubectl" and bool({"get", "logs", "version", "auth"} & set(arguments[:2]))
             )
             try:
-                answer = self.dispatch(name, arguments, text, environment, folder)
+                answer = self.dispatch(name, arguments, text, environment, caller.folder)
             except CallError as error:
                 self.errors.append(f"{name}: {error}")
                 answer = (99, "", f"{error}\n", None)
