@@ -131,6 +131,36 @@ def test_a_failure_that_passes_is_waited_for_and_leaves_nothing_twice(
     assert world.summary() == journey.after[stage]
 
 
+REFUSED = "The connection to the server 127.0.0.1:6443 was refused - did you specify the right host or port?"
+
+
+@pytest.mark.parametrize(
+    ("stage", "source", "pattern", "kind"),
+    [
+        ("registry", "kubectl", "get secret regcred", REFUSED),
+        ("flux", "kubectl", "get deployments", REFUSED),
+        ("sync", "kubectl", "get pods --namespace gitlab", REFUSED),
+        ("gitlab", "helm", "--install", "Error: Kubernetes cluster unreachable: dial tcp 10.0.0.1:6443: i/o timeout"),
+    ],
+)
+def test_a_second_try_is_told_to_the_owner_and_stays_out_of_what_was_asked(
+    journey: Journey, stage: str, source: str, pattern: str, kind: str
+) -> None:
+    """What is asked for inside $(...) is a value: the words "trying again" have no place in it."""
+    world = journey.to(stage)
+    world.faults = [Fault(source, pattern, kind, times=1)]
+    run = world.must_run("--only", stage)
+    assert "trying again" in run.text
+    assert world.summary() == journey.after[stage]
+
+
+def test_a_number_of_gitlabs_stays_a_number_after_a_second_try(journey: Journey, call_api: Callable[..., Run]) -> None:
+    journey.world.faults = [Fault("api", "GET /groups", 503, times=1)]
+    run = call_api("eval", 'number=$(group_id HomeLAB); echo "<$number>"')
+    assert re.fullmatch(r"<\d+>", run.out.strip()), run.text
+    assert "trying again" in run.err
+
+
 def test_a_gitlab_that_has_not_read_its_new_settings_yet_is_waited_for(journey: Journey) -> None:
     """Its processes keep the settings for a minute: one that has not heard yet refuses the private address."""
     world = journey.to("sync")

@@ -121,6 +121,7 @@ install_infrastructure() {
 
 # install_gitlab: by Helm, unless Flux keeps the release already, or nothing would change.
 install_gitlab() {
+  local try
   if kube_has helmreleases.helm.toolkit.fluxcd.io gitlab "$GITLAB_NAMESPACE"; then
     have "GitLab's release is kept by Flux"
     return 0
@@ -135,8 +136,14 @@ install_gitlab() {
     return 0
   fi
   doing "installing GitLab $GITLAB_VERSION with Helm"
-  helm_gitlab upgrade --install >"$LAB_TMP/helm.out" 2>"$LAB_TMP/helm.err" </dev/null \
-    || die "Helm did not install GitLab: $(<"$LAB_TMP/helm.err")" "helm history gitlab -n $GITLAB_NAMESPACE"
+  for ((try = 1; ; try++)); do
+    if helm_gitlab upgrade --install >"$LAB_TMP/helm.out" 2>"$LAB_TMP/helm.err" </dev/null; then break; fi
+    if ! kube_may_pass "$(<"$LAB_TMP/helm.err")" || ((try >= LAB_RETRIES)); then
+      die "Helm did not install GitLab: $(<"$LAB_TMP/helm.err")" "helm history gitlab -n $GITLAB_NAMESPACE"
+    fi
+    back_off "$try" "helm: $(last_line "$(<"$LAB_TMP/helm.err")")"
+    drop_unfinished_release
+  done
   did 'GitLab is installed; now it sets itself up'
 }
 
