@@ -299,7 +299,7 @@ ENDPOINTS = [
         "POST",
         "/runners/verify",
         "runners/#verify-authentication-for-a-registered-runner",
-        body={"token": string(True)},
+        body={"token": string(True), "system_id": string()},  # "required if the token starts with glrt-"
         answers={200: ("id", "token", "token_expires_at")},
         authenticated=False,
     ),

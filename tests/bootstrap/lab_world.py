@@ -12,13 +12,16 @@ import functools
 import hashlib
 import json
 import os
+import pty
 import re
+import select
 import shlex
 import shutil
 import signal
 import socketserver
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,15 +194,21 @@ class World:
 
     @property
     def vm_up(self) -> bool:
-        """Whether the runner's container runs on its machine: docker there leaves a mark."""
+        """Whether the runner's container runs on its machine: docker there keeps a copy of what it was started with."""
         return (self.folder / "container up").exists()
 
     @vm_up.setter
     def vm_up(self, up: bool) -> None:
         if up:
-            (self.folder / "container up").touch()
+            (self.folder / "container up").write_text(self.runner_files())
         else:
             (self.folder / "container up").unlink(missing_ok=True)
+
+    def runner_files(self) -> str:
+        """What a runner's container that starts now is started with."""
+        folder = Path(self.settings["RUNNER_HOME"] or "/nonexistent")
+        names = (".env", "compose.yaml", "config.toml", "ca.crt")
+        return "".join((folder / name).read_text() for name in names if (folder / name).exists())
 
     def make_bin(self) -> Path:
         """The stand-ins as executables. -p: the options of the Bash that calls are not theirs."""
@@ -415,12 +424,9 @@ class World:
 
     def runner_token(self) -> str:
         if self.settings["RUNNER_KIND"] == "kubernetes":
-            applied = self.cluster.find("Kustomization", "flux-system", "runner")
-            return (
-                self.cluster.secret("gitlab-runner", "gitlab-runner-token").get("RUNNER_TOKEN", "") if applied else ""
-            )
-        env = Path(self.settings["RUNNER_HOME"] or "/nonexistent") / ".env"
-        found = re.search(r"^RUNNER_TOKEN=(.*)$", env.read_text(), re.M) if self.vm_up and env.exists() else None
+            return self.cluster.runner_token
+        started = (self.folder / "container up").read_text() if self.vm_up else ""
+        found = re.search(r"^RUNNER_TOKEN=(.*)$", started, re.M)
         return found[1] if found else ""
 
     def vm_step(self) -> None:
@@ -534,7 +540,8 @@ case "$1 $2" in
       version) echo 5.0.0 ;;
       ps) test "$6" = gitlab-runner || exit 96
         test -f .env && test -f compose.yaml || exit 14; test ! -f "$up" || echo abc123 ;;
-      up) test -f .env && test -f compose.yaml && test -f config.toml || exit 14; touch "$up" ;;
+      up) test -f .env && test -f compose.yaml && test -f config.toml || exit 14
+        cat .env compose.yaml config.toml >"$up"; test ! -f ca.crt || cat ca.crt >>"$up" ;;
       *) exit 97 ;;
     esac ;;
   *) exit 98 ;;
@@ -588,7 +595,7 @@ esac
         state = {
             "gitlab": gitlab,
             "cluster": self.cluster.copy_state(),
-            "up": self.vm_up,
+            "up": (self.folder / "container up").read_text() if self.vm_up else None,
             "storage": self.storage_folders,
             "rest": {
                 name: getattr(self, name)
@@ -605,7 +612,10 @@ esac
             shutil.copytree(self.folder / "saved" / saved["name"] / part, self.folder / part, symlinks=True)
         vars(self.gitlab).update(saved["gitlab"])
         vars(self.cluster).update(saved["cluster"])
-        self.vm_up, self.storage_folders = saved["up"], saved["storage"]
+        self.storage_folders = saved["storage"]
+        self.vm_up = saved["up"] is not None
+        if self.vm_up:
+            (self.folder / "container up").write_text(saved["up"])
         vars(self).update(saved["rest"])
         self.calls, self.changes, self.errors, self.faults = [], [], [], []
         self.kill_after = self.kill_before = self.watch = None
@@ -685,6 +695,7 @@ esac
             "helm": self.cluster.helm and self.cluster.helm["status"],
             "gitlab pods": self.cluster.gitlab_uid,
             "runner up": self.vm_up,
+            "runner up to date": not self.vm_up or (self.folder / "container up").read_text() == self.runner_files(),
             "vm": {
                 str(p.relative_to(self.vm)): (p.read_text(), oct(p.stat().st_mode & 0o777))
                 for p in sorted(self.vm.rglob("*"))
@@ -724,3 +735,40 @@ def world_in(folder: Path, **settings: Any) -> Iterator[World]:
         yield world
     finally:
         world.close()
+
+
+class Terminal:
+    """A run with a terminal, whose questions are answered as they come."""
+
+    def __init__(self, world: World, *arguments: str, **environment: str) -> None:
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.chdir(world.folder)
+            os.execve(str(world.lab / "bootstrap.sh"), ["bootstrap.sh", *arguments], world.environment(**environment))
+        self.text = ""
+
+    def read_until(self, words: str) -> None:
+        end = time.monotonic() + 60
+        while words not in self.text:
+            assert time.monotonic() < end, self.text
+            if select.select([self.master], [], [], 1)[0]:
+                try:
+                    self.text += os.read(self.master, 65536).decode()
+                except OSError:
+                    break
+        assert words in self.text, self.text
+
+    def answer(self, question: str, words: str) -> None:
+        self.read_until(question)
+        os.write(self.master, (words + "\n").encode())
+
+    def end(self) -> int:
+        while True:
+            try:
+                if not (part := os.read(self.master, 65536).decode()):
+                    break
+                self.text += part
+            except OSError:
+                break
+        os.close(self.master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

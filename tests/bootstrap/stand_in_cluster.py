@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import datetime
 import hashlib
 import json
 import subprocess
@@ -25,6 +26,7 @@ KINDS = {
     "deployment": "Deployment",
     "deployments": "Deployment",
     "job": "Job",
+    "pod": "Pod",
     "pods": "Pod",
     "nodes": "Node",
     "services": "Service",
@@ -108,6 +110,8 @@ class Cluster:
         self.pod_commands: Callable[[list[str], str], Reply] | None = None
         self.probes: list[str] = []
         self.suspended = False
+        self.seconds = 0
+        self.runner_token = ""
 
     # Objects
 
@@ -193,8 +197,11 @@ class Cluster:
 
     def kubectl_apply(self, rest: list[str], text: str) -> Reply:
         words, found = flags(
-            rest, {"--filename", "--kustomize", "--field-manager"}, {"--server-side", "--force-conflicts"}
+            rest, {"--filename", "--kustomize", "--field-manager", "--namespace"}, {"--server-side", "--force-conflicts"}
         )
+        if self.helm and text == f"# helm\n{self.helm['manifest']}\n":
+            self.probes = ["livenessProbe", "readinessProbe", "startupProbe"]
+            return 0, "applied\n", ""
         if words or "--server-side" not in found:
             raise CallError(f"kubectl apply {rest}")
         if "--kustomize" in found:
@@ -236,9 +243,12 @@ class Cluster:
             **rest,
             **status,
             metadata={k: v for k, v in metadata.items() if k not in ("name", "namespace")}
-            | {"managedFields": [{"manager": m} for m in sorted(managers)]},
+            | {"managedFields": [{"manager": m, "time": self.now()} for m in sorted(managers)]},
         )
         return ""
+
+    def now(self) -> str:
+        return f"{datetime.datetime(2026, 1, 1) + datetime.timedelta(seconds=self.seconds):%Y-%m-%dT%H:%M:%SZ}"
 
     def kubectl_delete(self, rest: list[str], _: str) -> Reply:
         words, found = flags(rest, {"--namespace"}, {"--ignore-not-found", "--wait"})
@@ -285,9 +295,7 @@ class Cluster:
 
     def kubectl_rollout(self, rest: list[str], _: str) -> Reply:
         words, _found = flags(rest, {"--namespace", "--timeout"}, set())
-        if words == ["undo", "deployment", "gitlab"]:
-            self.probes = ["livenessProbe", "readinessProbe", "startupProbe"]
-        elif words != ["status", "deployment", "gitlab"]:
+        if words != ["status", "deployment", "gitlab"]:
             raise CallError(f"kubectl rollout {rest}")
         return 0, "", ""
 
@@ -301,6 +309,8 @@ class Cluster:
         )
         if found["--namespace"] != self.world.settings["GITLAB_NAMESPACE"]:
             raise CallError(f"helm {arguments}")
+        if words == ["get", "manifest", "gitlab"]:
+            return (0, f"# helm\n{self.helm['manifest']}\n", "") if self.helm else (1, "", "Error: release: not found\n")
         if words == ["status", "gitlab"]:
             if self.helm is None:
                 return 1, "", "Error: release: not found\n"
@@ -396,8 +406,10 @@ class Cluster:
 
     def tick(self) -> None:
         """One step of time: pods start, Flux reconciles, the runner works."""
+        self.seconds += 1
         self.start_gitlab()
         self.run_jobs()
+        self.start_runner()
         self.world.vm_step()
         if self.has_flux() and self.flux_works:
             self.reconcile()
@@ -425,6 +437,21 @@ class Cluster:
                 "creationTimestamp": "2026-01-01T00:00:00Z",
             },
         )
+
+    def start_runner(self) -> None:
+        """The runner's pod in the cluster waits for its Secret, and keeps the token that it was started with."""
+        if self.find("Kustomization", "flux-system", "runner") is None:
+            return
+        pod = self.find("Pod", "gitlab-runner", "gitlab-runner-pod")
+        token = self.secret("gitlab-runner", "gitlab-runner-token").get("RUNNER_TOKEN", "")
+        if pod is None:
+            self.runner_token = ""
+            labels = {"app.kubernetes.io/instance": "gitlab-runner"}
+            metadata = {"labels": labels, "creationTimestamp": self.now()}
+            pod = self.put("Pod", "gitlab-runner", "gitlab-runner-pod", metadata=metadata, status={})
+        if token and not self.runner_token:
+            self.runner_token = token
+            pod["status"] = {"containerStatuses": [{"state": {"running": {"startedAt": self.now()}}}]}
 
     def run_jobs(self) -> None:
         for (kind, namespace, name), job in list(self.objects.items()):

@@ -432,6 +432,8 @@ class GitLab:
         item = next((r for r in self.runners if r["token"] == body["token"]), None)
         if item is None:
             return 403, {"message": "403 Forbidden"}
+        if item["token"].startswith("glrt-") and not body.get("system_id"):
+            return 400, {"error": "system_id is missing"}
         return 200, {"id": item["id"], "token": item["token"], "token_expires_at": None}
 
     def post_user_runners(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:

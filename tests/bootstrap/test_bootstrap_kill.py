@@ -32,6 +32,7 @@ def check_mended(world: World, journey: Journey, stage: str, point: str) -> None
     assert run.status == 0, (stage, point, run.text)
     assert not world.errors, (stage, point, world.errors)
     assert world.summary() == journey.after[stage], (stage, point)
+    assert not list(world.private.iterdir()), "the folder that the killed run had to leave is gone as well"
 
 
 @pytest.mark.parametrize("stage", [s for s in STAGES if s != "preflight"])
@@ -64,6 +65,18 @@ def test_a_run_killed_before_any_call_is_mended_by_the_next(journey: Journey, st
         world.kill_before = kill
         killed_run(world, stage)
         check_mended(world, journey, stage, f"killed before call {number}: {point}")
+
+
+def test_a_run_killed_before_the_runner_starts_does_not_forget_the_start(journey: Journey) -> None:
+    """The new file is on the machine already; only a mark tells that the container does not know of it."""
+    world = journey.to("end")
+    (world.lab / "runner" / "compose.yaml").write_text("services: {new: {}}\n")
+    world.kill_before = lambda call, _count: "docker compose up" in call.detail
+    killed_run(world, "runner")
+    assert not world.summary()["runner up to date"]
+    world.must_run("--only", "runner")
+    assert world.summary()["runner up to date"]
+    assert "   done " not in world.must_run("--only", "runner").out
 
 
 def test_a_killed_run_leaves_no_token_that_stays_valid(journey: Journey) -> None:
