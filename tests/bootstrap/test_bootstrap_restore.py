@@ -8,6 +8,7 @@ import pytest
 
 from lab_world import World
 from stand_in_cluster import Reply
+from stand_in_gitlab import Fault
 
 BACKUP = "1790000000_2026_09_21_19.3.0"
 DATA, CONFIG = (
@@ -111,6 +112,32 @@ def test_without_flux_the_probes_come_back_too(world: World, pod: Pod) -> None:
     del world.cluster.objects["HelmRelease", "gitlab", "gitlab"]
     world.must_run("--yes", BACKUP, script="restore.sh")
     assert world.cluster.probes == PROBES
+
+
+def test_after_a_restore_that_was_killed_the_next_one_brings_the_probes_back(world: World, pod: Pod) -> None:
+    """Nothing is rolled back: what stood before might be an older GitLab."""
+    del world.cluster.objects["HelmRelease", "gitlab", "gitlab"]
+    world.cluster.probes = []
+    world.must_run("--yes", BACKUP, script="restore.sh")
+    assert world.cluster.probes == PROBES
+    assert not [c for c in world.calls if "undo" in c.arguments]
+
+
+@pytest.mark.parametrize(
+    ("source", "pattern", "words"),
+    [
+        ("kubectl", "exec .*VERSION", "GitLab does not run."),
+        ("flux", "suspend", "Flux does not let go of the GitLab release."),
+        ("kubectl", "patch", "GitLab's Deployment could not be changed"),
+    ],
+)
+def test_what_the_cluster_refuses_is_said_and_leaves_gitlab_as_it_was(
+    world: World, pod: Pod, source: str, pattern: str, words: str
+) -> None:
+    world.faults = [Fault(source, pattern, "error: by order")]
+    run = world.run("--yes", BACKUP, script="restore.sh")
+    assert run.status == 1 and words in run.err and "   then   " in run.err, run.text
+    assert pod.order() == [] and world.cluster.probes == PROBES and not world.cluster.suspended
 
 
 @pytest.mark.parametrize(
