@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import re
-import select
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 
 import pytest
 
 from journeys import STAGES, Journey
-from lab_world import World
+from lab_world import LAB, Terminal, World
 
 
 @pytest.mark.tool("Bash 4")
@@ -73,6 +70,29 @@ def test_a_number_that_is_none_is_refused(world: World) -> None:
     assert run.status == 0
     run = world.run(LAB_RETRIES="many")
     assert run.status == 2 and 'LAB_RETRIES must be a whole number, not "many"' in run.err and world.calls == []
+
+
+def test_a_pause_that_is_no_number_is_refused_and_many_tries_do_not_overflow(world: World) -> None:
+    run = world.run(LAB_POLL_SECONDS="soon")
+    assert run.status == 2 and 'LAB_POLL_SECONDS must be a number of seconds, not "soon"' in run.err
+    run = world.run(LAB_RETRIES="08")
+    assert run.status == 2 and "LAB_RETRIES must be a whole number" in run.err and world.calls == []
+
+
+def test_what_the_shell_or_a_hook_of_git_left_in_the_environment_leads_nowhere_else(world: World) -> None:
+    """CDPATH sends `cd` to a folder of the same name, and makes it print where it went; GIT_DIR is a hook's."""
+    (world.folder / "elsewhere" / LAB).mkdir(parents=True)
+    for path in (f"{world.folder}/elsewhere", "."):
+        done = subprocess.run(
+            ["bash", f"{LAB}/bootstrap.sh", "--only", "preflight"],
+            cwd=world.folder,
+            env=world.environment(CDPATH=path, GIT_DIR="/nonexistent", GIT_INDEX_FILE="/nonexistent"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "committed as it stands" in done.stdout
 
 
 def external_repository(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,43 +178,6 @@ def test_a_missing_tool_is_named_before_anything_is_done(world: World) -> None:
         (world.bin / name).unlink()
     run = world.run()
     assert run.status == 1 and "tools are missing on this machine: flux, helm" in run.err and world.calls == []
-
-
-class Terminal:
-    """A run with a terminal, whose questions are answered as they come."""
-
-    def __init__(self, world: World, *arguments: str, **environment: str) -> None:
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            os.chdir(world.folder)
-            os.execve(str(world.lab / "bootstrap.sh"), ["bootstrap.sh", *arguments], world.environment(**environment))
-        self.text = ""
-
-    def read_until(self, words: str) -> None:
-        end = time.monotonic() + 60
-        while words not in self.text:
-            assert time.monotonic() < end, self.text
-            if select.select([self.master], [], [], 1)[0]:
-                try:
-                    self.text += os.read(self.master, 65536).decode()
-                except OSError:
-                    break
-        assert words in self.text, self.text
-
-    def answer(self, question: str, words: str) -> None:
-        self.read_until(question)
-        os.write(self.master, (words + "\n").encode())
-
-    def end(self) -> int:
-        while True:
-            try:
-                if not (part := os.read(self.master, 65536).decode()):
-                    break
-                self.text += part
-            except OSError:
-                break
-        os.close(self.master)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 def test_on_a_terminal_it_asks_and_never_shows_the_password(

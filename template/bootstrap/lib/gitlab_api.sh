@@ -209,7 +209,7 @@ gitlab_login() {
 # gitlab_logout: ends the token of this run. It would end by itself, but not for two days.
 gitlab_logout() {
   if [[ -z $ROOT_TOKEN ]]; then return 0; fi
-  LAB_RETRIES=2
+  LAB_RETRIES=2 LAB_HTTP_SECONDS=$((LAB_HTTP_SECONDS < 10 ? LAB_HTTP_SECONDS : 10)) # somebody may wait for their prompt
   api DELETE /personal_access_tokens/self
   if [[ $API_STATUS != 204 ]]; then
     warn "the token of this run (bootstrap-$LAB_NAME) could not be revoked: $API_PROBLEM.
