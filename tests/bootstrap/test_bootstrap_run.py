@@ -12,7 +12,7 @@ import pytest
 from gitlab_api_table import ENDPOINTS
 from journeys import LONG, Journey
 from lab_folder import CERTIFICATE
-from lab_world import ROOT_TOKEN, World
+from lab_world import ROOT_TOKEN, Terminal, World
 
 # What a run changes that finds everything in place: it makes the token to look with, and revokes it.
 LOOKING = list(ROOT_TOKEN.values())
@@ -170,6 +170,17 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
         world.must_run(LAB_SKIP="nfs")
         assert world.changes == LOOKING and world.summary() == result
 
+    world.gitlab.runners.clear()
+    assert "the runner starts again" in world.must_run("--only", "runner").out, "its pod keeps the old token otherwise"
+    assert "   done " not in world.must_run("--only", "runner").out
+
+    world.external_logins = {("owner", "theirs"), ("flux", "a new one")}
+    expired = world.run("--only", "gitlab")
+    assert expired.status == 1 and "does not take Flux's password any more" in expired.err
+    password.write_text("a new one\n")
+    world.must_run("--only", "gitlab", LAB_GIT_USERNAME="flux", LAB_GIT_PASSWORD_FILE=str(password))
+    assert world.cluster.secret("flux-system", "flux-system")["password"] == "a new one"
+
 
 def test_an_external_repository_over_ssh_takes_fluxs_own_key(
     make_world: Callable[..., World], owner_config: Path
@@ -204,6 +215,8 @@ def test_an_external_repository_over_ssh_takes_fluxs_own_key(
     refused = world.run("--from", "gitlab", **trusted)
     public = world.cluster.secret("flux-system", "flux-system")["identity.pub"]
     assert refused.status == 1 and public.strip() in refused.err, "the owner is shown the key to add"
+    always_yes = Terminal(world, "--yes", "--from", "gitlab", **trusted)
+    assert always_yes.end() == 1 and public.strip() in always_yes.text, "yes beforehand is no answer to: is it there now?"
     world.external_keys.add(" ".join(public.split()[:2]))
     run = world.must_run(**trusted)
     assert "no runner of its own" in run.out and "there is no loop to run" in run.out
