@@ -210,6 +210,13 @@ PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, s
         "DNS does not know demo.nowhere.invalid here",
         "the nodes need to know it",
     ),
+    (
+        "https-port",
+        {"HTTPS_PORT": "1", "REGISTRY_HOST": "gitlab.localhost", "SAMPLE_APP": "false"},
+        None,
+        "nothing listens at gitlab.localhost, port 1",
+        "let DNS point at Traefik's address",
+    ),
     ("nfs", NFS | {"NFS_SERVER": "127.0.0.1"}, None, "nothing answers at 127.0.0.1, port 2049", "LAB_SKIP=nfs"),
     ("nfs", NFS | {"NFS_SERVER": "nas.nowhere.invalid"}, None, "DNS does not know the NFS server", "its address"),
     (
