@@ -1,0 +1,53 @@
+"""Flux takes over the release that Helm made, without a restart: both install the same chart, with the same values."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any
+
+import yaml
+
+from support.cluster import Lab, merge
+
+
+def installed_by_bootstrap(lab: Lab) -> list[str]:
+    """The arguments that the stage hands to Helm; each path is below the lab's folder."""
+    script = 'source "$1/bootstrap/lab.sh"; source "$1/bootstrap/stages/gitlab.sh"; LAB_DIR=$1\n'
+    script += "helm() { printf '%s\\0' \"$@\"; }\nhelm_gitlab upgrade --install"
+    done = subprocess.run(
+        ["bash", "-euc", script, "bash", str(lab.path)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split("\0")[:-1]
+
+
+def values_of(lab: Lab, arguments: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for flag, value in zip(arguments, arguments[1:], strict=False):
+        if flag == "--values":
+            values = merge(values, yaml.safe_load((lab.path / value).read_text()))
+        elif flag == "--set-file":
+            name, path = value.split("=")
+            text: Any = (lab.path / path).read_text()
+            for part in reversed(re.split(r"(?<!\\)\.", name)):
+                text = {part.replace("\\.", "."): text}
+            values = merge(values, text)
+    return values
+
+
+def test_helm_and_flux_install_gitlab_from_the_same_chart_with_the_same_values(article: Lab) -> None:
+    release = next(r for r in article.of_kind("HelmRelease") if r["metadata"]["name"] == "gitlab")
+    namespace, spec = release["metadata"]["namespace"], release["spec"]
+    arguments = installed_by_bootstrap(article)
+    assert arguments[:3] == ["upgrade", spec["releaseName"], spec["chart"]["spec"]["chart"].removeprefix("./")]
+    assert arguments[arguments.index("--namespace") + 1] == namespace
+    values = values_of(article, arguments)
+    assert "external_url" in values["configMaps"]["config"]["data"]["gitlab.rb"]
+    assert values == article.values[f"{namespace}/gitlab"]
+
+
+def test_what_flux_adds_to_the_rendered_chart_leaves_the_pod_as_it_is(article: Lab) -> None:
+    release = next(r for r in article.of_kind("HelmRelease") if r["metadata"]["name"] == "gitlab")
+    patches = [p for r in release["spec"].get("postRenderers", []) for p in r["kustomize"]["patches"]]
+    steps = [step for patch in patches for step in yaml.safe_load(patch["patch"])]
+    assert [s["path"] for s in steps if s["path"].startswith("/spec/template")] == []
