@@ -87,7 +87,7 @@ def test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing(world: Worl
     }
 
     world.changes.clear()
-    again = world.must_run()
+    again = world.must_run(BASH_COMPAT="4.4")  # the nearest that a newer Bash comes to an old one
     assert world.changes == LOOKING
     assert world.summary() == result
     assert "done" not in again.out
