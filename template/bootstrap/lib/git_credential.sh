@@ -19,7 +19,7 @@ ensure_git_credential() {
 
 # ensure_git_key SECRET: an SSH key pair and the host keys to expect.
 ensure_git_key() {
-  local there=$1 hosts
+  local there=$1 hosts known
   KEY_PRIVATE=$(secret_field "$there" identity)
   KEY_PUBLIC=$(secret_field "$there" identity.pub)
   if [[ -n $KEY_PRIVATE ]]; then KEY_PRIVATE+=$'\n'; fi
@@ -32,8 +32,9 @@ ensure_git_key() {
     fi
     return 0
   fi
-  hosts=$(repository_host_keys "$(secret_field "$there" known_hosts)")
-  if [[ -n $KEY_PRIVATE && -n $KEY_PUBLIC && $(secret_field "$there" known_hosts) == "$hosts" ]]; then
+  known=$(secret_field "$there" known_hosts)
+  hosts=$(repository_host_keys "$known")
+  if [[ -n $KEY_PRIVATE && -n $KEY_PUBLIC && $known == "$hosts" ]]; then
     have "Flux's SSH key, in Secret flux-system/flux-system"
   else
     if [[ -z $KEY_PRIVATE || -z $KEY_PUBLIC ]]; then new_ssh_key "flux-$LAB_NAME"; fi
