@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lab_world import Call, World, world_in
+from stand_in_cluster import git
 
 STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync", "runner", "verify")
 LONG = bool(os.environ.get("LONG"))
@@ -54,6 +55,7 @@ class Journey:
         self.after: dict[str, Any] = {}
         self.changes: dict[str, list[str]] = {}
         self.calls: dict[str, list[Call]] = {}
+        git(world.lab, "repack", "-adq")  # few files to copy for each of the many new starts
         for stage in STAGES:
             self.before[stage] = self.world.save(stage)
             self.world.changes, self.world.calls = [], []

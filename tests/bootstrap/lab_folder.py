@@ -118,7 +118,7 @@ def commit(folder: Path, message: str) -> None:
     }
     environment = os.environ | identity
     if not (folder / ".git").exists():
-        subprocess.run(["git", "-C", str(folder), "init", "--quiet"], check=True, env=environment)
+        subprocess.run(["git", "-C", str(folder), "init", "--quiet", "--template="], check=True, env=environment)
         subprocess.run(
             ["git", "-C", str(folder), "symbolic-ref", "HEAD", "refs/heads/main"], check=True, env=environment
         )

@@ -22,6 +22,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from gitlab_api_table import complaints, find_endpoint
 
 Answer = tuple[int, Any]
+# Whoever is let in may push. What comes stays in its pack: a test that starts again copies fewer files.
+REPOSITORY = """\
+[http]
+	receivepack = true
+[receive]
+	unpackLimit = 1
+[fastimport]
+	unpackLimit = 1
+"""
 WEBHOOK_HOST = "webhook-receiver.flux-system.svc.cluster.local"
 
 
@@ -215,8 +224,9 @@ class GitLab:
         self.projects.append(project)
         repository = self.repository(path)
         repository.mkdir(parents=True)
-        subprocess.run(["git", "init", "--quiet", "--bare", str(repository)], check=True)
-        subprocess.run(["git", "-C", str(repository), "config", "http.receivepack", "true"], check=True)
+        subprocess.run(["git", "init", "--quiet", "--template=", "--bare", str(repository)], check=True)
+        with (repository / "config").open("a") as config:
+            config.write(REPOSITORY)
         return 201, self.shown_project(project)
 
     def put_projects_one(self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
