@@ -197,7 +197,9 @@ class Cluster:
 
     def kubectl_apply(self, rest: list[str], text: str) -> Reply:
         words, found = flags(
-            rest, {"--filename", "--kustomize", "--field-manager", "--namespace"}, {"--server-side", "--force-conflicts"}
+            rest,
+            {"--filename", "--kustomize", "--field-manager", "--namespace"},
+            {"--server-side", "--force-conflicts"},
         )
         if self.helm and text == f"# helm\n{self.helm['manifest']}\n":
             self.probes = ["livenessProbe", "readinessProbe", "startupProbe"]
@@ -310,7 +312,9 @@ class Cluster:
         if found["--namespace"] != self.world.settings["GITLAB_NAMESPACE"]:
             raise CallError(f"helm {arguments}")
         if words == ["get", "manifest", "gitlab"]:
-            return (0, f"# helm\n{self.helm['manifest']}\n", "") if self.helm else (1, "", "Error: release: not found\n")
+            if self.helm is None:
+                return 1, "", "Error: release: not found\n"
+            return 0, f"# helm\n{self.helm['manifest']}\n", ""
         if words == ["status", "gitlab"]:
             if self.helm is None:
                 return 1, "", "Error: release: not found\n"

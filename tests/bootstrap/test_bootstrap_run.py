@@ -216,7 +216,7 @@ def test_an_external_repository_over_ssh_takes_fluxs_own_key(
     public = world.cluster.secret("flux-system", "flux-system")["identity.pub"]
     assert refused.status == 1 and public.strip() in refused.err, "the owner is shown the key to add"
     always_yes = Terminal(world, "--yes", "--from", "gitlab", **trusted)
-    assert always_yes.end() == 1 and public.strip() in always_yes.text, "yes beforehand is no answer to: is it there now?"
+    assert always_yes.end() == 1 and public.strip() in always_yes.text, "yes beforehand answers nothing here"
     world.external_keys.add(" ".join(public.split()[:2]))
     run = world.must_run(**trusted)
     assert "no runner of its own" in run.out and "there is no loop to run" in run.out

@@ -28,7 +28,7 @@ NEWER_THAN_BASH_4 = {
     r"\$\{[^}]+@[UuLKk]\}": "echo ${names[@]@U}",
     r"-A\s+\w+=\((?!\s*(\[|\)))": "declare -A pairs=(key value)",
     # 5.2 and 5.3
-    r"\bshopt\b.*\b(globskipdots|noexpand_translation|patsub_replacement|varredir_close)": "shopt -u patsub_replacement",
+    r"\bshopt\b.*\b(globskipdots|noexpand_translation|patsub_replacement|varredir_close)": "shopt -u varredir_close",
     r"\b(BASH_MONOSECONDS|BASH_TRAPSIG|GLOBSORT)\b": "GLOBSORT=name",
     r"\$\{[ |]": "x=${ date; }",
     r"\b(source|\.)\s+-p\b": "source -p lib x.sh",
