@@ -746,16 +746,24 @@ class Terminal:
             os.chdir(world.folder)
             os.execve(str(world.lab / "bootstrap.sh"), ["bootstrap.sh", *arguments], world.environment(**environment))
         self.text = ""
+        self.deadline = time.monotonic() + 120
+
+    def read(self) -> bool:
+        """Read what is there, or comes; false where the run has ended. One that does not end is killed."""
+        left = self.deadline - time.monotonic()
+        if left < 0 or not select.select([self.master], [], [], left)[0]:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise AssertionError(f"the run did not end by itself; so far:\n{self.text[-3000:]}")
+        try:
+            part = os.read(self.master, 65536).decode()
+        except OSError:
+            return False
+        self.text += part
+        return part != ""
 
     def read_until(self, words: str) -> None:
-        end = time.monotonic() + 60
-        while words not in self.text:
-            assert time.monotonic() < end, self.text
-            if select.select([self.master], [], [], 1)[0]:
-                try:
-                    self.text += os.read(self.master, 65536).decode()
-                except OSError:
-                    break
+        while words not in self.text and self.read():
+            pass
         assert words in self.text, self.text
 
     def answer(self, question: str, words: str) -> None:
@@ -763,12 +771,7 @@ class Terminal:
         os.write(self.master, (words + "\n").encode())
 
     def end(self) -> int:
-        while True:
-            try:
-                if not (part := os.read(self.master, 65536).decode()):
-                    break
-                self.text += part
-            except OSError:
-                break
+        while self.read():
+            pass
         os.close(self.master)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
