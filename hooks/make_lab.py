@@ -6,6 +6,7 @@ Arguments: the lab's folder, and a file of answers or an empty string. Exits wit
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def fail(message: str) -> int:
     print(message, file=sys.stderr)
     return 2
+
+
+def has_changes() -> bool:
+    """Say whether the checkout differs from its last commit; Copier then makes the lab of a commit that is gone afterwards."""
+    done = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, check=False)
+    return bool(done.stdout.strip())
 
 
 def answers_problem(file: Path) -> str | None:
@@ -43,11 +50,17 @@ def main(destination: str, answers: str) -> int:
     if folder.is_dir() and any(entry.name != ".git" for entry in folder.iterdir()):
         return fail(
             f"`{destination}` is not empty. For a new lab give another folder; to bring a lab up to date, run"
-            " `copier update --trust` inside it."
+            " `./update.sh` inside it."
         )
     command = [str(Path(sys.executable).with_name("copier")), "copy", "--trust"]
     if (ROOT / ".git").exists():
         command += ["--vcs-ref", "HEAD"]
+        if has_changes():
+            print(
+                "This checkout has changes that no commit holds. The lab will have them, but can never be updated: commit them first, unless it"
+                " is for a try.",
+                file=sys.stderr,
+            )
     if answers:
         if (problem := answers_problem(Path(answers))) is not None:
             return fail(f"`{answers}` {problem}; give a file such as tests/answers/valid/article.yml")
