@@ -96,6 +96,16 @@ def table_problems(table: dict[str, Any], version: str, gone: set[str], there: s
     return found
 
 
+def shape_problems(before: set[str], there: set[str]) -> list[str]:
+    """Return the files of the last release that are folders now, and the folders that are files: Copier can write neither over the other."""
+    found = [(path, "file", "folder") for path in before & folders(there)] + [(path, "folder", "file") for path in folders(before) & there]
+    return [f"`{path}` was a {old} in the last release and is a {new} now, so no lab could be updated; give it another name" for path, old, new in sorted(found)]
+
+
+def folders(paths: set[str]) -> set[str]:
+    return {parent.as_posix() for path in paths for parent in Path(path).parents}
+
+
 def question_problems(gone: set[str], changes: dict[str, Any], version: str) -> list[str]:
     """Return which questions vanished without a word in hooks/answers.py."""
     found = []
@@ -130,15 +140,16 @@ def problems(root: Path, version: str, fresh: Callable[[Path], bool] = example_i
     if not re.search(rf"^## \[?{re.escape(version)}\]?( |$)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.M):
         found.append(f"CHANGELOG.md has no section `## {version}`; call what stands under Unreleased that")
     if last is not None:
-        there = paths_at(root, "HEAD")
-        found += table_problems(renames.table(root / "hooks" / "renames.yml"), version, paths_at(root, last) - there, there)
+        before, there = paths_at(root, last), paths_at(root, "HEAD")
+        found += table_problems(renames.table(root / "hooks" / "renames.yml"), version, before - there, there)
+        found += shape_problems(before, there)
         found += question_problems(questions_at(root, last) - questions_at(root, "HEAD"), answers.CHANGES, version)
         if git(root, "diff", "--name-only", last, "HEAD", "--", "template/charts/app").strip():
-            before, after = (
+            old, new = (
                 charts.version(git(root, "show", f"{revision}:template/charts/app/Chart.yaml")) for revision in (last, "HEAD")
             )
-            if before == after:
-                found.append(f"charts/app changed and is still {after}, so Flux would release nothing; raise `version` in its Chart.yaml")
+            if old == new:
+                found.append(f"charts/app changed and is still {new}, so Flux would release nothing; raise `version` in its Chart.yaml")
     if not fresh(root):
         found.append("example/ is not what the template makes; run `make example`, and commit it")
     return found

@@ -100,6 +100,21 @@ def test_a_file_that_only_gained_a_condition_has_not_vanished(checkout: Path) ->
     assert found(checkout) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("a.txt.jinja", "a.txt/in.txt", "`a.txt` was a file in the last release and is a folder now, so no lab could be updated"),
+        ("clusters", "clusters", "`clusters` was a folder in the last release and is a file now, so no lab could be updated"),
+    ],
+)
+def test_a_file_that_became_a_folder_is_refused_and_the_other_way_round(checkout: Path, old: str, new: str, said: str) -> None:
+    git(checkout, "rm", "-r", "--quiet", f"template/{old}")
+    put(checkout / "template", {new: "x\n"})
+    (checkout / "hooks" / "renames.yml").write_text('"1.1.0": {removed: {a.txt: Why., clusters/: Why.}}')
+    commit(checkout)
+    assert [line for line in found(checkout) if line.startswith(said)] == found(checkout)
+
+
 def test_a_path_with_an_answer_is_named_as_the_table_names_it() -> None:
     path = "template/clusters/{{ cluster_name }}/{% if sample_app %}demo.yaml{% endif %}.jinja"
     assert release.path_in_lab(path) == "clusters/{cluster_name}/demo.yaml"
