@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -164,9 +165,23 @@ def destination_problems(folder: Path, overwrite: bool, answers_file: str) -> li
     return []
 
 
+def _clash(error: BaseException, trace: TracebackType | None) -> str | None:
+    """Return which file of the lab is a folder in the template, or the other way round; None where something else stopped Copier."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return f"`{error.filename}` is a file in your lab, where the template has a folder"
+    # Copier asserts that whatever it cannot read is a folder that it wants; the path is a variable of that function.
+    paths = [frame.f_locals.get("dst_abspath") for frame, _ in traceback.walk_tb(trace)]
+    if isinstance(error, AssertionError) and paths and isinstance(paths[-1], Path) and paths[-1].is_dir():
+        return f"`{paths[-1]}` is a folder in your lab, where the template has a file"
+    return None
+
+
 def one_clear_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Say in one line what stopped Copier's command: a disk that is full, say. Everything unforeseen keeps its traceback."""
-    if isinstance(error, (OSError, ValueError)):
+    clash = _clash(error, trace)
+    if clash is not None:
+        print(f"Copier stopped: {clash}. Rename yours, commit, and try again.", file=sys.stderr)
+    elif isinstance(error, (OSError, ValueError)):
         print(f"Copier stopped: {str(error) or kind.__name__}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
