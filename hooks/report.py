@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from .update import Findings
+from .update import UNDO, Findings
 
 
 def text(found: Findings, effects: Path, chart: Callable[[], tuple[str, str, list[str]]]) -> str:
@@ -34,7 +34,7 @@ def text(found: Findings, effects: Path, chart: Callable[[], tuple[str, str, lis
         _section("The chart", _chart(chart()) if any(path.startswith("charts/app/") for path in paths) else []),
         _section("Answers", _answers(found)),
         _section("Files", _files(found)),
-        f"Nothing is committed. To take it: `git add --all && git commit`. To undo all of it: `git reset --hard && git clean -d --force`.\n"
+        f"Nothing is committed. To take it: `git add --all . && git commit`. To undo all of it: `{UNDO}`.\n"
         f"The lab before the update is the commit {found.commit[:12]}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -58,8 +58,8 @@ def _conflicts(found: Findings) -> list[str]:
     for path, places in sorted(found.conflicts.items()):
         lines += [f"`{path}`, lines {first} to {last}: you and the template changed the same place" for first, last in places]
         if not places:
-            lines.append(f"`{path}`: what could not be patched stands in `{path}.rej`")
-    if lines:
+            lines.append(f"`{path}`: what could not be patched stands in `{path}.rej`; work it in, and delete that file")
+    if any(found.conflicts.values()):
         lines.append("Keep what is right between the markers, remove the markers, and `git add` the file.")
     return lines
 

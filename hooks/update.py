@@ -10,6 +10,8 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ from .files import Entry, Git, read, tree, write
 
 HERE = Path(__file__).resolve().parent
 REPORT = "update-report.md"
+# In the lab's folder only: what else is in its repository may hold changes of its own.
+UNDO = "git restore --source=HEAD --staged --worktree . && git clean -d --force ."
 # What Git leaves in its folder while something is half done, and how that ends.
 UNFINISHED = {
     "MERGE_HEAD": "a merge; finish it with `git commit`, or give it up with `git merge --abort`",
@@ -34,6 +38,8 @@ UNFINISHED = {
     "rebase-apply": "a rebase or `git am`; finish it with `--continue`, or give it up with `--abort`",
     "BISECT_LOG": "a bisection; end it with `git bisect reset`",
 }
+# A submodule's mode in Git's index.
+SUBMODULE = "160000"
 # Files that Git ignores are in no commit, so they are held in memory meanwhile: secrets, notes. No more than this.
 IGNORED_LIMIT = 64 * 2**20
 
@@ -110,6 +116,7 @@ class Update:
         self._look()
         if _command_line():
             atexit.register(self.roll_back)
+            _end_in_order()
         try:
             self._carry_over([*renames.steps(HERE / "renames.yml", self.version_from, answers), renames.of_answers(answers, {**answers, **given})])
             if answers != recorded:
@@ -122,26 +129,58 @@ class Update:
         """Learn what stands in the lab and what the template had put there."""
         self.old = tree(self.old_copy)
         self.tracked: dict[str, tuple[str, str]] = {}
-        for line in self.git("ls-files", "--stage", "-z").split(b"\0"):
+        unseen = []
+        for line in self.git("ls-files", "-v", "--stage", "-z").split(b"\0"):
             if line:
-                mode, name, _, path = os.fsdecode(line).replace("\t", " ", 1).split(" ", 3)
+                tag, mode, name, _, path = os.fsdecode(line).replace("\t", " ", 1).split(" ", 4)
                 self.tracked[path] = (mode, name)
+                if tag != "H":
+                    unseen.append(path)
+        self._refuse_unseen(unseen)
         folders = {parent.as_posix() for path in self.tracked for parent in Path(path).parents}
         for path in sorted(folders & set(self.old)):
             raise UserMessageError(
                 f"`{path}` is a folder in your lab, where the template has a file. Rename the folder, commit, and update again;"
                 " nothing was changed."
             )
+        self._hold_ignored()
+
+    def _refuse_unseen(self, marked: list[str]) -> None:
+        """Refuse a lab with changes that `git status` was told to hide: Copier calls it clean, and would write over them."""
+        if marked:
+            raise UserMessageError(
+                f"Git is told not to look at {_some(marked)} (skip-worktree, assume-unchanged or a sparse checkout), so what you changed"
+                " there is in no commit, and would be lost. Let it look again, and commit, then update again:"
+                f" `git update-index --no-skip-worktree --no-assume-unchanged {shlex.quote(marked[0])}`, or `git sparse-checkout disable`."
+                " Nothing was changed."
+            )
+        untracked = self.git.names("ls-files", "--others", "--exclude-standard")
+        if untracked:
+            raise UserMessageError(
+                f"No commit has {_some(untracked)}, which Git was told not to show (status.showUntrackedFiles). Commit or stash it, and update"
+                " again; nothing was changed."
+            )
+
+    def _hold_ignored(self) -> None:
+        """Read what Git ignores, the small files first: a cache beside them must not leave a secret out."""
         self.ignored: dict[str, Entry] = {}
         room = IGNORED_LIMIT
+        sizes = []
         for name in self.git.names("ls-files", "--others", "--ignored", "--exclude-standard"):
             path = self.lab / name
-            if name != REPORT and not path.is_dir() and path.lstat().st_size <= room and (entry := read(path)) is not None:
+            if name != REPORT and not path.is_dir():
+                sizes.append((path.lstat().st_size, name))
+        for size, name in sorted(sizes):
+            if size > room:
+                break
+            entry = read(self.lab / name)
+            if entry is not None:
                 self.ignored[name] = entry
                 room -= len(entry.data)
 
     def _carry_over(self, steps: list[renames.Paths]) -> None:
         """Move what the template moved: in the lab with the owner's edits, and in the old copy, which the merge starts from."""
+        self._stay_behind([pair for step in steps for pair in step.moved.items()])
         self.split: dict[str, list[str]] = {}
         self.reasons: dict[str, str] = {}
         index: list[str] = []
@@ -162,7 +201,26 @@ class Update:
         self.findings.moved = {source: target for target, source in self.came_from.items()}
         self._compare()
 
+    def _stay_behind(self, moved: list[tuple[str, str]]) -> None:
+        """Name what does not move with its folder. Git may not ignore there what it ignores here, and a commit would have the secret."""
+        folders = [(old, new) for old, new in moved if old.endswith("/")]
+        if not folders:
+            return
+        modules = [path for path, (mode, _) in self.tracked.items() if mode == SUBMODULE]
+        ignored = self.git.names("ls-files", "--others", "--ignored", "--exclude-standard", "--directory")
+        for names, why, command in ((ignored, "Git ignores it", "mv"), (modules, "It is a submodule", "git mv")):
+            for path in names:
+                for old, new in folders:
+                    if path.startswith(old) and any(other.startswith(old) for other in {*self.old, *self.tracked}):
+                        target = new + path.removeprefix(old)
+                        self.findings.kept[path] = (
+                            f"{why}, so it stays, while its folder is `{new}` now. Move it there:"
+                            f" `{command} {shlex.quote(path.rstrip('/'))} {shlex.quote(target.rstrip('/'))}`"
+                        )
+
     def _move(self, source: str, target: str, index: list[str]) -> None:
+        if source in self.tracked and self.tracked[source][0] == SUBMODULE:
+            return
         if target in self.old or target in self.tracked or os.path.lexists(self.lab / target):
             return
         if source in self.old:
@@ -178,10 +236,19 @@ class Update:
         """Tell the owner's files from the template's: by the blobs of the index, which know no line endings of a system."""
         edited = [path for path, entry in self.old.items() if path in self.tracked and not _same(entry, *self.tracked[path])]
         # A submodule has no content here, and Copier leaves it alone.
-        edited = [path for path in edited if self.tracked[path][0] != "160000"]
+        edited = [path for path in edited if self.tracked[path][0] != SUBMODULE]
         self.edited = dict(zip(edited, self._blobs(edited), strict=True))
         self.deleted = sorted(path for path in self.old if path not in self.tracked and path not in self.ignored)
         self.own = sorted(path for path in self.tracked if path not in self.old)
+        self.filtered = self._filtered()
+
+    def _filtered(self) -> set[str]:
+        """Return the files that a filter of Git's stands before (git-crypt, LFS): the index has other bytes than the owner sees."""
+        if not any(path.rpartition("/")[2] == ".gitattributes" for path in self.tracked):
+            return set()
+        sources = {self.came_from.get(path, path): path for path in self.tracked}
+        said = self.git("check-attr", "-z", "--stdin", "filter", given=b"".join(os.fsencode(path) + b"\0" for path in sources)).split(b"\0")
+        return {sources[os.fsdecode(path)] for path, value in zip(said[::3], said[2::3], strict=False) if value not in (b"unspecified", b"unset")}
 
     def _blobs(self, paths: list[str]) -> list[Entry]:
         """Return files of the lab as the index has them."""
@@ -218,10 +285,13 @@ class Update:
             for name in self.git.names("ls-files", "--others", "--", "*.rej"):
                 if name not in known:
                     (self.lab / name).unlink()
-        both = [path for path in self.own if path in new and self.tracked[path][0] != "160000"]
+        both = [path for path in self.own if path in new and self.tracked[path][0] != SUBMODULE]
         ours = {**self.edited, **dict(zip(both, self._blobs(both), strict=True))}
+        whole = sorted(self.filtered & ours.keys())
         for path, mine in sorted(ours.items()):
-            if path != self.answers_file:
+            if path in self.filtered:
+                self._keep_whole(path, index, path in unmerged)
+            elif path != self.answers_file:
                 self._settle(path, mine, index, path in unmerged)
         self._settle_answers_file()
         for path in self.deleted:
@@ -234,8 +304,8 @@ class Update:
                 write(self.lab / path, entry)
                 if path in new:
                     self._refuse(path, new[path], "Git ignores your file, so no commit would have it: it stays as it was")
-        self._restore_own(both)
         self.git.index(index)
+        self._check_out([*whole, *self._hit_by_mistake(both)])
         self._count()
         self.findings.answers_after = _load(self.lab / self.answers_file)
         self.finished = True
@@ -264,15 +334,30 @@ class Update:
             index += [f"{entry.mode} {self.git.store(entry.data)} {stage}\t{self.prefix}{path}" for stage, entry in sorted(stages, key=lambda pair: pair[0])]
             self.findings.conflicts[path] = merging.conflict_lines(merged.entry.data)
         elif unmerged:
-            mode, name = self.tracked[path]
-            index += [f"0 {zero}\t{self.prefix}{path}", f"{mode} {name} 0\t{self.prefix}{path}"]
+            index += self._resolved(path)
         if merged.refused is not None:
             self._refuse(path, merged.refused, "It cannot be merged line by line, so yours stays as it was")
         elif theirs is None:
-            why = self.reasons.get(path, "The template has it no more, or an answer has switched it off.")
-            self.findings.kept[path] = f"{why} You had edited it, so yours stays; delete it once you don't need it."
+            self.findings.kept[path] = f"{self._why_gone(path)} You had edited it, so yours stays; delete it once you don't need it."
         elif merged.entry is not None and base is not None and mine.text and merged.entry.text:
             self._check(path, mine.data, base.data, merged.entry.data)
+
+    def _keep_whole(self, path: str, index: list[str], unmerged: bool) -> None:
+        assert self.new is not None
+        theirs = self.new.get(path)
+        if unmerged:
+            index += self._resolved(path)
+        if theirs is not None and theirs != self.old.get(path):
+            self._refuse(path, theirs, "A filter in .gitattributes stands before it, so it cannot be merged, and yours stays as it was")
+        elif theirs is None:
+            self.findings.kept[path] = f"{self._why_gone(path)} A filter in .gitattributes stands before yours, so it stays."
+
+    def _resolved(self, path: str) -> list[str]:
+        mode, name = self.tracked[path]
+        return [f"0 {'0' * len(name)}\t{self.prefix}{path}", f"{mode} {name} 0\t{self.prefix}{path}"]
+
+    def _why_gone(self, path: str) -> str:
+        return self.reasons.get(path, "The template has it no more, or an answer has switched it off.")
 
     def _check(self, path: str, mine: bytes, base: bytes, result: bytes) -> None:
         """Name what of the owner's stands nowhere. A merge leaves nothing out; this is the net below it."""
@@ -282,11 +367,11 @@ class Update:
 
     def _aside(self, path: str, why: str) -> None:
         source = self.came_from.get(path, path)
-        self.findings.set_aside[path] = f"{why}. Your version: `git show {self.commit[:12]}:{self.prefix}{source}`"
+        self.findings.set_aside[path] = f"{why}. Your version: `git show {shlex.quote(f'{self.commit[:12]}:{self.prefix}{source}')}`"
 
     def _refuse(self, path: str, theirs: Entry, why: str) -> None:
         name = self.git.store(theirs.data)
-        self.findings.set_aside[path] = f"{why}. The template's new version: `git cat-file blob {name[:12]} > {path}`"
+        self.findings.set_aside[path] = f"{why}. The template's new version: `git cat-file blob {name[:12]} > {shlex.quote(path)}`"
 
     def _settle_split(self, path: str, mine: Entry) -> None:
         assert self.new is not None
@@ -311,12 +396,15 @@ class Update:
             if merging.lost(comments, self.old[path].data, now.data):
                 self._aside(path, "Copier writes this file anew; what you had written into it by hand is gone from it")
 
-    def _restore_own(self, merged: list[str]) -> None:
-        """Put back a file of the owner's that Copier's patch has hit, though the template has nothing to do with it."""
+    def _hit_by_mistake(self, merged: list[str]) -> list[str]:
+        """Return the owner's files that Copier's patch has hit, though the template has nothing to do with them."""
         changed = set(self.git.names("diff", "--name-only", "--relative", "--", ".")) & (set(self.own) - set(merged))
-        hit = sorted(path for path in changed if self.tracked[path][0] != "160000")
-        for path, entry in zip(hit, self._blobs(hit), strict=True):
-            write(self.lab / path, entry)
+        return sorted(path for path in changed if self.tracked[path][0] != SUBMODULE)
+
+    def _check_out(self, paths: list[str]) -> None:
+        """Put back files as the last commit has them."""
+        if paths:
+            self.git("checkout-index", "--force", "-z", "--stdin", given=b"".join(os.fsencode(path) + b"\0" for path in paths))
 
     def _count(self) -> None:
         """List what changed in the lab since its last commit."""
@@ -339,19 +427,31 @@ class Update:
         if self.finished:
             return
         self.finished = True
-        # Ctrl-C may have left Git's lock behind; nobody else works here now.
-        for arguments in (("reset", "--quiet", "--", "."), ("checkout", "--quiet", "HEAD", "--", "."), ("clean", "--quiet", "-d", "--force", "--", ".")):
-            done = self.git.run(*arguments)
+        for command in UNDO.split(" && "):
+            done = self.git.run(*command.split()[1:])
             if done.returncode != 0:
                 print(
                     "The update stopped half-way, and could not be undone: " + done.stderr.decode(errors="replace").strip()
-                    + "\nUndo it with `git reset --hard && git clean -d --force`.",
+                    + f"\nUndo it with `{UNDO}`.",
                     file=sys.stderr,
                 )
                 return
         for path, entry in self.ignored.items():
             write(self.lab / path, entry)
         print("The update stopped, and the lab is as it was.", file=sys.stderr)
+
+
+def _end_in_order() -> None:
+    """Let a closed terminal, or a job that is cancelled, end this program as Ctrl-C does: with the lab as it was."""
+    for name in ("SIGHUP", "SIGTERM"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, lambda received, frame: sys.exit(128 + received))
+
+
+def _some(paths: list[str]) -> str:
+    shown = ", ".join(f"`{path}`" for path in paths[:3])
+    return shown + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
 def _command_line() -> bool:

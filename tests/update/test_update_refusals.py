@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from hooks.update import Update
 from support.rendering import ROOT
 from support.tools import run
 from update_support import COPIER, commit, edit, files, git, make_lab, put, release, small_template, update
@@ -63,6 +65,43 @@ def test_uncommitted_changes(house: Path) -> None:
     assert "commit or stash your local changes" in untouched(house, lambda: update(house)).stderr
 
 
+@pytest.mark.parametrize("mark", ["skip-worktree", "assume-unchanged"])
+def test_changes_of_a_file_that_git_is_told_not_to_look_at(house: Path, mark: str) -> None:
+    git(house, "update-index", f"--{mark}", "a.txt")
+    edit(house / "a.txt", lambda text: "mine\n" + text)
+    said = untouched(house, lambda: update(house)).stderr
+    assert "Git is told not to look at `a.txt`" in said and "`git update-index --no-skip-worktree --no-assume-unchanged a.txt`" in said
+
+
+def test_a_new_file_that_git_is_told_not_to_show(house: Path) -> None:
+    git(house, "config", "status.showUntrackedFiles", "no")
+    put(house, {"mine.txt": "mine\n"})
+    assert "No commit has `mine.txt`, which Git was told not to show" in untouched(house, lambda: update(house)).stderr
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
+def test_a_terminal_that_closes_at_a_question(house: Path, name: str) -> None:
+    def close() -> CompletedProcess[str]:
+        terminal, end = os.openpty()
+        process = subprocess.Popen([COPIER, "update", "--trust"], cwd=house, stdin=end, stdout=end, stderr=end, start_new_session=True)
+        os.close(end)
+        said = b""
+        # Once it asks, what moved has moved.
+        while b"lab_name" not in said:
+            said += os.read(terminal, 4096)
+        assert (house / "new").exists()
+        process.send_signal(getattr(signal, name))
+        try:
+            while part := os.read(terminal, 4096):
+                said += part
+        except OSError:
+            pass
+        os.close(terminal)
+        return CompletedProcess([], process.wait(), "", said.decode())
+
+    assert "The update stopped, and the lab is as it was." in untouched(house, close).stderr
+
+
 def test_in_the_middle_of_a_merge_that_git_calls_clean(house: Path) -> None:
     git(house, "checkout", "--quiet", "-b", "side")
     commit(house, "Side")
@@ -112,15 +151,22 @@ def test_with_a_folder_where_the_template_has_a_file(house: Path) -> None:
     assert "`a.txt` is a folder in your lab, where the template has a file" in untouched(house, lambda: update(house)).stderr
 
 
-def test_what_fails_half_way_is_undone(house: Path) -> None:
-    # The template has a folder where the owner has a file; Copier learns of it after it has written half of the lab.
+@pytest.mark.parametrize(
+    ("mine", "theirs", "said"),
+    [
+        ("zoo", "zoo/animal", "zoo` is a file in your lab, where the template has a folder. Rename yours"),
+        ("zoo/animal", "zoo", "zoo` is a folder in your lab, where the template has a file. Rename yours"),
+    ],
+)
+def test_what_fails_half_way_is_undone(house: Path, mine: str, theirs: str, said: str) -> None:
+    # Copier learns of it after it has written half of the lab.
     template = house.parent / "template"
-    put(house, {"zoo": "mine\n"})
+    put(house, {mine: "mine\n"})
     commit(house)
-    put(template / "template", {"zoo/animal": "theirs\n"})
+    put(template / "template", {theirs: "theirs\n"})
     release(template, "1.2.0")
-    said = untouched(house, lambda: update(house)).stderr
-    assert "Copier stopped: " in said and said.rstrip().endswith("The update stopped, and the lab is as it was.")
+    found = untouched(house, lambda: update(house)).stderr
+    assert "Copier stopped: " in found and said in found and found.rstrip().endswith("The update stopped, and the lab is as it was.")
 
 
 def test_without_a_network_to_the_template(house: Path) -> None:
@@ -137,10 +183,31 @@ def test_with_a_template_that_vanished(house: Path) -> None:
     assert said.startswith(f"The template that made this lab, {house.parent / 'template'}, is not there any more.")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("_commit: v1.0.1", "_commit: v0.9.0"), "has no version v0.9.0 any more, which made this lab"),
+        (lambda text: text.replace("_commit: v1.0.1", "_commit: v1.0.0-3-gdeadbee"), "has no version v1.0.0-3-gdeadbee any more"),
+        (lambda text: text.replace("_commit: v1.0.1\n", ""), 'does not say which template made this lab: _src_path is "/'),
+        (lambda text: f"<<<<<<< mine\n{text}=======\n{text}>>>>>>> theirs\n", "There are conflict markers in .copier-answers.yml"),
+    ],
+)
+def test_with_an_answers_file_that_leads_nowhere(house: Path, change: Callable[[str], str], said: str) -> None:
+    edit(house / ".copier-answers.yml", change)
+    commit(house)
+    assert said in untouched(house, lambda: script(house)).stderr
+
+
+def test_without_an_answers_file(house: Path) -> None:
+    git(house, "rm", "--quiet", ".copier-answers.yml")
+    commit(house)
+    assert untouched(house, lambda: script(house)).stderr.startswith("The answers that made this lab, .copier-answers.yml, are missing.")
+
+
 def test_with_a_copier_on_the_path_that_is_too_old(house: Path, tmp_path: Path) -> None:
     put(tmp_path / "bin", {"copier": "#!/bin/sh\necho copier 9.4.1\n"})
     (tmp_path / "bin" / "copier").chmod(0o755)
-    for name in ("dirname", "git", "sed", "sort", "tail", "head", "bash", "env"):
+    for name in ("dirname", "git", "grep", "sed", "sort", "tail", "head", "bash", "env"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name) or name)
     said = untouched(house, lambda: script(house, PATH=str(tmp_path / "bin"))).stderr
     assert said.startswith("Copier 9.19 or newer is needed, and this is 9.4.1.\nInstall it: ")
@@ -205,3 +272,71 @@ def test_an_ignored_secret_survives_a_template_that_brings_that_file(house: Path
     assert "`.env`: Git ignores your file" in done.stderr and "secret" not in done.stderr
 
 
+def test_what_git_ignores_stays_when_its_folder_moves_and_is_named(house: Path) -> None:
+    template = house.parent / "template"
+    put(template / "template", {"runner/compose.yaml": "one\n"})
+    release(template, "1.2.0")
+    assert update(house).returncode == 0
+    put(house, {"runner/.env": "TOKEN=secret\n"})
+    commit(house)
+    git(template, "mv", "template/runner", "template/build runner")
+    (template / "hooks" / "renames.yml").write_text('{"1.3.0": {"moved": {"runner/": "build runner/"}}}')
+    release(template, "1.3.0")
+    done = update(house)
+    assert done.returncode == 0, done.stderr
+    assert (house / "runner" / ".env").read_text() == "TOKEN=secret\n" and (house / "build runner" / "compose.yaml").exists()
+    assert "- `runner/.env`: Git ignores it, so it stays, while its folder is `build runner/` now." in done.stderr
+    assert "`mv runner/.env 'build runner/.env'`" in done.stderr
+
+
+def test_a_submodule_in_a_folder_that_moves_stays_and_is_named(house: Path) -> None:
+    (house.parent / "template" / "hooks" / "renames.yml").write_text('{"1.2.0": {"moved": {"bin/": "tools/"}}}')
+    git(house.parent / "template", "mv", "template/new", "template/old")
+    (house.parent / "template" / "template" / "tools").mkdir()
+    git(house.parent / "template", "mv", "template/old", "template/tools/old")
+    release(house.parent / "template", "1.2.0")
+    git(house, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(house.parent / "template"), "bin/module")
+    commit(house)
+    done = update(house)
+    assert done.returncode == 0, done.stderr
+    assert (house / "bin" / "module" / "copier.yml").exists() and (house / "tools" / "old").exists()
+    assert "- `bin/module`: It is a submodule, so it stays" in done.stderr and "`git mv bin/module tools/module`" in done.stderr
+
+
+def test_a_file_behind_a_filter_of_gits_stays_as_the_owner_sees_it(house: Path) -> None:
+    git(house, "config", "filter.rot.clean", "tr a-z b-za")
+    git(house, "config", "filter.rot.smudge", "tr b-za a-z")
+    put(house, {".gitattributes": "*.txt filter=rot\n", "mine.txt": "mine\n"})
+    edit(house / "a.txt", lambda text: text + "mine\n")
+    commit(house)
+    assert git(house, "show", "HEAD:mine.txt") == "njof\n"
+    before = (house / "a.txt").read_text()
+    done = update(house)
+    assert done.returncode == 0, done.stderr
+    assert (house / "a.txt").read_text() == before and (house / "mine.txt").read_text() == "mine\n"
+    assert "- `a.txt`: A filter in .gitattributes stands before it, so it cannot be merged" in done.stderr
+    assert git(house, "diff", "--name-only", "HEAD", "--", "*.txt") == ""
+
+
+def test_the_undo_of_the_report_leaves_the_rest_of_a_larger_repository_alone(house: Path) -> None:
+    shutil.rmtree(house / ".git")
+    (house.parent / "large").mkdir()
+    house = house.rename(house.parent / "large" / "lab")
+    put(house.parent, {"other.txt": "once\n"})
+    git(house.parent, "init", "--quiet")
+    commit(house.parent)
+    put(house.parent, {"other.txt": "not yet committed\n"})
+    before = files(house)
+    done = update(house)
+    assert done.returncode == 0 and files(house) != before
+    undo = done.stderr.split("To undo all of it: `")[1].split("`")[0]
+    assert run("sh", "-c", undo, cwd=house).returncode == 0
+    assert files(house) == before and git(house.parent, "status", "--porcelain") == " M other.txt\n"
+
+
+def test_small_ignored_files_are_held_before_large_ones(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(house, {".gitignore": ".env\n.cache\n", ".cache": "x" * 50})
+    held = Update(house, house.parent / "template", "1.0.1", "1.1.0")
+    monkeypatch.setattr("hooks.update.IGNORED_LIMIT", 50)
+    held._hold_ignored()
+    assert list(held.ignored) == [".env"]
