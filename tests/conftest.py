@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from copier._main import Worker
 
 from support.cluster import Lab, read_lab
 from support.questions import labs_with
@@ -20,7 +21,11 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     home = tmp_path_factory.mktemp("home")
     (home / "gitconfig").write_text(
         "[user]\nname = Owner\nemail = owner@example.com\n[init]\ndefaultBranch = main\n[commit]\ngpgsign = false\n"
+        "[gc]\nauto = 0\n[core]\nfsync = none\n"
     )
+    # Git's sample hooks, copied into each repository that is made, and a question to Git about each file that is rendered (whether
+    # core.fileMode is off, which it is not here) took a good part of the time.
+    (home / "git-template").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         (home / "copier.yml").write_text("{}\n")
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
@@ -28,6 +33,8 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
         for name in [name for name in os.environ if name.startswith("GIT_") and not name.startswith("GIT_CONFIG_")]:
             patch.delenv(name)
+        patch.setenv("GIT_TEMPLATE_DIR", str(home / "git-template"))
+        patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None, raising=False)
         yield
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from update_support import REPORT, commit, git, make_lab, put, release, small_template, update_here
 
 LONG = os.environ.get("LONG") == "1"
-EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 1000 if LONG else 14))
+EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 1000 if LONG else 24))
 # Two halves, one a worker of pytest.
 HALVES = [pytest.param(half, marks=pytest.mark.xdist_group(f"edits-{half}")) for half in (1, 2)]
 
@@ -98,15 +97,12 @@ def act(folder: Path, action: tuple[Any, ...], table: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the template and a lab of it, to be copied for each scenario."""
     folder = tmp_path_factory.mktemp("random")
-    # Git's sample hooks, copied into each of Copier's repositories, took a good part of the time.
-    os.environ["GIT_TEMPLATE_DIR"] = str(tmp_path_factory.mktemp("no-samples"))
     small_template(folder / "template", {**TEXTS, **BINARIES})
     make_lab(folder / "template", folder / "lab")
-    yield folder
-    del os.environ["GIT_TEMPLATE_DIR"]
+    return folder
 
 
 def snapshot_of(lab: Path) -> dict[str, bytes]:

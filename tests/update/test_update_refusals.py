@@ -15,7 +15,7 @@ import pytest
 from hooks.update import Update
 from support.rendering import ROOT
 from support.tools import run
-from update_support import COPIER, commit, edit, files, git, make_lab, put, release, small_template, update
+from update_support import COPIER, commit, edit, files, git, make_lab, put, release, small_template, update, update_here
 
 pytestmark = pytest.mark.xdist_group("refusals")
 
@@ -240,7 +240,7 @@ def test_a_feature_switched_off_keeps_what_the_owner_edited(house: Path) -> None
     git(template, "mv", "template/feature.txt", "template/{% if feature %}feature.txt{% endif %}")
     put(template / "template", {"{% if feature %}other.txt{% endif %}": "on\n"})
     release(template, "1.2.0")
-    assert update(house).returncode == 0
+    update_here(house)
     edit(house / "feature.txt", lambda text: text + "mine\n")
     commit(house)
     done = update(house, "--data", "feature=false")
@@ -254,7 +254,7 @@ def test_the_folder_named_after_the_cluster_moves_with_its_answer(house: Path) -
     template = house.parent / "template"
     put(template / "template", {"clusters/{{ cluster_name }}/sync.yaml": "one\ntwo\nthree\n"})
     release(template, "1.2.0")
-    assert update(house).returncode == 0
+    update_here(house)
     edit(house / "clusters" / "garage" / "sync.yaml", lambda text: text + "mine\n")
     put(house, {"clusters/garage/mine.yaml": "mine\n"})
     commit(house)
@@ -276,7 +276,7 @@ def test_what_git_ignores_stays_when_its_folder_moves_and_is_named(house: Path) 
     template = house.parent / "template"
     put(template / "template", {"runner/compose.yaml": "one\n"})
     release(template, "1.2.0")
-    assert update(house).returncode == 0
+    update_here(house)
     put(house, {"runner/.env": "TOKEN=secret\n"})
     commit(house)
     git(template, "mv", "template/runner", "template/build runner")

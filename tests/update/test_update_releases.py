@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.rendering import recorded_answers
-from update_support import REPORT, commit, edit, files, git, make_lab, put, release, update, whole_template
+from update_support import REPORT, commit, edit, files, git, make_lab, put, real_template, release, update
 
 pytestmark = pytest.mark.xdist_group("releases")
 
@@ -96,11 +96,10 @@ def changes(template: Path, entries: str) -> None:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return this project's template with three releases."""
-    folder = whole_template(tmp_path_factory.mktemp("released") / "a template")
+    folder = real_template(tmp_path_factory.mktemp("released") / "a template")
     put(folder / "template", FIRST)
     edit(folder / "questions" / "extras.yml", lambda text: text + QUESTIONS_1)
     edit(folder / "extensions" / "rules.py", lambda text: text + RULES_1)
-    git(folder, "tag", "--delete", "v1.0.0")
     release(folder, "1.0.0")
     second(folder)
     third(folder)

@@ -45,10 +45,15 @@ def new_repository(folder: Path) -> Path:
     return folder
 
 
-def whole_template(folder: Path) -> Path:
-    """Make this project's template a repository of its own, released as 1.0.0."""
+# What the template copies as it is, whatever the answers: more than half of its files.
+COPIED_AS_IT_IS = ("charts/app/templates", "charts/app/examples", "charts/app/tests", "bootstrap/lib", "bootstrap/stages")
+
+
+def real_template(folder: Path, whole: bool = False) -> Path:
+    """Make this project's template a repository of its own: the whole of it, or without what no answer and no test touches."""
     new_repository(snapshot(folder))
-    release(folder, "1.0.0")
+    for name in () if whole else COPIED_AS_IT_IS:
+        shutil.rmtree(folder / "template" / name, ignore_errors=True)
     return folder
 
 
