@@ -19,6 +19,7 @@ set +x
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
+unset -v CDPATH # with it, cd may go elsewhere, and says so on standard output
 LAB_DIR=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 readonly LAB_DIR
 

@@ -8,6 +8,8 @@ if ((BASH_VERSINFO[0] < 4)); then
   exit 1
 fi
 set -euo pipefail
+# Elsewhere [a-z] may take in letters such as "ü", which no host and no image can have.
+export LC_ALL=C
 
 LAB_DIR=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 readonly LAB_DIR
@@ -74,12 +76,13 @@ parse_arguments() {
     case $option in
       --help | -h) usage; exit 0 ;;
       --project | --host | --port | --health | --memory)
-        (($# > 1)) || wrong_call "$option needs a value"
+        [[ -n ${2-} ]] || wrong_call "$option needs a value"
         printf -v "${option#--}" '%s' "$2"
         shift
         ;;
       --project=* | --host=* | --port=* | --health=* | --memory=*)
         option=${option%%=*}
+        [[ -n ${1#*=} ]] || wrong_call "$option needs a value"
         printf -v "${option#--}" '%s' "${1#*=}"
         ;;
       -*) wrong_call "there is no option \"$1\"" ;;
@@ -113,18 +116,19 @@ To begin again, remove both first; ./new-app.sh --help says how."
 
 # check_project: a project of one of the lab's groups, whose path is also an image's name. GitLab takes upper case as lower.
 check_project() {
-  local group part path=${project,,} found=''
+  local group part path=${project,,} found='' image=$REGISTRY_ADDRESS/${project,,}
   [[ $project == */* ]] || refuse "\"$project\" is no project of GitLab's: write group/project, such as ${GITLAB_GROUPS[0]}/$name."
   [[ ! $path =~ (^|/)(/|$) ]] || refuse "\"$project\" has an empty part: write group/project, such as ${GITLAB_GROUPS[0]}/$name."
   while read -r -d / part; do
     [[ $part =~ ^[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*$ ]] \
       || refuse "\"$part\" in \"$project\" cannot stand in an image's name: use letters and digits, with single dots, underscores or hyphens between them."
   done <<<"$path/"
+  ((${#image} <= 255)) || refuse "\"$project\" is too long: $REGISTRY_ADDRESS/ and it are ${#image} characters, and an image's name has 255 at most."
   for group in "${GITLAB_GROUPS[@]}"; do
     if [[ $path == "${group,,}"/* ]]; then found=$group; fi
   done
   [[ -n $found ]] || refuse "\"$project\" is in none of the lab's groups (${GITLAB_GROUPS[*]}), so the cluster could not pull its image.
-Add its group first: copier update --trust --data groups='[…]', then ./bootstrap.sh --only groups and ./bootstrap.sh --only registry."
+Add its group first: ./update.sh --data groups='[…]', then ./bootstrap.sh --only groups and ./bootstrap.sh --only registry."
 }
 
 # check_host: a host that nobody else in the lab answers to.
@@ -132,6 +136,7 @@ check_host() {
   local part file
   [[ $host =~ ^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$ && ${#host} -le 253 ]] \
     || refuse "\"$host\" is no host: small letters, digits, hyphens and dots, without scheme, port or slash, such as $name.$(base_domain)."
+  [[ ! $host =~ (^|\.)[0-9]+$ ]] || refuse "\"$host\" ends in a number, as addresses do; a certificate and a route want a name, such as $name.$(base_domain)."
   for part in ${host//./ }; do
     ((${#part} <= 63)) || refuse "\"$part\" in \"$host\" has ${#part} characters; DNS takes 63 at most."
   done
@@ -146,8 +151,13 @@ check_host() {
 check_numbers() {
   if ! [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || ((port > 65535)); then refuse "\"$port\" is no port: give a number from 1 to 65535."; fi
   [[ -z $health || $health =~ ^/[A-Za-z0-9/._~%-]*$ ]] || refuse "\"$health\" is no path: it begins with a slash, such as /healthz."
-  [[ $memory =~ ^[1-9][0-9]*(Mi|Gi)$ ]] || refuse "\"$memory\" is no amount of memory: give one such as 512Mi or 2Gi."
+  [[ $memory =~ ^[1-9][0-9]{0,5}(Mi|Gi)$ ]] || refuse "\"$memory\" is no amount of memory: give one such as 512Mi or 2Gi."
   [[ $scan_interval =~ ^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$ ]] || refuse "scan_interval in .copier-answers.yml is \"$scan_interval\", which is no duration such as 1m."
+}
+
+# requested_memory: what is set aside for it, which may not be more than the most that it may take.
+requested_memory() {
+  if [[ $memory == *Mi ]] && ((${memory%Mi} < 64)); then printf '%s' "$memory"; else printf 64Mi; fi
 }
 
 kustomization() {
@@ -254,7 +264,7 @@ YAML
     resources:
       requests:
         cpu: 10m
-        memory: 64Mi
+        memory: $(requested_memory)
       limits:
         memory: $memory
 YAML
@@ -263,9 +273,10 @@ YAML
 # write_files: all of them or none. What Flux follows comes last, so that it never points at half an application.
 write_files() {
   local app=$LAB_DIR/apps/$name cluster=$LAB_DIR/clusters/$CLUSTER_NAME/$name.yaml
+  # Where somebody else has just made it, this ends here, and what is theirs stays.
+  mkdir -- "$app"
   # shellcheck disable=SC2064 # the paths are known now, and local
   trap "rm -rf -- $(printf '%q %q' "$app" "$cluster")" EXIT
-  mkdir -- "$app"
   kustomization >"$app/kustomization.yaml"
   helm_release >"$app/helmrelease.yaml"
   flux_kustomization >"$cluster"
@@ -291,7 +302,7 @@ NEXT
 
 tls_note() {
   if [[ $TLS_SOURCE == secret ]]; then
-    printf ',\n     and a certificate in the Secret %s that covers it' "$TLS_SECRET_NAME"
+    printf ',\n     and a certificate that covers it in the Secret %s of the namespace %s;\n     ./bootstrap.sh --only gitlab brings it to the applications' "$TLS_SECRET_NAME" "$GITLAB_NAMESPACE"
   fi
 }
 

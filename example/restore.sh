@@ -16,6 +16,7 @@ set +x
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
+unset -v CDPATH # with it, cd may go elsewhere, and says so on standard output
 LAB_DIR=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 readonly LAB_DIR
 # shellcheck source=bootstrap/lab.sh
@@ -27,7 +28,8 @@ source "$LAB_DIR/bootstrap/lib/versions.sh"
 
 readonly BACKUPS_IN_POD=/var/opt/gitlab/backups
 readonly CONFIGS_IN_POD=/etc/gitlab/config_backup
-suspended=false
+suspended=false       # the release in Flux, by this run
+changed=false         # the Deployment, by this run
 
 # usage: the head of this file.
 usage() { sed -n '3,/^$/s/^# \{0,1\}//p' "$LAB_DIR/restore.sh"; }
@@ -83,9 +85,10 @@ list_backups() {
 check_version_of() {
   local made_by running
   made_by=$(version_numbers "${1##*_}")
-  running=$(version_numbers "$(pod cat /opt/gitlab/embedded/service/gitlab-rails/VERSION)") \
+  running=$(pod cat /opt/gitlab/embedded/service/gitlab-rails/VERSION) \
     || die 'GitLab does not run.' "kubectl get pods -n $GITLAB_NAMESPACE" \
       'bring it up first (./bootstrap.sh --from gitlab), then restore into it'
+  running=$(version_numbers "$running")
   [[ $made_by == "$running" ]] || die "The backup was written by GitLab $made_by; $running runs." '' \
     "set gitlab_version to $made_by, let that version start, restore, then upgrade"
 }
@@ -99,11 +102,15 @@ restore() {
   ask_yes "Everything in GitLab now is replaced by the backup $backup. Go on?" './restore.sh --yes' \
     || die 'Not restored.' '' 'nothing was changed'
   trap 'give_back' EXIT
+  trap 'stopped "$backup"' HUP INT TERM
   take_from_flux
   if [[ -n $2 ]]; then
     doing 'copying the backup into the pod'
-    pod_put "$2" "$BACKUPS_IN_POD/${backup}_gitlab_backup.tar"
-    pod chown git:git "$BACKUPS_IN_POD/${backup}_gitlab_backup.tar"
+    if ! { pod_put "$2" "$BACKUPS_IN_POD/${backup}_gitlab_backup.tar" \
+      && pod chown git:git "$BACKUPS_IN_POD/${backup}_gitlab_backup.tar"; }; then
+      die 'The backup could not be copied into the pod.' \
+        "kubectl exec deploy/gitlab -n $GITLAB_NAMESPACE -- df -h $BACKUPS_IN_POD"
+    fi
   fi
   restore_configuration "$3"
   doing 'stopping what writes (puma, sidekiq)'
@@ -129,12 +136,16 @@ restore() {
 take_from_flux() {
   if kubectl get helmreleases.helm.toolkit.fluxcd.io gitlab --namespace "$GITLAB_NAMESPACE" >/dev/null 2>&1; then
     doing 'suspending the GitLab release in Flux'
-    flux suspend helmrelease gitlab --namespace "$GITLAB_NAMESPACE" >/dev/null
     suspended=true
+    flux suspend helmrelease gitlab --namespace "$GITLAB_NAMESPACE" >/dev/null \
+      || die 'Flux does not let go of the GitLab release.' "flux get helmreleases -n $GITLAB_NAMESPACE"
   fi
   doing 'taking the probes off, so that nothing restarts GitLab meanwhile'
-  kubectl patch deployment gitlab --namespace "$GITLAB_NAMESPACE" --type json --patch "$(probes_patch)" >/dev/null
-  kubectl rollout status deployment gitlab --namespace "$GITLAB_NAMESPACE" --timeout=20m >/dev/null
+  changed=true
+  if ! { kubectl patch deployment gitlab --namespace "$GITLAB_NAMESPACE" --type json --patch "$(probes_patch)" \
+    && kubectl rollout status deployment gitlab --namespace "$GITLAB_NAMESPACE" --timeout=20m; } >/dev/null; then
+    die "GitLab's Deployment could not be changed for the restore." "kubectl get deploy,pods -n $GITLAB_NAMESPACE"
+  fi
   wait_for_gitlab
 }
 
@@ -161,8 +172,10 @@ restore_configuration() {
   local newest
   if [[ -n $1 ]]; then
     doing 'copying the configuration into the pod'
-    pod mkdir -p "$CONFIGS_IN_POD"
-    pod_put "$1" "$CONFIGS_IN_POD/gitlab_config_restored.tar"
+    if ! { pod mkdir -p "$CONFIGS_IN_POD" && pod_put "$1" "$CONFIGS_IN_POD/gitlab_config_restored.tar"; }; then
+      die 'The configuration could not be copied into the pod.' \
+        "kubectl exec deploy/gitlab -n $GITLAB_NAMESPACE -- df -h /etc/gitlab"
+    fi
     newest=gitlab_config_restored.tar
   else
     newest=$(pod sh -c "ls -1t $CONFIGS_IN_POD 2>/dev/null | head -n 1")
@@ -181,7 +194,14 @@ If it is not of this backup, tokens and two-factor secrets are lost."
   did "gitlab-secrets.json and host keys from $newest"
 }
 
-# give_back: the release to Flux again (which puts the probes back), or the pod a fresh start.
+# stopped BACKUP
+stopped() {
+  printf '\n   stopped; GitLab may hold half of the backup now: run ./restore.sh %s again, it begins anew\n' "$1" >&2
+  exit 130
+}
+
+# give_back: the release to Flux again, which puts the probes back; without Flux, what Helm installed is applied anew.
+# A roll-back of the Deployment might bring back more than the probes: an older GitLab, after a run that was killed.
 give_back() {
   if $suspended; then
     suspended=false
@@ -189,9 +209,14 @@ give_back() {
     flux resume helmrelease gitlab --namespace "$GITLAB_NAMESPACE" >/dev/null \
       || warn "flux resume helmrelease gitlab -n $GITLAB_NAMESPACE did not work; run it by hand."
     flux reconcile helmrelease gitlab --namespace "$GITLAB_NAMESPACE" --force >/dev/null 2>&1 || true
-  else
-    kubectl rollout undo deployment gitlab --namespace "$GITLAB_NAMESPACE" >/dev/null || true
+  elif $changed; then
+    doing 'putting the probes back'
+    helm get manifest gitlab --namespace "$GITLAB_NAMESPACE" | kubectl apply --namespace "$GITLAB_NAMESPACE" \
+      --server-side --force-conflicts --field-manager=helm --filename - >/dev/null \
+      || warn "GitLab runs without its probes. To put them back:
+helm get manifest gitlab -n $GITLAB_NAMESPACE | kubectl apply -n $GITLAB_NAMESPACE --server-side --force-conflicts -f -"
   fi
+  changed=false
   kubectl rollout status deployment gitlab --namespace "$GITLAB_NAMESPACE" --timeout=20m >/dev/null || true
 }
 

@@ -14,8 +14,20 @@ stop() {
 # newest_of TWO VERSIONS: the newer one.
 newest_of() { printf '%s\n' "$@" | sort -V | tail -n 1; }
 
+# recorded NAME: what .copier-answers.yml says, without its quotes.
+recorded() { sed -n "s/^$1: *//p" .copier-answers.yml | sed "s/^'\(.*\)'\$/\1/; s/^\"\(.*\)\"\$/\1/; s/''/'/g"; }
+
 command -v git > /dev/null || stop 'Git is not installed, and an update is a merge: install it.'
-template=$(sed -n 's/^_src_path: *//p' .copier-answers.yml | sed "s/^'\(.*\)'\$/\1/; s/^\"\(.*\)\"\$/\1/; s/''/'/g")
+[[ -f .copier-answers.yml ]] || stop 'The answers that made this lab, .copier-answers.yml, are missing.' 'Restore them: git checkout HEAD -- .copier-answers.yml'
+if grep -q '^<<<<<<< ' .copier-answers.yml; then
+  stop 'There are conflict markers in .copier-answers.yml, so your answers cannot be read.' 'Keep what is right between them, remove the markers, and commit.'
+fi
+template=$(recorded _src_path)
+made_from=$(recorded _commit)
+if [[ -z $template || -z $made_from ]]; then
+  stop "$(printf '.copier-answers.yml does not say which template made this lab: _src_path is "%s", _commit is "%s".' "$template" "$made_from")" \
+    'Restore it from an earlier commit: git log -p -- .copier-answers.yml'
+fi
 case $template in
   gh:*) address=https://github.com/${template#gh:} ;;
   gl:*) address=https://gitlab.com/${template#gl:} ;;
@@ -28,9 +40,19 @@ if [[ $address != *://* && $address != *@*:* && ! -e $address ]]; then
   stop "The template that made this lab, $address, is not there any more." \
     'Put where it is now into _src_path in .copier-answers.yml, and commit that.'
 fi
-if ! said=$(git ls-remote --quiet --exit-code "$address" HEAD 2>&1); then
+if ! said=$(git ls-remote --quiet --exit-code "$address" HEAD 'refs/tags/*' 2>&1); then
   stop "The template cannot be reached at $address: $(tail -n 1 <<< "${said:-it has no commit}")" \
     'Check the network and your access to it; or put where it is now into _src_path in .copier-answers.yml, and commit that.'
+fi
+# Without the version that made this lab nobody can tell your edits from it. One that is no tag can be looked for in a folder only.
+if [[ $made_from =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
+  grep -q "refs/tags/$made_from\$" <<< "$said" || lost=$made_from
+elif [[ -d $address ]] && ! git -C "$address" cat-file -e "${made_from##*-g}^{commit}" 2> /dev/null; then
+  lost=$made_from
+fi
+if [[ -n ${lost-} ]]; then
+  stop "The template at $address has no version $lost any more, which made this lab, so your edits cannot be told from it." \
+    'Put the version that comes nearest into _commit in .copier-answers.yml, commit that, and update again.'
 fi
 
 if command -v copier > /dev/null; then

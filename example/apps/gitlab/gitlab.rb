@@ -38,7 +38,7 @@ if ENV['REGISTRY_WEBHOOK_URL']
       'name' => 'flux',
       'url' => ENV['REGISTRY_WEBHOOK_URL'],
       'timeout' => '5s',
-      'threshold' => 5,
+      'maxretries' => 10,
       'backoff' => '10s'
     }
   ]

@@ -19,7 +19,7 @@ ensure_git_credential() {
 
 # ensure_git_key SECRET: an SSH key pair and the host keys to expect.
 ensure_git_key() {
-  local there=$1 hosts
+  local there=$1 hosts known
   KEY_PRIVATE=$(secret_field "$there" identity)
   KEY_PUBLIC=$(secret_field "$there" identity.pub)
   if [[ -n $KEY_PRIVATE ]]; then KEY_PRIVATE+=$'\n'; fi
@@ -32,8 +32,9 @@ ensure_git_key() {
     fi
     return 0
   fi
-  hosts=$(repository_host_keys "$(secret_field "$there" known_hosts)")
-  if [[ -n $KEY_PRIVATE && -n $KEY_PUBLIC && $(secret_field "$there" known_hosts) == "$hosts" ]]; then
+  known=$(secret_field "$there" known_hosts)
+  hosts=$(repository_host_keys "$known")
+  if [[ -n $KEY_PRIVATE && -n $KEY_PUBLIC && $known == "$hosts" ]]; then
     have "Flux's SSH key, in Secret flux-system/flux-system"
   else
     if [[ -z $KEY_PRIVATE || -z $KEY_PUBLIC ]]; then new_ssh_key "flux-$LAB_NAME"; fi
@@ -103,7 +104,7 @@ check_external_key() {
   question="Add this deploy key to $GITOPS_URL with the right to write (image automation pushes):
           $KEY_PUBLIC"
   while ! git_remote "$LAB_DIR" push --quiet --dry-run --no-verify "$GITOPS_URL" "HEAD:refs/heads/flux-may-write"; do
-    on_terminal || die "Flux's key may not write to $GITOPS_URL yet: $(first_line "$GIT_PROBLEM")" '' "$question
+    can_ask || die "Flux's key may not write to $GITOPS_URL yet: $(first_line "$GIT_PROBLEM")" '' "$question
           then run ./bootstrap.sh again"
     printf '   %s\n' "$question"
     ask_yes 'Is it there now?' '' \
@@ -120,18 +121,20 @@ ensure_git_password() {
   EXTERNAL_PASSWORD=$(secret_field "$there" password)
   hide_secret "$EXTERNAL_PASSWORD"
   if [[ -n $EXTERNAL_PASSWORD ]]; then
-    have "Flux's password for $GITOPS_URL, in Secret flux-system/flux-system"
-    return 0
+    if password_may_write; then
+      have "Flux's password for $GITOPS_URL, in Secret flux-system/flux-system"
+      return 0
+    fi
+    if git_may_pass; then die "$GITOPS_URL does not answer: $GIT_PROBLEM" "git ls-remote $GITOPS_URL"; fi
+    warn "$GITOPS_URL does not take Flux's password any more: $(first_line "$GIT_PROBLEM")"
   fi
   if dry_run; then
     would "ask for Flux's user name and password at $GITOPS_URL, and keep them in Secret flux-system/flux-system"
     return 0
   fi
   read_git_password
-  git_speaks_as password
-  git_remote "$LAB_DIR" push --quiet --dry-run --no-verify "$GITOPS_URL" "HEAD:refs/heads/flux-may-write" \
-    || die "That user may not write to $GITOPS_URL: $GIT_PROBLEM" \
-      'the rights of the token: it has to read and write the repository'
+  password_may_write || die "That user may not write to $GITOPS_URL: $GIT_PROBLEM" \
+    'the rights of the token: it has to read and write the repository'
   if [[ $PRIVATE_CA == true ]]; then
     certificate=$(<"$LAB_DIR/ca.crt")$'\n'
     put_secret flux-system flux-system Opaque username "$EXTERNAL_USER" password "$EXTERNAL_PASSWORD" \
@@ -139,6 +142,12 @@ ensure_git_password() {
   else
     put_secret flux-system flux-system Opaque username "$EXTERNAL_USER" password "$EXTERNAL_PASSWORD"
   fi
+}
+
+# password_may_write: asked of the repository itself, by a push that is dry.
+password_may_write() {
+  git_speaks_as password
+  git_remote "$LAB_DIR" push --quiet --dry-run --no-verify "$GITOPS_URL" "HEAD:refs/heads/flux-may-write"
 }
 
 # read_git_password: from the owner, or from the variables that --help names.

@@ -98,7 +98,7 @@ retry_after() {
 
 # api_in_words: what came back, for a person.
 api_in_words() {
-  local said
+  local said='' plain='^\{"message":"([^"\]*)"\}$'
   case $API_STATUS in
     000)
       case $api_curl in
@@ -114,8 +114,12 @@ api_in_words() {
       ;;
     2??) ;;
     *)
-      said=$(field "$API_BODY" '(.message? // .error? // "") | if type == "string" then . else tojson end' \
-        2>/dev/null) || said=''
+      if [[ $API_BODY =~ $plain ]]; then
+        said=${BASH_REMATCH[1]} # the usual 404, without a jq for it
+      else
+        said=$(field "$API_BODY" '(.message? // .error? // "") | if type == "string" then . else tojson end' \
+          2>/dev/null) || said=''
+      fi
       printf 'HTTP %s%s' "$API_STATUS" "${said:+, $said}"
       ;;
   esac
@@ -209,7 +213,7 @@ gitlab_login() {
 # gitlab_logout: ends the token of this run. It would end by itself, but not for two days.
 gitlab_logout() {
   if [[ -z $ROOT_TOKEN ]]; then return 0; fi
-  LAB_RETRIES=2
+  LAB_RETRIES=2 LAB_HTTP_SECONDS=$((LAB_HTTP_SECONDS < 10 ? LAB_HTTP_SECONDS : 10)) # somebody may wait for their prompt
   api DELETE /personal_access_tokens/self
   if [[ $API_STATUS != 204 ]]; then
     warn "the token of this run (bootstrap-$LAB_NAME) could not be revoked: $API_PROBLEM.

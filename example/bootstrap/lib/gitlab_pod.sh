@@ -66,17 +66,17 @@ upgrade_problem() {
 
 # gitlab_healthy: a probe for wait_for. Ends the run where waiting cannot help.
 gitlab_healthy() {
-  local deployment selector
+  local selector
   kube_get deployment gitlab "$GITLAB_NAMESPACE"
-  deployment=$KUBE_OUT
-  if [[ -z $deployment ]]; then
+  if [[ -z $KUBE_OUT ]]; then
     WAIT_REASON='not installed yet'
     if [[ $GITOPS_SOURCE == external ]]; then WAIT_REASON+="; $(flux_complaint)"; fi
     return 1
   fi
-  if [[ $(field "$deployment" '(.status.observedGeneration // 0) >= (.metadata.generation // 0)
-    and (.status.updatedReplicas // 0) >= 1 and (.status.readyReplicas // 0) >= 1') == true ]]; then return 0; fi
-  selector=$(field "$deployment" '.spec.selector.matchLabels | to_entries | map("\(.key)=\(.value)") | join(",")')
+  selector=$(field "$KUBE_OUT" 'if (.status.observedGeneration // 0) >= (.metadata.generation // 0)
+    and (.status.updatedReplicas // 0) >= 1 and (.status.readyReplicas // 0) >= 1
+    then "" else .spec.selector.matchLabels | to_entries | map("\(.key)=\(.value)") | join(",") end')
+  if [[ -z $selector ]]; then return 0; fi
   kube_list pods --namespace "$GITLAB_NAMESPACE" --selector "$selector"
   WAIT_REASON=$(pod_reason "$KUBE_OUT")
   case $WAIT_REASON in

@@ -24,9 +24,10 @@ kube() {
 
 # kube_may_pass TEXT: an error that time may heal.
 kube_may_pass() {
-  local pattern='connection refused|connection reset|timed out|timeout|deadline exceeded|EOF|TooManyRequests'
-  pattern+='|too many requests|ServiceUnavailable|currently unable|InternalError|Internal error|etcdserver'
-  pattern+='|no route to host|connection lost|object has been modified|not yet been cached|failed calling webhook'
+  local pattern='connection refused|was refused|connection reset|timed out|timeout|deadline exceeded|EOF'
+  pattern+='|TooManyRequests|too many requests|ServiceUnavailable|currently unable|InternalError|Internal error'
+  pattern+='|etcdserver|no route to host|connection lost|object has been modified|not yet been cached'
+  pattern+='|failed calling webhook'
   [[ $1 =~ $pattern ]]
 }
 

@@ -29,8 +29,17 @@ begin_stage() {
 have() { printf '   %sok%s     %s\n' "$green" "$plain" "$1"; }
 did() { printf '   %sdone%s   %s\n' "$green" "$plain" "$1"; }
 would() { printf '   %swould%s  %s\n' "$yellow" "$plain" "$1"; }
-doing() { printf '   ...    %s\n' "$1"; }
 skip() { printf '   -      %s\n' "$1"; }
+# doing WHAT: what takes its time just now. Inside $(...) standard output is somebody's value: a second try must not
+# end up in it.
+doing() {
+  if ((BASH_SUBSHELL > 0)); then
+    printf '   ...    %s\n' "$1" >&2
+  else
+    printf '   ...    %s\n' "$1"
+  fi
+}
+
 warn() { printf '   %swarn%s   %s\n' "$yellow" "$plain" "$(redact "$1" | indent)" >&2; }
 
 # bad CHECK WHAT FIX: one of several things to mend.
@@ -85,6 +94,9 @@ indent() {
 terminal=false
 if [[ -t 0 && -t 1 ]]; then terminal=true; fi
 on_terminal() { $terminal; }
+
+# can_ask: somebody answers, and has not said beforehand that the answer is always yes.
+can_ask() { $terminal && ! $assume_yes; }
 
 # ask_yes QUESTION HOW_WITHOUT_TERMINAL: true for yes. Without a terminal it never guesses: it ends the run.
 ask_yes() {

@@ -12,11 +12,14 @@ start_process() {
   owner_umask=$(umask)
   umask 077
   export LC_ALL=C
-  unset -v GIT_TRACE GIT_TRACE_CURL GIT_CURL_VERBOSE GIT_ASKPASS SSH_ASKPASS CDPATH GREP_OPTIONS
+  unset -v GIT_TRACE GIT_TRACE_CURL GIT_CURL_VERBOSE GIT_ASKPASS SSH_ASKPASS GREP_OPTIONS
+  # Called by a Git hook, say, these name the repository of the caller.
+  unset -v GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_NAMESPACE GIT_PREFIX
   keep_variables_private
   : "${LAB_WAIT_FLUX_MINUTES:=10}" "${LAB_WAIT_GITLAB_MINUTES:=20}" "${LAB_WAIT_RUNNER_MINUTES:=5}"
   : "${LAB_WAIT_VERIFY_MINUTES:=15}" "${LAB_POLL_SECONDS:=5}" "${LAB_RETRIES:=6}" "${LAB_RETRY_SECONDS:=1}"
   : "${LAB_HTTP_SECONDS:=60}" "${LAB_SKIP:=}"
+  check_seconds LAB_POLL_SECONDS
   check_numbers LAB_WAIT_FLUX_MINUTES LAB_WAIT_GITLAB_MINUTES LAB_WAIT_RUNNER_MINUTES LAB_WAIT_VERIFY_MINUTES \
     LAB_RETRIES LAB_RETRY_SECONDS LAB_HTTP_SECONDS
   trap 'unexpected_failure $? "${BASH_SOURCE[0]}" "$LINENO"' ERR
@@ -43,11 +46,19 @@ keep_variables_private() {
 check_numbers() {
   local name
   for name in "$@"; do
-    if ! [[ ${!name} =~ ^[0-9]{1,6}$ ]]; then
+    if ! [[ ${!name} =~ ^(0|[1-9][0-9]{0,5})$ ]]; then
       printf 'bootstrap.sh: %s must be a whole number, not "%s"\n' "$name" "${!name}" >&2
       exit 2
     fi
   done
+}
+
+# check_seconds NAME: a setting that sleep takes, a part of a second included.
+check_seconds() {
+  if ! [[ ${!1} =~ ^[0-9]+([.][0-9]+)?$ ]]; then
+    printf 'bootstrap.sh: %s must be a number of seconds, not "%s"\n' "$1" "${!1}" >&2
+    exit 2
+  fi
 }
 
 # one_run_at_a_time: two runs side by side would each make their own tokens. The lock is on this script itself, so
@@ -64,9 +75,20 @@ make_private_folder() {
   local base
   for base in "${XDG_RUNTIME_DIR-}" /dev/shm "${TMPDIR-}" /tmp; do
     [[ -n $base && -d $base && -w $base ]] || continue
-    LAB_TMP=$(mktemp -d "$base/lab-bootstrap.XXXXXX") && return 0
+    remove_left_folders "$base"
+    LAB_TMP=$(mktemp -d "$base/lab-bootstrap.$$.XXXXXX") && return 0
   done
   die 'There is no folder for temporary files.' 'TMPDIR, and the permissions of /tmp'
+}
+
+# remove_left_folders BASE: what runs that were killed have left there, maybe a key. Their process is gone.
+remove_left_folders() {
+  local left process
+  for left in "$1"/lab-bootstrap.*; do
+    process=${left#"$1"/lab-bootstrap.}
+    process=${process%%.*}
+    if [[ -O $left && $process =~ ^[0-9]+$ ]] && ! kill -0 "$process" 2>/dev/null; then rm -rf -- "$left"; fi
+  done
 }
 
 # end_process: whatever happened, no token stays valid and no file stays behind.
@@ -114,7 +136,7 @@ wait_for() {
 
 # back_off TRY WHY: the growing pause before another try.
 back_off() {
-  local seconds=$((LAB_RETRY_SECONDS << ($1 - 1)))
+  local seconds=$((LAB_RETRY_SECONDS << ($1 < 7 ? $1 - 1 : 6)))
   if ((seconds > 60)); then seconds=60; fi
   pause_before_retry "$seconds" "$2"
 }

@@ -39,10 +39,11 @@ ensure_ca() {
   kube_apply "Secret $1/lab-ca" "$(secret_manifest "$1" lab-ca Opaque ca.crt "$certificate")"
 }
 
-# ensure_tls_copy: the owner's certificate also where the sample application runs; renewed there when it is renewed.
+# ensure_tls_copy: the owner's certificate also where the applications run, those of ./new-app.sh among them; renewed
+# there when it is renewed.
 ensure_tls_copy() {
   local original
-  if [[ $TLS_SOURCE != secret || $SAMPLE_APP != true || $APP_NAMESPACE == "$GITLAB_NAMESPACE" ]]; then return 0; fi
+  if [[ $TLS_SOURCE != secret || $APP_NAMESPACE == "$GITLAB_NAMESPACE" ]]; then return 0; fi
   kube_get secret "$TLS_SECRET_NAME" "$GITLAB_NAMESPACE"
   original=$KUBE_OUT
   [[ -n $original ]] || die "The Secret $GITLAB_NAMESPACE/$TLS_SECRET_NAME is missing." '' \
@@ -120,6 +121,7 @@ install_infrastructure() {
 
 # install_gitlab: by Helm, unless Flux keeps the release already, or nothing would change.
 install_gitlab() {
+  local try
   if kube_has helmreleases.helm.toolkit.fluxcd.io gitlab "$GITLAB_NAMESPACE"; then
     have "GitLab's release is kept by Flux"
     return 0
@@ -134,8 +136,14 @@ install_gitlab() {
     return 0
   fi
   doing "installing GitLab $GITLAB_VERSION with Helm"
-  helm_gitlab upgrade --install >"$LAB_TMP/helm.out" 2>"$LAB_TMP/helm.err" </dev/null \
-    || die "Helm did not install GitLab: $(<"$LAB_TMP/helm.err")" "helm history gitlab -n $GITLAB_NAMESPACE"
+  for ((try = 1; ; try++)); do
+    if helm_gitlab upgrade --install >"$LAB_TMP/helm.out" 2>"$LAB_TMP/helm.err" </dev/null; then break; fi
+    if ! kube_may_pass "$(<"$LAB_TMP/helm.err")" || ((try >= LAB_RETRIES)); then
+      die "Helm did not install GitLab: $(<"$LAB_TMP/helm.err")" "helm history gitlab -n $GITLAB_NAMESPACE"
+    fi
+    back_off "$try" "helm: $(last_line "$(<"$LAB_TMP/helm.err")")"
+    drop_unfinished_release
+  done
   did 'GitLab is installed; now it sets itself up'
 }
 

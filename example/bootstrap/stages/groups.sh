@@ -30,7 +30,7 @@ plan_groups() {
   if [[ $PIPELINE_AUTH == group-variable ]]; then would 'give each group the masked variable DOCKER_REGISTRY_TOKEN'; fi
   if [[ $GITOPS_SOURCE == self ]]; then would "make sure that GitLab has the project $LAB_PROJECT (private)"; fi
   if [[ $SAMPLE_APP == true ]]; then
-    would "make sure that GitLab has $SAMPLE_PROJECT, with sample-app/ as its content and protected tags v*"
+    would "make sure that GitLab has $SAMPLE_PROJECT, with sample-app/ as its content and protected tags"
   fi
 }
 
@@ -106,19 +106,19 @@ ensure_sample_content() {
   did "$SAMPLE_PROJECT has sample-app/ as its content"
 }
 
-# ensure_protected_tags: a tag v* is what deploys, so only maintainers may make one.
+# ensure_protected_tags: a tag deploys, v1.2.3 and 1.2.3 alike, so only maintainers may make one, whatever its name.
 ensure_protected_tags() {
   local tags
   tags="/projects/$(url_encode "$SAMPLE_PROJECT")/protected_tags"
-  api GET "$tags/$(url_encode 'v*')"
+  api GET "$tags/$(url_encode '*')"
   api_expect "show the protected tags of $SAMPLE_PROJECT" 200 404 || return
   if [[ $API_STATUS == 200 ]]; then
-    have "tags v* of $SAMPLE_PROJECT are protected"
+    have "tags of $SAMPLE_PROJECT are protected"
     return 0
   fi
-  api POST "$tags" '{"name":"v*","create_access_level":40}'
-  api_expect "protect the tags v* of $SAMPLE_PROJECT" 201 || return
-  did "tags v* of $SAMPLE_PROJECT are protected"
+  api POST "$tags" '{"name":"*","create_access_level":40}'
+  api_expect "protect the tags of $SAMPLE_PROJECT" 201 || return
+  did "tags of $SAMPLE_PROJECT are protected"
 }
 
 # ensure_registry_variable GROUP: DOCKER_REGISTRY_TOKEN, a deploy token that may push images and nothing else. GitLab

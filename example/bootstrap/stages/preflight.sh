@@ -18,7 +18,7 @@ stage_preflight() {
     check_upgrade
     check_flux_prerequisites
   fi
-  check_dns
+  check_hosts
   if [[ $STORAGE_BACKEND == nfs || $DATA_BACKEND == nfs ]]; then check_nfs; fi
   if [[ $RUNNER_KIND == docker ]]; then check_runner_machine; fi
   if ((problems > 0)); then
@@ -125,7 +125,8 @@ check_private_ca() {
 # check_cluster: false where nothing more can be asked of it.
 check_cluster() {
   local ready
-  if ! kube '' get nodes --output json; then
+  # Twice, not longer: a wrong kubeconfig stays wrong.
+  if ! LAB_RETRIES=2 kube '' get nodes --output json; then
     problem cluster "the cluster cannot be reached: $(last_line "$KUBE_ERR")" \
       'kubectl get nodes has to work: KUBECONFIG, kubectl config current-context'
     return 1
@@ -276,27 +277,27 @@ check_flux_prerequisites() {
   fi
 }
 
-# check_dns: the hosts have to be known here (and to the nodes, which cannot be asked before something runs there).
-check_dns() {
-  local host before=$problems
+# check_hosts: the hosts have to be known here (and to the nodes, which cannot be asked before something runs there),
+# and Traefik has to listen there. Curl looks them up as it will later; what answers is another question.
+check_hosts() {
+  local host status before=$problems
   local -a hosts=("$GITLAB_HOST" "$REGISTRY_HOST")
   if [[ $SAMPLE_APP == true ]]; then hosts+=("$SAMPLE_HOST"); fi
   for host in "${hosts[@]}"; do
-    if ! dns_knows "$host"; then
+    status=0
+    curl -q --silent --noproxy '*' --connect-timeout 3 --max-time 5 --output /dev/null \
+      "http://$host:$HTTPS_PORT/" 2>/dev/null </dev/null || status=$?
+    if ((status == 6)); then
       problem dns "DNS does not know $host here" \
         "in your DNS, point $host at Traefik's address (kubectl get service traefik -n kube-system)
 the nodes need to know it, too"
+    elif ((status == 7)); then
+      problem https-port "nothing listens at $host, port $HTTPS_PORT" \
+        "let DNS point at Traefik's address (kubectl get service -A -l app.kubernetes.io/name=traefik), and Traefik
+listen on that port; if only this machine cannot reach it, or Traefik gets its port later: LAB_SKIP=https-port"
     fi
   done
-  if ((problems == before)); then have "DNS knows ${hosts[*]}"; fi
-}
-
-# dns_knows HOST: curl looks it up as it will later; whether somebody answers there is another question.
-dns_knows() {
-  local status=0
-  curl -q --silent --noproxy '*' --connect-timeout 3 --max-time 5 --output /dev/null \
-    "http://$1:$HTTPS_PORT/" 2>/dev/null </dev/null || status=$?
-  ((status != 6))
+  if ((problems == before)); then have "DNS knows ${hosts[*]}, and Traefik listens there"; fi
 }
 
 # check_nfs: from this machine; the nodes try it for themselves in the stage "storage". An NFS server has no answer to

@@ -32,19 +32,18 @@ registry_key() {
 
 # current_auths: what the Secrets regcred hold now, both together; flux-system's wins.
 current_auths() {
-  local namespace all='{}'
+  local namespace secrets=''
   for namespace in "$APP_NAMESPACE" flux-system; do
     kube_get secret regcred "$namespace"
-    all=$(printf '%s\n%s' "$all" "$(regcred_auths "$KUBE_OUT")" | jq --slurp --compact-output add)
+    secrets+=$KUBE_OUT$'\n'
   done
-  printf '%s' "$all"
+  regcred_auths "$secrets"
 }
 
-# regcred_auths SECRET: its credentials, by registry. Something unreadable counts as nothing.
+# regcred_auths SECRETS: their credentials, by registry; the later one wins. Something unreadable counts as nothing.
 regcred_auths() {
-  local config
-  config=$(secret_field "$1" .dockerconfigjson)
-  printf '%s' "${config:-null}" | jq --compact-output '.auths // {}' 2>/dev/null || printf '{}'
+  printf '%s' "$1" | jq --slurp --compact-output \
+    'map((.data[".dockerconfigjson"] // "") | (@base64d | fromjson)? // {} | .auths // {}) | add // {}'
 }
 
 # ensure_deploy_token GROUP: GitLab shows a token once. Where its Secret is lost it is replaced, never doubled.

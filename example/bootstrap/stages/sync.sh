@@ -4,12 +4,12 @@
 
 stage_sync() {
   local pod_before
+  pod_before=$(gitlab_pod)
   if [[ $GITOPS_SOURCE == self ]]; then
     sync_self
   else
     follow_external_repository
   fi
-  pod_before=$(gitlab_pod)
   wait_for_flux
   report_adoption "$pod_before"
   if [[ $GITOPS_SOURCE == self ]]; then ensure_push_hook; fi
