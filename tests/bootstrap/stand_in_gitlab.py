@@ -363,6 +363,8 @@ class GitLab:
             )
             if key is None or not key["can_push"]:
                 return 422, {"message": ["Push access levels deploy key is not enabled for this project"]}
+            if any(level["deploy_key_id"] == key["id"] for level in branch["push_access_levels"]):
+                return 422, {"message": ["Push access levels deploy key has already been taken"]}
             branch["push_access_levels"].append({"id": self.number(), "access_level": 40, "deploy_key_id": key["id"]})
         return None
 
