@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -67,12 +66,19 @@ def answered(given: dict[str, Any]) -> dict[str, Any]:
     return answers
 
 
+@lru_cache(maxsize=1)
+def _templates() -> list[tuple[tuple[str, ...], str]]:
+    """Return each template's path below template/, by its parts, and below the project."""
+    files = sorted((ROOT / "template").rglob("*.jinja"))
+    return [(file.relative_to(ROOT / "template").with_suffix("").parts, str(file.relative_to(ROOT))) for file in files]
+
+
 def texts(answers: dict[str, Any]) -> dict[str, str]:
     """Return the lab's rendered files by path: those that hold an answer, and whose condition holds."""
     context = {**answers, "_copier_answers": answers, "_copier_conf": {"answers_file": ".copier-answers.yml"}}
     found = {}
-    for file in sorted((ROOT / "template").rglob("*.jinja")):
-        parts = [_compiled(part).render(context) for part in file.relative_to(ROOT / "template").with_suffix("").parts]
+    for path, template in _templates():
+        parts = [_compiled(part).render(context) if "{" in part else part for part in path]
         if all(parts):
-            found["/".join(parts)] = environment().get_template(str(Path(file).relative_to(ROOT))).render(context)
+            found["/".join(parts)] = environment().get_template(template).render(context)
     return found
