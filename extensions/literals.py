@@ -76,7 +76,8 @@ def toml(value: Any) -> str:
 def ruby(value: Any) -> str:
     """Return *value* (string, number, boolean, None, or a list of those) as a Ruby literal.
 
-    Strings are single-quoted, where Ruby interpolates nothing and knows two escapes only: backslash and quote.
+    Strings are single-quoted, where Ruby interpolates nothing and knows two escapes only: backslash and quote. Where that is not
+    enough, `#`, which begins an interpolation, is escaped as well.
     """
     if value is None:
         return "nil"
@@ -85,6 +86,9 @@ def ruby(value: Any) -> str:
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("a Ruby string in gitlab.rb cannot hold a NUL")
+        if "\r" in value:
+            # Ruby reads a line break of CR and LF in its source as LF, in quotes too; so this one form is double-quoted.
+            return '"' + re.sub(r'["#\\]', r"\\\g<0>", value).replace("\r", "\\r") + '"'
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return json.dumps(value)
 

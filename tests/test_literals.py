@@ -55,6 +55,7 @@ def test_toml_reads_back_the_same(value: Any) -> None:
 
 
 @given(st.lists(st.one_of(TEXT.filter(lambda text: "\0" not in text), st.integers(), st.booleans(), st.none()), min_size=20, max_size=60))
+@example(["\r\n", "\r", "\r#{x}#$x#@x\"\\r'\n", "a\\\r"])
 @settings(max_examples=8, deadline=None)
 def test_ruby_reads_back_the_same(values: list[Any]) -> None:
     script = f"require 'json'\nputs JSON.generate({literals.ruby(values)})\n"
@@ -110,6 +111,7 @@ def test_the_extensions_import_without_copier() -> None:
         (literals.toml, ["a", 1, True], '["a", 1, true]'),
         (literals.ruby, ["a'b", 1, None, False], "['a\\'b', 1, nil, false]"),
         (literals.ruby, "a\\b", "'a\\\\b'"),
+        (literals.ruby, "a\r\n#{b}\"\\'", '"a\\r\n\\#{b}\\"\\\\\'"'),
         (literals.shell, True, "true"),
         (literals.shell, False, "false"),
         (literals.shell, 5, "5"),
