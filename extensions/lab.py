@@ -105,7 +105,7 @@ def _problems(context: Context, recorded: Mapping[str, Any]) -> list[str]:
         return context.environment.from_string(value).render(answers) if isinstance(value, str) else value
 
     around = {"_folder_name": context["_folder_name"]}
-    return soundness.problems(questions, context["_copier_conf"]["data"], recorded, render, _parse_yaml, around)
+    return soundness.problems(questions, context["_copier_conf"]["data"], recorded, render, _parse_yaml, around, not context["_copier_conf"]["defaults"])
 
 
 def _jumps(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
@@ -203,7 +203,7 @@ class LabExtension(ContextHook):
         environment.globals["default_docker_version"] = facts.DEFAULT_DOCKER_VERSION
         environment.tests["private_name"] = names.is_private_name
         environment.filters.update(
-            dns_label=names.slug,
+            lab_name=rules.lab_name_of,
             dotenv=literals.dotenv,
             md=literals.markdown,
             ruby=literals.ruby,

@@ -34,6 +34,12 @@ def one_line(message: str) -> str:
     return re.sub(r"[^\s`']{81,}", lambda run: run[0][:60] + "…", text)
 
 
+def lab_name_of(folder: str) -> str:
+    """Return the lab's name that a folder suggests: the nearest one that is not refused."""
+    name = names.slug(folder)
+    return f"{name}-lab" if name == SAMPLE_NAME or name in names.RESERVED_PROJECTS else name
+
+
 def _lab_name(value: Any, answers: Answers) -> str | None:
     found = names.dns_label(value)
     if value == SAMPLE_NAME:
@@ -64,7 +70,8 @@ def _sample_host(value: str, answers: Answers, name: str) -> str | None:
 def _registry_host(value: Any, answers: Answers) -> str | None:
     found = names.registry_name(value) or _sample_host(value, answers, "registry")
     if found is None and value == answers["gitlab_host"]:
-        return f"`{value}` is GitLab's own host; the registry needs another, such as `registry.{answers['base_domain']}`"
+        other = next(name for name in ("registry", "images") if f"{name}.{answers['base_domain']}" != value)
+        return f"`{value}` is GitLab's own host; the registry needs another, such as `{other}.{answers['base_domain']}`"
     return found
 
 
@@ -169,7 +176,7 @@ def _gitlab_namespace(value: Any, answers: Answers) -> str | None:
 def _app_namespace(value: Any, answers: Answers) -> str | None:
     found = names.dns_label(value) or _reserved_namespace(value)
     if found is None and value == answers["gitlab_namespace"]:
-        return f"`{value}` is GitLab's own namespace; give the applications another, such as `default`"
+        return f"`{value}` is GitLab's own namespace; give the applications another, such as `{'default' if value != 'default' else 'apps'}`"
     return found
 
 

@@ -6,7 +6,9 @@ walks through the questions once before Copier does, so that a file of answers, 
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +17,8 @@ from . import rules
 Render = Callable[[Any, Mapping[str, Any]], Any]
 _TRUE = {"y", "yes", "t", "true", "on"}
 _FALSE = {"n", "no", "f", "false", "off"}
+# What YAML makes of a text that lacks its quotes.
+_WHAT = ((list, "a list"), (dict, "a mapping"), (bool, "a yes or no"), (type(None), "nothing"), (datetime.date, "a date"))
 
 
 def problems(
@@ -24,6 +28,7 @@ def problems(
     render: Render,
     parse_yaml: Callable[[str], Any],
     context: Mapping[str, Any],
+    interactive: bool = False,
 ) -> list[str]:
     """Return what is wrong with the answers, one line each.
 
@@ -34,6 +39,7 @@ def problems(
         render: renders a template string with answers; anything else it returns as it is.
         parse_yaml: reads a YAML text; raises ValueError where it is none.
         context: what templates may use beside the answers.
+        interactive: whether Copier asks; a default that is refused is then corrected under its prompt.
     """
     found = [_unknown(str(name), questions) for name in given if "_src_path" not in given and not _known(str(name), questions)]
     answers: dict[str, Any] = dict(context)
@@ -42,20 +48,28 @@ def problems(
         default = _typed(question, render(question["default"], answers), "", parse_yaml)[0]
         if name not in given and (name not in recorded or not applies):
             answers[name] = default
+            asked = interactive and _boolean(render(question.get("ask", True), answers)) is not False
+            message = _refused(name, answers) if applies and not asked else None
+            if message is not None:
+                found.append(f"{name}: its default does not go with the other answers: {message}. Give another with `--data {name}=…`")
             continue
         value, message = _typed(question, given.get(name, recorded.get(name)), default, parse_yaml)
         answers[name] = value
         # Copier checks a given answer even where its question does not apply.
-        if message is None and (applies or name in given) and name in rules.RULES:
-            try:
-                message = rules.problem(name, answers)
-            except (AttributeError, KeyError, TypeError):
-                # Only where an answer that it leans on is refused already.
-                message = None
+        if message is None and (applies or name in given):
+            message = _refused(name, answers)
         if message is not None:
             found.append(rules.one_line(f"{name}: {message}" if name in given else _outdated(name, message)))
             answers[name] = default
     return found
+
+
+def _refused(name: str, answers: Mapping[str, Any]) -> str | None:
+    """Return why a rule refuses an answer, if one does; nothing where an answer that it leans on is refused already."""
+    try:
+        return rules.problem(name, answers) if name in rules.RULES else None
+    except (AttributeError, KeyError, TypeError):
+        return None
 
 
 def _known(name: str, questions: Mapping[str, Any]) -> bool:
@@ -86,7 +100,8 @@ def _typed(
         meant = _boolean(value)
         return value if meant is None else meant, f"{shown} is neither yes nor no; give true or false" if meant is None else None
     if kind == "int":
-        if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
+        # No answer has more digits than that, and Python itself refuses to read thousands of them.
+        if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,40}\s*", value):
             return int(value), None
         whole = isinstance(value, int) and not isinstance(value, bool)
         return value, None if whole else f"{shown} is not a whole number; give one such as `{default}`"
@@ -101,7 +116,7 @@ def _typed(
         return value, None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value), None
-    what = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "a yes or no" if isinstance(value, bool) else "nothing"
+    what = next((word for of, word in _WHAT if isinstance(value, of)), "something else")
     return value, f"{shown} is {what}, not a text; give one such as `{default}`, in quotes where YAML needs them"
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -26,19 +27,38 @@ def has_changes() -> bool:
     return bool(done.stdout.strip())
 
 
+class _Twice(Exception):
+    """A question that a file answers twice."""
+
+
+class _OneAnswerEach(yaml.SafeLoader):
+    """Reads a file of answers; YAML's own reader would let the last of two answers win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:str" and key.value in seen:
+                raise _Twice(key.value)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def answers_problem(file: Path) -> str | None:
     """Return what makes a file no file of answers. Copier would end in a traceback, before the template is loaded."""
     if not file.is_file():
         return "is no file"
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = yaml.load(file.read_text(encoding="utf-8"), _OneAnswerEach)
     except (OSError, UnicodeDecodeError) as error:
         return f"cannot be read: {error}"
+    except _Twice as error:
+        return f"answers `{error}` twice"
     except yaml.YAMLError as error:
         return "is not YAML: " + " ".join(str(error).split())
     if not isinstance(data, dict):
         return "holds no answers: one `question: answer` a line is expected, or `{}` for none"
-    return None
+    strange = next((name for name in data if not isinstance(name, str)), None)
+    return None if strange is None and None not in data else f"holds `{strange}`, which is no question's name"
 
 
 def main(destination: str, answers: str) -> int:

@@ -171,6 +171,11 @@ def test_a_destination_that_cannot_be_is_refused_in_a_word(clone: Path, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
 
 
+ODD = {
+    "twice.yml": b"groups: [a]\nlab_name: b\ngroups: [c]\n", "key.yml": b"no: a\n", "object.yml": b"a: !!python/object/apply:os.getcwd []\n",
+}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -182,12 +187,16 @@ def test_a_destination_that_cannot_be_is_refused_in_a_word(clone: Path, tmp_path
         (["lab", "list.yml"], "holds no answers"),
         (["lab", "empty.yml"], "holds no answers"),
         (["lab", "binary.yml"], "cannot be read"),
+        (["lab", "twice.yml"], "answers `groups` twice"),
+        (["lab", "key.yml"], "holds `False`, which is no question's name"),
+        (["lab", "object.yml"], "is not YAML"),
+        (["lab", "there"], "`there` is no file"),
     ],
 )
 def test_make_lab_refuses_what_cannot_work_before_it_writes(clone: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("mine")
-    for name, content in {"broken.yml": b"a: [b", "list.yml": b"- a\n", "empty.yml": b"", "binary.yml": b"\xff\xfe\0"}.items():
+    for name, content in {"broken.yml": b"a: [b", "list.yml": b"- a\n", "empty.yml": b"", "binary.yml": b"\xff\xfe\0", **ODD}.items():
         (tmp_path / name).write_bytes(content)
     before = sorted(tmp_path.rglob("*"))
     done = make_lab(clone, *arguments, cwd=tmp_path)

@@ -5,6 +5,7 @@ First line: `# <question>: <the whole message> | <why it must be refused>`. Seco
 
 from __future__ import annotations
 
+import datetime
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from copier.errors import UserMessageError
 
-from extensions.rules import RULES
+from extensions.rules import RULES, lab_name_of
 from support.questions import QUESTIONS
 from support.rendering import ROOT, copy_lab, snapshot
 from support.texts import problems
@@ -81,6 +82,50 @@ def test_all_problems_of_a_file_are_told_together(template: Path, tmp_path: Path
     with pytest.raises(UserMessageError) as refused:
         copy_lab(template, tmp_path / "lab", data)
     assert {line.split(":")[0].strip() for line in refused.value.message.splitlines()[1:]} == set(data)
+
+
+CLASHES = [
+    ({"https_port": 2223}, "ssh_port", "`2223` is where Traefik answers http or https; give SSH another port, such as `2222`"),
+    ({"http_port": 5050}, "registry_port", "`5050` is GitLab's own port in the same pod; the registry needs another, such as `5051`"),
+    ({"gitlab_namespace": "default"}, "app_namespace", "`default` is GitLab's own namespace; give the applications another, such as `apps`"),
+    (
+        {"gitlab_host": "registry.lab.example.com"}, "registry_host",
+        "`registry.lab.example.com` is GitLab's own host; the registry needs another, such as `images.lab.example.com`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "question", "said"), CLASHES, ids=lambda value: str(value)[:20])
+def test_a_default_that_clashes_with_an_answer_is_told_of_before_anything_is_asked(given: dict[str, Any], question: str, said: str) -> None:
+    line = f"{question}: its default does not go with the other answers: {said}. Give another with `--data {question}=…`"
+    assert problems(given) == [line]
+    assert problems({}, given) == [line]
+    # Who is asked for it sees the message under the prompt, and can give another there; "quick" does not ask.
+    assert problems({**given, "setup_level": "full"}, interactive=True) == []
+    assert problems({**given, "setup_level": "quick"}, interactive=True) == [line]
+
+
+@pytest.mark.parametrize(("folder", "name"), [("demo", "demo-lab"), ("Wikis", "wikis-lab"), ("my lab", "my-lab"), ("..", "homelab"), ("new", "new-lab")])
+def test_any_folder_suggests_a_name_for_the_lab_that_is_right(folder: str, name: str) -> None:
+    assert lab_name_of(folder) == name
+    assert problems({"timezone": "Etc/UTC"}, folder=folder) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "value", "said"),
+    [
+        ("lab_name", datetime.date(2026, 1, 1), "`2026-01-01` is a date, not a text; give one such as `lab`, in quotes where YAML needs them"),
+        ("lab_name", b"x", "`b'x'` is something else, not a text; give one such as `lab`, in quotes where YAML needs them"),
+        ("https_port", "9" * 5000, f"`{'9' * 60}` is not a whole number; give one such as `443`"),
+        ("https_port", "٤٤٣", "`٤٤٣` is not a whole number; give one such as `443`"),
+    ],
+)
+def test_what_only_yaml_or_a_shell_can_give_is_refused_in_a_word(question: str, value: Any, said: str) -> None:
+    assert problems({question: value}) == [f"{question}: {said}"]
+
+
+def test_a_number_may_stand_between_blanks() -> None:
+    assert problems({"https_port": " 443 "}) == []
 
 
 def test_a_message_names_the_value(template: Path) -> None:

@@ -46,9 +46,9 @@ def _render_cached(value: Any, answers: Any) -> Any:
     return _compiled(value).render(answers) if isinstance(value, str) else value
 
 
-def problems(given: dict[str, Any], recorded: dict[str, Any] | None = None) -> list[str]:
+def problems(given: dict[str, Any], recorded: dict[str, Any] | None = None, folder: str = "lab", interactive: bool = False) -> list[str]:
     """Return what is wrong with these answers, as Copier would be told."""
-    return soundness.problems(QUESTIONS, given, recorded or {}, _render_cached, parse_yaml, {"_folder_name": "lab"})
+    return soundness.problems(QUESTIONS, given, recorded or {}, _render_cached, parse_yaml, {"_folder_name": folder}, interactive)
 
 
 def answered(given: dict[str, Any]) -> dict[str, Any]:
