@@ -7,14 +7,30 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import names, values
-from .facts import POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME
+from .facts import POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
 Answers = Mapping[str, Any]
 Rule = Callable[[Any, Answers], "str | None"]
 
 _SYSTEM_NAMESPACES = frozenset({"flux-system", "kube-system", "kube-public", "kube-node-lease", "cert-manager"})
-# What listens on a k3s node already, besides Traefik.
-_NODE_PORTS = {22: "the node's own sshd", 6443: "the Kubernetes API", 10250: "the kubelet"}
+# What listens on a k3s node already, besides Traefik (docs.k3s.io/installation/requirements; kubernetes.io/docs/reference/networking/ports-and-protocols).
+_NODE_PORTS = {
+    22: "the node's own sshd",
+    2379: "etcd",
+    2380: "etcd",
+    6443: "the Kubernetes API",
+    6444: "k3s's way to the Kubernetes API",
+    10248: "the kubelet",
+    10249: "kube-proxy",
+    10250: "the kubelet",
+    10256: "kube-proxy",
+    10257: "the controller manager",
+    10258: "the cloud controller",
+    10259: "the scheduler",
+}
+# Words in an issuer's name that say whose certificates it brings.
+_ACME = re.compile(r"letsencrypt|lets-encrypt|acme|zerossl|buypass|(^|-)le(-|$)")
+_SELF_SIGNED = re.compile(r"self-?signed")
 
 
 def problem(question: str, answers: Answers) -> str | None:
@@ -50,7 +66,7 @@ def _lab_name(value: Any, answers: Answers) -> str | None:
 
 
 def _base_domain(value: Any, answers: Answers) -> str | None:
-    found = names.dns_name(value, "lab.example.com")
+    found = names.served_name(value, "lab.example.com")
     # The longest host that the lab puts below it is gitlab-runner.<domain>.
     if found is None and len(f"gitlab-runner.{value}") > 253:
         return f"`{value[:20]}…` has {len(value)} characters, too long once `gitlab-runner.` stands before it; 239 at most"
@@ -58,7 +74,7 @@ def _base_domain(value: Any, answers: Answers) -> str | None:
 
 
 def _gitlab_host(value: Any, answers: Answers) -> str | None:
-    return names.dns_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
+    return names.served_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
 
 
 def _sample_host(value: str, answers: Answers, name: str) -> str | None:
@@ -76,9 +92,15 @@ def _registry_host(value: Any, answers: Answers) -> str | None:
 
 
 def _tls_secret_name(value: Any, answers: Answers) -> str | None:
-    host, (_, _, domain) = answers["registry_host"], answers["gitlab_host"].partition(".")
-    if domain and host.endswith(f".{domain}") and "." in host[: -len(domain) - 1]:
-        return f"`{value}` has to certify both hosts, and a wildcard `*.{domain}` does not cover `{host}`; rename the registry, or let cert-manager issue"
+    hosts = answers["gitlab_host"], answers["registry_host"]
+    for host, other, what in ((hosts[1], hosts[0], "the registry"), (hosts[0], hosts[1], "GitLab's host")):
+        domain = other.partition(".")[2]
+        # A certificate for a domain and all below it covers the domain itself as well.
+        covered = host.partition(".")[2] in (domain, other)
+        if domain and host.endswith(f".{domain}") and not covered:
+            return f"`{value}` has to certify both hosts, and a wildcard `*.{domain}` does not cover `{host}`; rename {what}, or let cert-manager issue"
+    if value in SECRETS.values():
+        return f"`{value}` is a secret that the bootstrap makes for another purpose; give the certificate's another name, such as `lab-tls`"
     return names.object_name(value)
 
 
@@ -91,7 +113,9 @@ def _private_ca(value: Any, answers: Answers) -> str | None:
 
 def _cluster_issuer(value: Any, answers: Answers) -> str | None:
     found = names.object_name(value)
-    if found is None and answers["private_ca"] and re.search("letsencrypt|lets-encrypt|acme", value):
+    if found is None and not answers["private_ca"] and _SELF_SIGNED.search(value):
+        return f"`{value}` sounds like an authority of your own, which nobody trusts by itself; answer `private_ca: true`, or give another, such as `letsencrypt`"
+    if found is None and answers["private_ca"] and _ACME.search(value):
         return f"`{value}` sounds like Let's Encrypt, which signs public names only; with a private CA give its issuer, such as `lab-ca`"
     return found
 
@@ -99,21 +123,24 @@ def _cluster_issuer(value: Any, answers: Answers) -> str | None:
 def _https_port(value: Any, answers: Answers) -> str | None:
     if value == 80:
         return "`80` is where Traefik answers plain http and redirects; give another port, such as `443`"
-    return values.port(value) or _taken_on_the_node(value, "8443")
+    found = values.port(value) or _taken_on_the_node(value, "8443")
+    if found is None and answers["traefik_kind"] == "k3s" and _node_port(value):
+        return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `8443`"
+    return found
 
 
 def _ssh_port(value: Any, answers: Answers) -> str | None:
     if (found := values.port(value)) is not None:
         return found
     if answers["ssh_exposure"] == "node-port":
-        if not 30000 <= value <= 32767:
+        if not _node_port(value):
             return f"`{value}` is not a node port; Kubernetes gives out 30000 to 32767, such as `30022`"
         if value == answers["https_port"]:
             return f"`{value}` is where Traefik answers https, on the same nodes; give SSH another port, such as `{_another(value, 30022)}`"
         return None
     if value in (80, answers["https_port"]):
         return f"`{value}` is where Traefik answers http or https; give SSH another port, such as `{_another(value, 2223)}`"
-    if 30000 <= value <= 32767:
+    if _node_port(value):
         return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `2223`"
     return _taken_on_the_node(value, "2223")
 
@@ -121,6 +148,10 @@ def _ssh_port(value: Any, answers: Answers) -> str | None:
 def _another(taken: int, usual: int) -> int:
     """Return the usual port, or the one after it where that is taken."""
     return usual + 1 if taken == usual else usual
+
+
+def _node_port(value: int) -> bool:
+    return 30000 <= value <= 32767
 
 
 def _taken_on_the_node(value: int, usual: str) -> str | None:
@@ -149,10 +180,12 @@ def _taken_in_the_pod(value: int, usual: str) -> str | None:
 def _node_networks(value: Any, answers: Answers) -> str | None:
     if value == []:
         return None
-    if (found := values.networks(value)) is not None:
+    if (found := values.networks(value, "[192.168.1.0/24]", "nobody would ever be banned; give your nodes' network")) is not None:
         return found
-    trusted = values.networks([*answers["trusted_proxies"], *value])
-    return f"trusted_proxies are never banned anyway: {trusted}" if trusted else None
+    for item in value:
+        if (wider := values.within(item, answers["trusted_proxies"])) is not None:
+            return f"`{item}` lies in `{wider}` of trusted_proxies, which is never banned anyway; leave it out"
+    return None
 
 
 def _nfs_server(value: Any, answers: Answers) -> str | None:
@@ -160,7 +193,10 @@ def _nfs_server(value: Any, answers: Answers) -> str | None:
 
 
 def _smtp_host(value: Any, answers: Answers) -> str | None:
-    return names.host_or_address(value) or _behind_traefik(value, answers, "mail server", "smtp")
+    found = names.host_or_address(value) or _behind_traefik(value, answers, "mail server", "smtp")
+    if found is None and names.is_loopback(value):
+        return f"`{value}` is GitLab's own pod, where no mail server runs; give one such as `smtp.{answers['base_domain']}`"
+    return found
 
 
 def _behind_traefik(value: str, answers: Answers, what: str, name: str) -> str | None:
@@ -188,7 +224,7 @@ def _reserved_namespace(value: str) -> str | None:
 
 def _groups(value: Any, answers: Answers) -> str | None:
     if not isinstance(value, list) or not value:
-        return f"{value!r} is not a list of groups; give one such as `[homelab]`"
+        return f"{value!r} is not a list of groups; {values.listed(value, '[homelab]')}"
     seen: dict[str, str] = {}
     for path in value:
         if (found := names.group_path(path)) is not None:
@@ -196,6 +232,10 @@ def _groups(value: Any, answers: Answers) -> str | None:
         if path.lower() in seen:
             return f"`{path}` and `{seen[path.lower()]}` are one group to GitLab and the registry; keep one of them"
         seen[path.lower()] = path
+        longest = max(answers["lab_name"], SAMPLE_NAME, key=len)
+        if len(f"{path}/{longest}") > names.LONGEST_PATH:
+            most = names.LONGEST_PATH - len(f"/{longest}")
+            return f"`{path[:20]}…` has {len(path)} characters, too long once `/{longest}` stands after it; {most} at most"
     for name, whose in ((answers["lab_name"], "the lab's own"), (SAMPLE_NAME, "the sample application's")):
         if f"{value[0]}/{name}".lower() in seen:
             return f"`{value[0]}/{name}` is {whose} project, so no group can have that path; rename the group"
@@ -204,6 +244,11 @@ def _groups(value: Any, answers: Answers) -> str | None:
 
 def _runner_host(value: Any, answers: Answers) -> str | None:
     return names.host_or_address(value) or _behind_traefik(value, answers, "runner", "gitlab-runner")
+
+
+def _runner_home(value: Any, answers: Answers) -> str | None:
+    user = answers["runner_user"]
+    return names.absolute_path(value, f"/home/{user}/containers/gitlab-runner", user if user == "root" else "")
 
 
 def _gitops_url(value: Any, answers: Answers) -> str | None:
@@ -247,7 +292,7 @@ RULES: dict[str, Rule] = {
     "app_namespace": _app_namespace,
     "runner_host": _runner_host,
     "runner_user": lambda value, _: names.linux_user(value),
-    "runner_home": lambda value, _: names.absolute_path(value),
+    "runner_home": _runner_home,
     "runner_concurrent": lambda value, _: values.whole_number(value, 1, 64, "jobs at a time"),
     "docker_version": lambda value, _: values.docker_version(value),
     "gitops_url": _gitops_url,

@@ -38,7 +38,7 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
     (names.absolute_path, ("/a/./b",), "`/a/./b` is not in its shortest form; leave out `//`, `.` and `..`"),
     (names.absolute_path, ("/etc/x",), "`/etc/x` belongs to the system; give a folder of your own, such as `/storage`"),
     (values.time_zone, ("new york",), "`new york` is not an IANA time zone; did you mean `America/New_York`?"),
-    (values.time_zone, ("Middle-earth",), "`Middle-earth` is not an IANA time zone; did you mean `Europe/Warsaw`?"),
+    (values.time_zone, ("Middle-earth",), "`Middle-earth` is not an IANA time zone; give one such as `Europe/Warsaw`"),
     (values.time_zone, ("VIENNA",), "`VIENNA` is not an IANA time zone; did you mean `Europe/Vienna`?"),
     (values.git_url, (5,), "5 is not a URL; give one such as `https://git.lab.example.com/homelab/lab.git`"),
     (values.git_url, ("me@a-b.lab:c/d.git",), "`me@a-b.lab:c/d.git` is in scp style, which Flux does not read; write `ssh://me@a-b.lab/c/d.git`"),
