@@ -6,6 +6,7 @@ modules beside it are imported as a package whose name follows from the folder: 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -194,6 +195,9 @@ class LabExtension(ContextHook):
         super().__init__(environment)
         if Path(sys.argv[0]).stem == "copier":
             sys.excepthook = one_clear_line
+            # Copier's looks are not its interface: without this the wizard still works, in cut lines.
+            with contextlib.suppress(ImportError):
+                _sibling("wizard").show_whole_messages()
         # Copier compiles every path and setting anew each time that it comes to it: most of an update's time.
         environment.from_string = functools.lru_cache(maxsize=None)(environment.from_string)  # type: ignore[method-assign]
         environment.globals["update_step"] = update_step

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
+import re
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -149,6 +153,35 @@ def test_ctrl_c_in_the_wizard_ends_it_with_a_word_and_leaves_nothing(clone: Path
     assert process.wait(timeout=60) == 1
     assert b"Execution stopped by user" in screen and b"Traceback" not in screen
     assert not (tmp_path / "lab").exists()
+
+
+def test_the_wizard_shows_a_message_whole_and_keeps_what_was_typed(clone: Path, tmp_path: Path) -> None:
+    """A terminal of 80 columns, in which no message ends at the edge; then the answer is mended, not typed again."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
+    process = subprocess.Popen(
+        [COPIER, "copy", "--trust", "--data", "runner_kind=none", clone, tmp_path / "lab"],
+        stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"}, close_fds=True, start_new_session=True,
+    )
+    os.close(slave)
+    screen = ""
+    said = "`https://Lab.de` is a URL; give the host only: `lab.de`"
+    steps = [
+        ("decide?", "\r"), ("One label is enough at home", "\x08" * 20 + "https://Lab.de\r"),
+        (said, "\x01" + "\x04" * 9 + "l\r"),
+        ("Who holds the certificate", "\r"), ("Where do GitLab's configuration", "\r"), ("The GitLab groups", "\r"),
+    ]
+    with contextlib.suppress(OSError):
+        while chunk := os.read(master, 4096):
+            if b"\x1b[6n" in chunk:
+                os.write(master, b"\x1b[1;1R")
+            screen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", chunk.decode(errors="replace"))
+            if steps and steps[0][0] in re.sub(r"\s+", " ", screen):
+                os.write(master, steps.pop(0)[1].encode())
+    os.close(master)
+    assert process.wait(timeout=60) == 0 and not steps, (steps, screen[-1500:])
+    assert "Validation error" not in screen
+    assert recorded_answers(tmp_path / "lab")["base_domain"] == "lab.de"
 
 
 def test_a_full_disk_ends_in_one_line_and_leaves_nothing(clone: Path, tmp_path: Path) -> None:
