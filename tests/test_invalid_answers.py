@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterator
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from copier import _template
 from copier.errors import UserMessageError
 
 from extensions.rules import RULES, lab_name_of
@@ -35,8 +38,12 @@ def parts(file: Path) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def template(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return snapshot(tmp_path_factory.mktemp("template"))
+def template(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the template, whose copier.yml Copier reads once for all files: that is most of what a refusal takes."""
+    read = lru_cache(maxsize=None)(_template.load_template_config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_template, "load_template_config", lambda *arguments, **options: deepcopy(read(*arguments, **options)))
+        yield snapshot(tmp_path_factory.mktemp("template"))
 
 
 def test_there_are_at_least_150_files_and_each_question_has_some() -> None:
