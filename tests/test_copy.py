@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from pytest_copie.plugin import Copie
 
+from extensions.lab import destination_problems
 from support.rendering import ROOT, project_files, recorded_answers
 from support.tools import run
 
@@ -193,6 +194,14 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(clone: Path, tmp_path: 
     )
     assert done.returncode != 0 and "Copier stopped: " in done.stderr and "Traceback" not in done.stderr, done.stderr[-500:]
     assert not (tmp_path / "lab").exists()
+
+
+def test_a_folder_that_is_not_the_owners_to_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing is closed to root, who may run this; so the question alone is answered otherwise.
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK | os.X_OK))
+    said = [f"`{tmp_path}` is not yours to write; give another folder"]
+    assert destination_problems(tmp_path / "new" / "lab", False, ".copier-answers.yml") == said
+    assert destination_problems(tmp_path, True, ".copier-answers.yml") == said
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "not empty"])

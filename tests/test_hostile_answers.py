@@ -51,6 +51,9 @@ def hostile_answers(draw: st.DrawFn) -> dict[str, Any]:
     for name in TEXT_QUESTIONS:
         text = draw(HOSTILE)
         answers[name] = f"{answers[name]}{text}" if draw(st.booleans()) and isinstance(answers.get(name), str) else text
+    for name in ("admin_email", "email_from", "email_reply_to"):
+        if draw(st.booleans()):
+            answers[name] = f"o'{draw(HOSTILE)}@lab.example.com"
     answers["smtp_enabled"] = True
     answers["groups"] = draw(st.lists(st.one_of(st.just("homelab"), HOSTILE), max_size=3))
     return answers
