@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
+from zlib import crc32
 
 Values = dict[str, Any]
 SOURCES = ["nfs", "hostPath", "existingClaim", "claim", "emptyDir", "configMap", "secret"]
 HANDLERS = ["exec", "httpGet", "tcpSocket", "grpc"]
 BALANCER = ["loadBalancerIP", "loadBalancerClass", "loadBalancerSourceRanges", "allocateLoadBalancerNodePorts"]
+RANGES = [">=0.0.0", "1.4.x", ">=1.2.0-0 <2.0.0", "^1.2 || ~3", "1.2 - 1.4"]
 OWN_LABELS = ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "helm.sh/chart"]
 
 
@@ -39,8 +42,17 @@ def _image(values: Values) -> None:
     policy = values.get("imagePolicy", {})
     if policy.get("numerical"):
         policy.pop("alphabetical", None)
-    if not policy.get("filterTags", {}).get("pattern"):
-        policy.get("filterTags", {}).pop("extract", None)
+    tags = policy.get("filterTags", {})
+    if tags.get("pattern"):
+        tags["pattern"] = f"^{re.escape(tags['pattern'])}(?P<ts>[0-9]+)$"
+        if tags.get("extract"):
+            tags["extract"] = "$ts"
+    else:
+        tags.pop("extract", None)
+    if "semver" in policy:
+        policy["semver"] = RANGES[len(policy["semver"]) % len(RANGES)]
+    if "exclusionList" in policy:
+        policy["exclusionList"] = [re.escape(one) for one in policy["exclusionList"]]
 
 
 def _names(values: Values) -> None:
@@ -194,7 +206,8 @@ def _routes(values: Values) -> None:
 def _backend(values: Values, entry: Values, tcp: list[Values]) -> None:
     if not tcp:
         return
-    meant = tcp[hash(str(entry)) % len(tcp)]
+    # Not hash(), which differs from run to run: what failed once has to fail again.
+    meant = tcp[crc32(str(entry).encode()) % len(tcp)]
     service = next(one for one in values["services"] if meant in [one, *one.get("morePorts", [])])
     entry["servicePort"] = meant["servicePort"]
     if "service" in entry:

@@ -402,6 +402,28 @@ def test_flux_watches_the_image_as_the_values_say(what: str) -> None:
     assert complaints(objects) == []
 
 
+# What github.com/Masterminds/semver takes, with which Flux reads a range.
+RANGES = [
+    "*", "1", "v1.2.3", "1.x", "1.4.X", "=1.2.3", "==1.2.3", "!=1.4.3", ">=0.0.0 !=1.4.3", "^1.2", "~1.2.3", "~> 1.2", "=> 1.2", ">= 1.2, < 2",
+    ">=1.0.0-0", "1.2 - 1.4.5", "<1.0 || >=2.0.0-rc.1 <3 || 5.x", "1.2.3+build.7", " >=1.2.3 ", "1||2",
+]
+
+
+@pytest.mark.parametrize("semver", RANGES)
+def test_every_form_of_a_range_that_flux_reads_is_taken(semver: str) -> None:
+    objects = release({"image": {"imagePolicy": True}, "imagePolicy": {"semver": semver}})
+    assert one(objects, "ImagePolicy")["spec"]["policy"] == {"semver": {"range": semver}}
+
+
+PATTERNS = [r"^v?\d+\.\d+$", "^(?i)main|dev$", "[|]", r"\Qa.b", "a|", "^(?P<ts>[0-9]{1,9})-(?P<rest>.*)$"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_form_of_a_pattern_that_flux_reads_is_taken(pattern: str) -> None:
+    watch = {"filterTags": {"pattern": pattern, "extract": "$1"}, "exclusionList": [pattern]}
+    assert one(release({"image": {"imagePolicy": True}, "imagePolicy": watch}), "ImagePolicy")["spec"]["filterTags"]["pattern"] == pattern
+
+
 def test_fluxs_objects_stand_where_the_values_say_under_the_name_they_say() -> None:
     objects = release({"image": {"imagePolicy": True}, "imagePolicy": {"namespace": "flux", "name": "shop-demo"}})
     for kind in ("ImageRepository", "ImagePolicy"):
@@ -487,6 +509,12 @@ def test_extra_objects_are_maps_or_text_and_helm_reads_them() -> None:
     assert [config["metadata"]["name"] for config in of_kind(objects, "ConfigMap")] == ["demo-a", "demo-b"]
 
 
+def test_one_text_may_hold_several_extra_objects_or_none() -> None:
+    several = "---\n# first\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n--- # second\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"
+    objects = release({"extraObjects": [several, "{{ if false }}kind: ConfigMap{{ end }}", "# later\n"]})
+    assert [config["metadata"]["name"] for config in of_kind(objects, "ConfigMap")] == ["a", "b"]
+
+
 TESTED: dict[str, tuple[Values, str | None]] = {
     "the first": ({"services": [SSH, {"name": "web", "servicePort": 8080}]}, "http://demo-ssh:2223/"),
     "the one called http": ({"services": [SSH, HTTP]}, "http://demo-http:80/"),
@@ -517,6 +545,14 @@ def test_the_notes_say_how_to_reach_the_application() -> None:
     served_at = notes(merged(LEAST, values, {"ingress": {"enabled": True, "httpsPort": 8443, "hosts": [HOST]}}))
     assert "https://demo.lab:8443/" in served_at
     assert "port-forward" not in served_at
+
+
+def test_the_notes_say_when_hosts_are_written_but_switched_off() -> None:
+    hosts = {"services": [HTTP], "ingress": {"hosts": [HOST]}}
+    warning = "ingress.enabled is not true"
+    assert warning in notes(merged(LEAST, hosts))
+    assert warning not in notes(merged(LEAST, hosts, {"ingress": {"enabled": True}}))
+    assert warning not in notes(merged(LEAST, {"services": [HTTP]}))
 
 
 LONG = "a" * 26 + "." + "b" * 26
