@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from chart.api_rules import complaints
-from chart.releases import HTTP, LEAST, Values, merged
+from chart.releases import HTTP, LEAST, STATEFUL, Values, merged
 from chart.rendering import Object, container, notes, of_kind, one, pod_template, render
+from support.schemas import schema_errors
 
 HOST = {"name": "demo.lab", "servicePort": 80}
 SSH = {"name": "ssh", "servicePort": 2223, "targetPort": 22}
@@ -404,8 +405,8 @@ def test_flux_watches_the_image_as_the_values_say(what: str) -> None:
 
 # What github.com/Masterminds/semver takes, with which Flux reads a range.
 RANGES = [
-    "*", "1", "v1.2.3", "1.x", "1.4.X", "=1.2.3", "==1.2.3", "!=1.4.3", ">=0.0.0 !=1.4.3", "^1.2", "~1.2.3", "~> 1.2", "=> 1.2", ">= 1.2, < 2",
-    ">=1.0.0-0", "1.2 - 1.4.5", "<1.0 || >=2.0.0-rc.1 <3 || 5.x", "1.2.3+build.7", " >=1.2.3 ", "1||2",
+    "*", "1", "v1.2.3", "1.x", "1.4.X", "=1.2.3", "==1.2.3", "!=1.4.3", ">=0.0.0 !=1.4.3", "^1.2", "~1.2.3", "~> 1.2",
+    "=> 1.2", ">= 1.2, < 2", ">=1.0.0-0", "1.2 - 1.4.5", "<1.0 || >=2.0.0-rc.1 <3 || 5.x", "1.2.3+build.7", " >=1.2.3 ", "1||2",
 ]
 
 
@@ -510,7 +511,8 @@ def test_extra_objects_are_maps_or_text_and_helm_reads_them() -> None:
 
 
 def test_one_text_may_hold_several_extra_objects_or_none() -> None:
-    several = "---\n# first\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n--- # second\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"
+    first, second = (f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n" for name in "ab")
+    several = f"---\n# the first\n{first}--- # the second\n{second}"
     objects = release({"extraObjects": [several, "{{ if false }}kind: ConfigMap{{ end }}", "# later\n"]})
     assert [config["metadata"]["name"] for config in of_kind(objects, "ConfigMap")] == ["a", "b"]
 
@@ -545,6 +547,8 @@ def test_the_notes_say_how_to_reach_the_application() -> None:
     served_at = notes(merged(LEAST, values, {"ingress": {"enabled": True, "httpsPort": 8443, "hosts": [HOST]}}))
     assert "https://demo.lab:8443/" in served_at
     assert "port-forward" not in served_at
+    usual = {"ingress": {"enabled": True, "hosts": [HOST]}}
+    assert "https://demo.lab/" in notes(merged(LEAST, values, usual))
 
 
 def test_the_notes_say_when_hosts_are_written_but_switched_off() -> None:
@@ -568,6 +572,45 @@ def test_no_release_is_called_too_long(name: str, kind: str) -> None:
         "volumes": {"items": {"v" * 63: {"claim": {"size": "1Gi"}, "mountPath": "/v"}}},
     })
     assert complaints(render(values, name=name)) == []
+
+
+@pytest.mark.parametrize("name", ["2048", "1e3", "0x10", "on", "null", "2001-01-01"])
+@pytest.mark.parametrize("kind", ["Ingress", "IngressRoute"])
+def test_a_name_that_yaml_would_read_as_something_else_stays_a_name(name: str, kind: str) -> None:
+    values = {
+        "nameOverride": name, "services": [HTTP], "serviceAccount": {"name": name}, "priorityClassName": name, "runtimeClassName": name,
+        "image": {"registrySecret": name, "imagePolicy": True}, "imagePolicy": {"name": name, "caSecret": name, "scanSecret": name},
+        "ingress": {"enabled": True, "kind": kind, "className": "traefik", "tls": {"secretName": name}, "hosts": [{"name": name}]},
+        "gateway": {"enabled": True, "parentRefs": [{"name": name}]}, "podLabels": {name: name}, "nodeSelector": {name: name},
+        "tcpRoutes": [{"name": name, "entryPoint": name, "servicePort": 80}], "podAnnotations": {name: name}, "env": {"A": name},
+        "configMaps": {name: {"mountPath": "/c", "data": {name: name}}}, "workingDir": f"/{name}",
+        "volumes": {"items": {name: {"existingClaim": name, "mountPath": f"{name}:/{name}"}}},
+    }
+    objects = release(values)
+    assert [error for thing in objects for error in schema_errors(thing)] == []
+    assert complaints(objects) == []
+    issued = release({**values, "ingress": {**values["ingress"], "tls": {"issuer": name}}})
+    assert one(issued, "Certificate")["spec"]["issuerRef"]["name"] == name
+    resolved = release({**values, "ingress": {**values["ingress"], "tls": {"certResolver": name}}})
+    assert [error for thing in [*issued, *resolved] for error in schema_errors(thing)] == []
+
+
+def test_a_path_with_what_opens_a_comment_in_yaml_stays_whole() -> None:
+    objects = release({"volumes": {"emptyDir": {}, "mountPath": ["a #b c:/data #1"]}, "workingDir": "/data #1"})
+    assert container(objects)["volumeMounts"] == [{"name": "storage", "mountPath": "/data #1", "subPath": "a #b c"}]
+    assert container(objects)["workingDir"] == "/data #1"
+
+
+def test_the_claims_of_a_stateful_set_say_what_they_are() -> None:
+    claim = one(release(STATEFUL), "StatefulSet")["spec"]["volumeClaimTemplates"][0]
+    assert (claim["apiVersion"], claim["kind"], claim["metadata"]["name"]) == ("v1", "PersistentVolumeClaim", "data")
+
+
+def test_the_redirect_names_a_port_only_where_users_see_another_one() -> None:
+    for port, said in ((443, {}), (8443, {"port": "8443"})):
+        objects = release({"services": [HTTP], "ingress": {"enabled": True, "httpsPort": port, "hosts": [HOST]}})
+        redirect = {"scheme": "https", "permanent": True, **said}
+        assert one(objects, "Middleware")["spec"] == {"redirectScheme": redirect}
 
 
 def test_names_can_be_chosen() -> None:
