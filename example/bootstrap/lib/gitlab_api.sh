@@ -17,13 +17,13 @@ curl_lab() {
 }
 
 # api METHOD PATH [BODY [TOKEN]]: sets API_STATUS and API_BODY; never fails by itself, api_expect judges.
-# What passes is tried again. A POST is not, unless it certainly was not carried out: see settle.
+# What passes is tried again. A POST or a PATCH is not, unless it certainly was not carried out: see settle.
 api() {
   local method=$1 path=$2 body=${3-} token=${4-$ROOT_TOKEN} try seconds
   for ((try = 1; ; try++)); do
     api_once "$method" "$path" "$body" "$token"
     if ! api_may_pass || ((try >= LAB_RETRIES)); then return 0; fi
-    if [[ $method == POST ]] && ! api_not_carried_out; then
+    if [[ $method == POST || $method == PATCH ]] && ! api_not_carried_out; then
       API_STATUS=$UNSURE
       return 0
     fi
@@ -139,8 +139,8 @@ api_look() {
   esac
 }
 
-# api_expect WHAT STATUS...: ends the run unless the answer is one of these. Where the answer to a POST was lost it
-# returns TRY_AGAIN, for settle.
+# api_expect WHAT STATUS...: ends the run unless the answer is one of these. Where the answer to a POST or a PATCH was
+# lost it returns TRY_AGAIN, for settle.
 api_expect() {
   local what=$1 status
   shift

@@ -102,7 +102,7 @@ ensure_key_may_push() {
     if [[ $API_STATUS == 409 ]]; then return "$TRY_AGAIN"; fi
   else
     api PATCH "$branch" "{\"allowed_to_push\":[{\"deploy_key_id\":$id}]}"
-    api_expect "let Flux's key push to $GITOPS_BRANCH" 200
+    api_expect "let Flux's key push to $GITOPS_BRANCH" 200 || return
   fi
   key_is_listed "$id" || die "GitLab did not let Flux's deploy key push to the protected branch $GITOPS_BRANCH." '' \
     "in $GITLAB_URL/$LAB_PROJECT/-/settings/repository, Protected branches:

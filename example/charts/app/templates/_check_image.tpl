@@ -22,4 +22,34 @@ imagePolicy.numerical and imagePolicy.alphabetical are both set: tags can be put
 {{- if and $filter.extract (not $filter.pattern) }}
 imagePolicy.filterTags.extract is {{ $filter.extract | quote }}, but imagePolicy.filterTags.pattern is empty: there is nothing to extract from. Set the pattern.
 {{- end }}
+{{- if $image.imagePolicy }}
+{{- include "app.check.scan" (list $policy $filter) }}
+{{- end }}
+{{- end -}}
+
+{{/* (list policy filter): what Flux would read, and say nothing of here: it would stand still. */}}
+{{- define "app.check.scan" -}}
+{{- $policy := index . 0 }}
+{{- $filter := index . 1 }}
+{{- if $policy.semver }}
+{{- /* One version, and one comparison, as github.com/Masterminds/semver reads them for Flux. */}}
+{{- $version := "v?[0-9xX*]+(\\.[0-9xX*]+){0,2}(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?" }}
+{{- $one := printf "(=|==|!=|>|<|>=|=>|<=|=<|~|~>|\\^)?\\s*%s" $version }}
+{{- $whole := printf "^\\s*%s((\\s+|\\s*,\\s*|\\s+-\\s+|\\s*\\|\\|\\s*)%s)*\\s*$" $one $one }}
+{{- if not (regexMatch $whole $policy.semver) }}
+imagePolicy.semver is {{ $policy.semver | quote }}, which is no range of versions. Write one such as ">=1.0.0", "1.4.x" or ">=1.2.0 <2.0.0".
+{{- end }}
+{{- end }}
+{{- range $i, $pattern := prepend ($policy.exclusionList | default list) ($filter.pattern | default "") }}
+{{- /* An empty text matches "|x" wherever x can be read at all. */}}
+{{- if not (regexMatch (printf "|%s" $pattern) "") }}
+imagePolicy.{{ eq $i 0 | ternary "filterTags.pattern" (printf "exclusionList[%d]" (sub $i 1)) }} is {{ $pattern | quote }}, which is no regular expression (RE2). Look for a bracket too many or too few, and write \. for a dot.
+{{- end }}
+{{- end }}
+{{- range regexFindAll "\\$\\{?[A-Za-z_][A-Za-z0-9_]*" ($filter.extract | default "") -1 }}
+{{- $group := trimPrefix "$" . | trimPrefix "{" }}
+{{- if and $filter.pattern (not (contains (printf "<%s>" $group) $filter.pattern)) }}
+imagePolicy.filterTags.extract is {{ $filter.extract | quote }}, but imagePolicy.filterTags.pattern has no part called {{ $group | quote }}, so every tag would count as empty. Name it there: (?P<{{ $group }}>[0-9]+).
+{{- end }}
+{{- end }}
 {{- end -}}
