@@ -92,8 +92,6 @@ def test_all_problems_of_a_file_are_told_together(template: Path, tmp_path: Path
 
 
 CLASHES = [
-    ({"https_port": 2223}, "ssh_port", "`2223` is where Traefik answers http or https; give SSH another port, such as `2222`"),
-    ({"http_port": 5050}, "registry_port", "`5050` is GitLab's own port in the same pod; the registry needs another, such as `5051`"),
     ({"gitlab_namespace": "default"}, "app_namespace", "`default` is GitLab's own namespace; give the applications another, such as `apps`"),
     (
         {"gitlab_host": "registry.lab.example.com"}, "registry_host",

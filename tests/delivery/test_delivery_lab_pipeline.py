@@ -162,6 +162,7 @@ class Forge:
         self.origin.mkdir(parents=True)
         git(self.origin, "init", "--quiet", "--bare", "--initial-branch=main")
         git(self.origin, "config", "receive.advertisePushOptions", "true")
+        (self.origin / "hooks").mkdir(exist_ok=True)
         (self.origin / "hooks/pre-receive").write_text(HOOK)
         (self.origin / "hooks/pre-receive").chmod(0o755)
         self.commit(self.lab, "The lab")

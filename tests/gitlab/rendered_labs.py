@@ -24,14 +24,15 @@ class RenderedLab:
     Args:
         given: answers by question; defaults fill the rest. They have to be right: the wizard's rules are asked.
         changes: changes to the release's values, as an owner would make them.
+        trusted: trusted_proxies of this machine's own loopback network, for servers that run here; the rules refuse it.
 
     Attributes:
         answers: all of them.
     """
 
-    def __init__(self, given: dict[str, Any], changes: dict[str, Any] | None = None) -> None:
+    def __init__(self, given: dict[str, Any], changes: dict[str, Any] | None = None, trusted: list[str] | None = None) -> None:
         assert texts.problems(given) == []
-        self.answers = texts.answered(given)
+        self.answers = {**texts.answered(given), **({"trusted_proxies": trusted} if trusted else {})}
         self._changes = changes or {}
 
     @cached_property

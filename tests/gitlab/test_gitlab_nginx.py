@@ -22,10 +22,8 @@ CLIENT = "198.51.100.7"
 
 @pytest.fixture(scope="module", params=[443, 8443])
 def homelab(request: pytest.FixtureRequest) -> RenderedLab:
-    return RenderedLab({
-        "base_domain": "lab", "https_port": request.param, "http_port": free_port(), "registry_port": free_port(),
-        "trusted_proxies": [PODS, "fd42::/56"],
-    })
+    ports = {"https_port": request.param, "http_port": free_port(), "registry_port": free_port()}
+    return RenderedLab({"base_domain": "lab", **ports}, trusted=[PODS, "fd42::/56"])
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +101,8 @@ def test_from_the_browser_through_traefik_to_gitlab_the_address_is_the_clients(
     homelab: RenderedLab, nginx: NginxOfGitlab, tmp_path: Path, authority: Any
 ) -> None:
     """Traefik itself calls from 127.0.0.1 here, so the lab that NGINX runs for has that as its pods' network."""
-    near = RenderedLab({**homelab.answers, "trusted_proxies": ["127.0.0.1/32"], "http_port": free_port(), "registry_port": free_port()})
+    ports = {"https_port": homelab.answers["https_port"], "http_port": free_port(), "registry_port": free_port()}
+    near = RenderedLab({"base_domain": "lab", **ports}, trusted=["127.0.0.1/32"])
     settings = recorded([near], tmp_path)[0]
     pod = {port: ("127.0.0.1", port) for port in (near.answers["http_port"], near.answers["registry_port"])}
     https, client = near.answers["https_port"], address()

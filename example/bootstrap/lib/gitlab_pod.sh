@@ -43,7 +43,7 @@ refuse_forbidden_upgrade() {
   problem=$(upgrade_problem)
   if [[ -n $problem ]]; then
     die "$problem" 'https://docs.gitlab.com/update/upgrade_paths/' \
-      'set gitlab_version to the first version named (copier update --data gitlab_version=...), let it start and finish
+      'set gitlab_version to the first version named (./update.sh --data gitlab_version=...), let it start and finish
 its background migrations (Admin > Monitoring > Background migrations), then take the next one'
   fi
 }
