@@ -12,6 +12,8 @@ from prompt_toolkit.layout.containers import ConditionalContainer, Window
 from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.widgets import ValidationToolbar
 
+from . import rules
+
 
 class WholeMessage(ValidationToolbar):
     """Shows why an answer is refused on as many lines as it takes, without Copier's words before it."""
@@ -22,11 +24,18 @@ class WholeMessage(ValidationToolbar):
         self.container = ConditionalContainer(Window(self.control, wrap_lines=True, dont_extend_height=True), filter=has_validation_error)
 
 
+def message(said: str, typed: str) -> str:
+    """Return what to show for what Copier says of an answer: nobody needs its preface, and a number or list that it cannot
+    read is only `Invalid input` to it."""
+    if said == "Invalid input":
+        return rules.one_line(f"`{typed}` has another form than what is asked for; write it like the example above")
+    return re.sub(r"^Validation error for question '\w+': ", "", said)
+
+
 def _message() -> StyleAndTextTuples:
-    error = get_app().current_buffer.validation_error
-    if error is None:
-        return []
-    return [("class:validation-toolbar", re.sub(r"^Validation error for question '\w+': ", "", error.message))]
+    buffer = get_app().current_buffer
+    error = buffer.validation_error
+    return [] if error is None else [("class:validation-toolbar", message(error.message, buffer.text))]
 
 
 def show_whole_messages() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extensions import names, rules, values
+from extensions import names, rules, values, wizard
 
 ADDRESS = "is an address; certificates and Traefik's rules need a name, such as"
 MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
@@ -68,6 +68,17 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
 @pytest.mark.parametrize(("check", "arguments", "said"), MESSAGES, ids=lambda value: getattr(value, "__name__", str(value)[:40]))
 def test_this_is_what_is_said(check: Any, arguments: tuple[Any, ...], said: str | None) -> None:
     assert check(*arguments) == said
+
+
+@pytest.mark.parametrize(
+    ("said", "typed", "shown"),
+    [
+        ("Validation error for question 'https_port': `80` is taken", "80", "`80` is taken"),
+        ("Invalid input", "[a\t", "`[a\\t` has another form than what is asked for; write it like the example above"),
+    ],
+)
+def test_the_wizard_shows_this_under_its_prompt(said: str, typed: str, shown: str) -> None:
+    assert wizard.message(said, typed) == shown
 
 
 @pytest.mark.parametrize(("name", "passes"), [("Etc/UTC", True), ("America/Argentina/Buenos_Aires", True), ("utc", False), ("A b", False), (5, False)])
