@@ -23,7 +23,7 @@ def test_every_command_of_make_that_is_named_exists() -> None:
 
 
 def test_the_readme_says_of_every_package_that_is_installed_by_name_why() -> None:
-    for file in ("run.in", "test.in"):
+    for file in ("run.in", "test.in", "programs.txt"):
         for line in (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines():
             if line and line[0] not in "#-":
                 package = re.split(r"[ >=<;]", line)[0]
