@@ -54,10 +54,8 @@ class Chain:
 def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Chain]:
     tool("skopeo")
     folder = tmp_path_factory.mktemp("chain")
-    lab = RenderedLab({
-        "base_domain": "lab", "https_port": request.param, "http_port": free_port(), "registry_port": free_port(),
-        "trusted_proxies": ["127.0.0.1/32"],
-    })
+    ports = {"https_port": request.param, "http_port": free_port(), "registry_port": free_port()}
+    lab = RenderedLab({"base_domain": "lab", **ports}, trusted=["127.0.0.1/32"])
     log_in = LogInStub(folder / "log-in", USER, PASSWORD)
     settings = recorded([lab], folder / "rb", {"REGISTRY_WEBHOOK_URL": "http://{}:{}/hook/flux".format(*log_in.address)})[0]
     registry = RegistryOfGitlab(folder / "registry", settings, log_in.certificate)
