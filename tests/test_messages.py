@@ -45,6 +45,13 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
     (values.git_url, ("ssh://git@a.lab:0/c.git",), "`0` is not a TCP port; give a number from 1 to 65535"),
     (values.git_url, ("ssh://git@a.lab:22/c.git",), None),
     (values.git_url, ("http://u@a.lab/c.git",), "the URL carries a user or a password, which would stand in Git; leave it out, the bootstrap asks for it"),
+    (names.email, ("A.B@lab",), None),
+    (names.email, ("a@[10.0.0.1]",), "`a@[10.0.0.1]`: `[10.0.0.1]` is an address; give the mail domain's name, such as `lab.example.com`"),
+    (names.absolute_path, ("/A",), None),
+    (names.absolute_path, ("/X/",), "`/X/` ends in a slash; did you mean `/X`?"),
+    (values.networks, ("10.0.0.0/8; x",), "'10.0.0.0/8; x' is not a list of networks; give one such as `[10.42.0.0/16]`"),
+    (values.docker_version, ("25.0.0",), None),
+    (values.gitlab_version, ("19.2.0",), None),
     (values.git_url, ("https://a.lab/b.git",), None),
     (values.git_url, ("https://[fd00::b]:8443/A/b.git",), None),
     (values.git_url, ("https://a.lab/./b.git",), "`https://a.lab/./b.git` is not a Git URL; give `https://host/path.git` or `ssh://git@host:port/path.git`"),
@@ -86,6 +93,19 @@ def test_this_is_what_is_said(check: Any, arguments: tuple[Any, ...], said: str 
 )
 def test_the_wizard_shows_this_under_its_prompt(said: str, typed: str, shown: str) -> None:
     assert wizard.message(said, typed) == shown
+
+
+@pytest.mark.parametrize("name", ["localtime", "Factory", "posixrules"])
+def test_what_is_no_zone_is_refused_even_where_this_machine_lists_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(values, "time_zones", lambda: frozenset({name, "Etc/UTC"}))
+    assert values.time_zone(name) == f"`{name}` is not an IANA time zone; give one such as `Europe/Warsaw`"
+
+
+def test_ssh_keeps_off_the_node_port_of_https_and_home_off_the_systems_folders() -> None:
+    taken = rules.problem("ssh_port", {"ssh_exposure": "node-port", "https_port": 30443, "ssh_port": 30443})
+    assert taken == "`30443` is where Traefik answers https; give SSH another port, such as `30022`"
+    home = rules.problem("runner_home", {"runner_user": "etc", "runner_home": "/etc/runner"})
+    assert home == "`/etc/runner` belongs to the system; give a folder of your own, such as `/home/etc/containers/gitlab-runner`"
 
 
 @pytest.mark.parametrize(("name", "passes"), [("Etc/UTC", True), ("America/Argentina/Buenos_Aires", True), ("utc", False), ("A b", False), (5, False)])
