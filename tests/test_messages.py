@@ -50,7 +50,7 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
     (names.absolute_path, ("/A",), None),
     (names.absolute_path, ("/X/",), "`/X/` ends in a slash; did you mean `/X`?"),
     (values.networks, ("10.0.0.0/8; x",), "'10.0.0.0/8; x' is not a list of networks; give one such as `[10.42.0.0/16]`"),
-    (values.docker_version, ("25.0.0",), None),
+    (values.docker_version, ("29.0.0",), None),
     (values.gitlab_version, ("19.2.0",), None),
     (values.git_url, ("https://a.lab/b.git",), None),
     (values.git_url, ("https://[fd00::b]:8443/A/b.git",), None),
@@ -103,7 +103,7 @@ def test_what_is_no_zone_is_refused_even_where_this_machine_lists_it(monkeypatch
 
 def test_ssh_keeps_off_the_node_port_of_https_and_home_off_the_systems_folders() -> None:
     taken = rules.problem("ssh_port", {"ssh_exposure": "node-port", "https_port": 30443, "ssh_port": 30443})
-    assert taken == "`30443` is where Traefik answers https; give SSH another port, such as `30022`"
+    assert taken == "`30443` is where Traefik answers https, on the same nodes; give SSH another port, such as `30022`"
     home = rules.problem("runner_home", {"runner_user": "etc", "runner_home": "/etc/runner"})
     assert home == "`/etc/runner` belongs to the system; give a folder of your own, such as `/home/etc/containers/gitlab-runner`"
 
