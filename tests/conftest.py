@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import pytest
 from copier._main import Worker
+from jinja2 import Environment
 
 from support.cluster import Lab, read_lab
 from support.questions import labs_with
@@ -36,6 +39,37 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("GIT_TEMPLATE_DIR", str(home / "git-template"))
         patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None, raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_text_is_compiled_once() -> Iterator[None]:
+    """Let Jinja compile a text once a worker: rendering in this process meets the same few hundred again and again.
+
+    What a text compiles to depends on it, on the environment's settings and on the names of its filters and tests; the file's own
+    name stands in tracebacks only.
+    """
+    compiled: dict[tuple[Any, ...], CodeType] = {}
+    compile_text = Environment.compile
+
+    def remembered(self: Environment, source: Any, name: Any = None, filename: Any = None, raw: bool = False, defer_init: bool = False) -> Any:
+        if raw or not isinstance(source, str):
+            return compile_text(self, source, name, filename, raw, defer_init)
+        settings = [getattr(self, setting) for setting in SETTINGS]
+        key = (type(self), source, name, *settings, *self.extensions, None, *sorted(self.filters), None, *sorted(self.tests))
+        if key not in compiled:
+            compiled[key] = compile_text(self, source, name, filename, raw, defer_init)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Environment, "compile", remembered)
+        yield
+
+
+SETTINGS = (
+    "block_start_string", "block_end_string", "variable_start_string", "variable_end_string", "comment_start_string", "comment_end_string",
+    "line_statement_prefix", "line_comment_prefix", "trim_blocks", "lstrip_blocks", "newline_sequence", "keep_trailing_newline",
+    "optimized", "autoescape", "is_async",
+)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import pytest
 from pytest_copie.plugin import Copie
 
 from extensions.lab import destination_problems
+from support.copier_cli import copier_cli
 from support.rendering import ROOT, project_files, recorded_answers
 from support.tools import run
 
@@ -45,10 +46,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def copier(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return run(COPIER, *arguments, cwd=cwd, stdin=subprocess.DEVNULL)
-
-
 def make_lab(clone: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run what `make lab` runs, without setting up the environment that the tests have."""
     return run(sys.executable, clone / "hooks" / "make_lab.py", *arguments, **options)
@@ -56,7 +53,7 @@ def make_lab(clone: Path, *arguments: str, **options: object) -> subprocess.Comp
 
 def test_a_lab_is_a_git_repository_with_everything_staged(clone: Path, tmp_path: Path) -> None:
     lab = tmp_path / "My Läb"
-    done = copier("copy", "--trust", "--defaults", clone, lab)
+    done = run(COPIER, "copy", "--trust", "--defaults", clone, lab, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     assert git(lab, "branch", "--show-current").strip() == "main"
     status = git(lab, "-c", "core.quotePath=false", "status", "--porcelain").splitlines()
@@ -68,7 +65,7 @@ def test_a_lab_is_a_git_repository_with_everything_staged(clone: Path, tmp_path:
 
 
 def test_the_closing_messages_first_commands_work(clone: Path, tmp_path: Path) -> None:
-    done = copier("copy", "--trust", "--defaults", clone, tmp_path / "a lab")
+    done = copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "a lab")
     commands = [line.strip() for line in done.stderr.splitlines() if line.startswith("    ")]
     script = " && ".join(commands[:2])
     assert run("bash", "-c", script, cwd=tmp_path).returncode == 0
@@ -77,14 +74,14 @@ def test_the_closing_messages_first_commands_work(clone: Path, tmp_path: Path) -
 
 def test_an_empty_repository_becomes_the_lab_and_stays_itself(clone: Path, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--initial-branch=trunk", "lab")
-    assert copier("copy", "--trust", "--defaults", clone, tmp_path / "lab").returncode == 0
+    assert copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "lab").returncode == 0
     assert git(tmp_path / "lab", "branch", "--show-current").strip() == "trunk"
     assert "A  README.md" in git(tmp_path / "lab", "status", "--porcelain").splitlines()
 
 
 def test_inside_another_repository_nothing_is_staged_and_the_owner_is_told(clone: Path, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
-    done = copier("copy", "--trust", "--defaults", clone, tmp_path / "lab")
+    done = copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "lab")
     assert done.returncode == 0 and "a repository of its own" in done.stderr
     assert git(tmp_path, "diff", "--cached", "--name-only") == ""
 
@@ -208,7 +205,7 @@ def test_a_folder_that_is_not_the_owners_to_write_is_refused(tmp_path: Path, mon
 def test_a_destination_that_cannot_be_is_refused_in_a_word(clone: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("mine")
     folder = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "lab", "not empty": tmp_path}[place]
-    done = copier("copy", "--trust", "--defaults", clone, folder)
+    done = copier_cli("copy", "--trust", "--defaults", clone, folder)
     assert done.returncode == 1 and "nothing was written" in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
 
@@ -255,12 +252,12 @@ def test_make_lab_works_from_a_folder_without_git_history(clone: Path, tmp_path:
 def test_an_unchanged_lab_updates_to_a_newer_commit(clone: Path, tmp_path: Path) -> None:
     template, lab = tmp_path / "template", tmp_path / "lab"
     shutil.copytree(clone, template)
-    assert copier("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", template, lab).returncode == 0
+    assert copier_cli("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", template, lab).returncode == 0
     git(lab, "commit", "--quiet", "--message", "The lab")
     rules = template / "template" / "infrastructure" / "network.yaml.jinja"
     rules.write_text("# A newer rule.\n" + rules.read_text(encoding="utf-8"), encoding="utf-8")
     git(template, "commit", "--quiet", "--all", "--message", "A newer rule")
-    done = copier("update", "--trust", "--defaults", cwd=lab)
+    done = run(COPIER, "update", "--trust", "--defaults", cwd=lab, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     changed = git(lab, "status", "--porcelain").splitlines()
     assert changed == [" M .copier-answers.yml", " M infrastructure/network.yaml"]
@@ -274,7 +271,7 @@ def test_the_template_renders_through_pytest_copie(copie: Copie, clone: Path) ->
 
 
 def test_a_refused_answer_leaves_nothing_behind(clone: Path, tmp_path: Path) -> None:
-    done = copier("copy", "--trust", "--defaults", "--data", "trusted_proxies=[10.42.0.7/16]", clone, tmp_path / "lab")
+    done = copier_cli("copy", "--trust", "--defaults", "--data", "trusted_proxies=[10.42.0.7/16]", clone, tmp_path / "lab")
     assert done.returncode != 0
     assert done.stderr.rstrip().endswith("trusted_proxies: `10.42.0.7/16` has host bits set; did you mean `10.42.0.0/16`?")
     assert "Traceback" not in done.stderr

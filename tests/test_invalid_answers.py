@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from copier import _template
+from copier import _template, _vcs
 from copier.errors import UserMessageError
 
 from extensions.rules import RULES, lab_name_of
@@ -39,10 +39,12 @@ def parts(file: Path) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def template(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return the template, whose copier.yml Copier reads once for all files: that is most of what a refusal takes."""
+    """Return the template, whose copier.yml Copier reads once for all files, and which it asks Git about once: most of what a refusal takes."""
     read = lru_cache(maxsize=None)(_template.load_template_config)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_template, "load_template_config", lambda *arguments, **options: deepcopy(read(*arguments, **options)))
+        for question in ("is_git_repo_root", "is_git_bundle"):
+            patch.setattr(_vcs, question, lru_cache(maxsize=None)(getattr(_vcs, question)))
         yield snapshot(tmp_path_factory.mktemp("template"))
 
 

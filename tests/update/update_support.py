@@ -12,6 +12,7 @@ from typing import Any
 
 import copier
 
+from support.copier_cli import copier_cli
 from support.rendering import ROOT, copy_lab, project_files, snapshot
 from support.tools import run
 
@@ -106,8 +107,11 @@ def make_lab(template: Path, lab: Path, data: dict[str, Any] | None = None, vers
 
 
 def update(lab: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Update by the command line, without questions."""
-    return run(COPIER, "update", "--trust", "--defaults", *arguments, cwd=lab, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+    """Update by the command line, without questions; with *env*, from a process that starts with it."""
+    words = ["update", "--trust", "--defaults", *arguments]
+    if env is None:
+        return copier_cli(*words, cwd=lab)
+    return run(COPIER, *words, cwd=lab, stdin=subprocess.DEVNULL, env={**os.environ, **env})
 
 
 def update_here(lab: Path, data: dict[str, Any] | None = None, **options: Any) -> None:
