@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,26 +37,35 @@ def files(lab: Lab) -> list[Path]:
     return sorted(path for path in lab.path.rglob("*") if path.is_file())
 
 
-@lru_cache(maxsize=None)
-def verdict(name: str, content: bytes, *command: str) -> str:
-    """Return what a linter says of a file's content; the same content is judged once a worker."""
-    done = run(*command)
-    return (done.stdout + done.stderr if done.returncode else "").replace(str(Path(command[-1]).parent), "")
+VERDICTS: dict[tuple[object, ...], str] = {}
 
 
-def linted(file: Path, *command: str) -> str:
-    return verdict(file.name, file.read_bytes(), *command, str(file))
+def once_a_content(judge: Callable[..., str], lab: Lab, name: str, *command: str) -> str:
+    """Return what *judge* says of a lab's file; a file of the same name and content is judged once a worker."""
+    key = (judge, name, (lab.path / name).read_bytes(), command)
+    if key not in VERDICTS:
+        VERDICTS[key] = judge(lab.path, name, *command)
+    return VERDICTS[key]
 
 
-@lru_cache(maxsize=None)
-def schema_verdict(content: bytes, file: Path, *options: str) -> str:
-    """Return what check-jsonschema says of a file's content, without a process for each."""
-    done = CliRunner().invoke(check_jsonschema, [*options, str(file)])
+def linted(lab: Lab, name: str, *command: str) -> str:
+    """Return what a linter, started in the lab, says of a file."""
+    return once_a_content(lint, lab, name, *command)
+
+
+def lint(folder: Path, name: str, *command: str) -> str:
+    done = run(*command, name, cwd=folder)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def against_schema(lab: Lab, name: str, *options: str) -> str:
+    """Return what check-jsonschema says of a file, without a process for each."""
+    return once_a_content(check, lab, name, *options)
+
+
+def check(folder: Path, name: str, *options: str) -> str:
+    done = CliRunner().invoke(check_jsonschema, [*options, str(folder / name)])
     return done.output if done.exit_code or done.exception else ""
-
-
-def against_schema(file: Path, *options: str) -> str:
-    return schema_verdict(file.read_bytes(), file, *options)
 
 
 yamllint_settings = lru_cache(maxsize=None)(YamlLintConfig)
@@ -168,8 +178,7 @@ def test_gitlab_rb_agrees_with_services_routes_and_answers(lab: Lab) -> None:
 def test_runner_files_are_what_compose_and_the_runner_read(lab: Lab) -> None:
     kind = lab.answers["runner_kind"]
     if kind == "docker":
-        compose = lab.path / "runner/compose.yaml"
-        assert against_schema(compose, "--builtin-schema", "vendor.compose-spec") == ""
+        assert against_schema(lab, "runner/compose.yaml", "--builtin-schema", "vendor.compose-spec") == ""
         settings = tomllib.loads((lab.path / "runner/config.toml").read_text(encoding="utf-8"))
     else:
         settings = tomllib.loads(lab.values["gitlab-runner/gitlab-runner"]["configMaps"]["config"]["data"]["config.toml"])
@@ -195,13 +204,12 @@ def test_pipelines_are_what_gitlab_reads(lab: Lab) -> None:
     pipelines = [file for file in files(lab) if file.name == ".gitlab-ci.yml"]
     assert len(pipelines) == 1 + lab.answers["sample_app"]
     for file in pipelines:
-        assert against_schema(file, "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci") == ""
+        assert against_schema(lab, str(file.relative_to(lab.path)), "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci") == ""
 
 
 def test_renovate_reads_its_settings(lab: Lab) -> None:
-    file = lab.path / "renovate.json"
-    json.loads(file.read_text(encoding="utf-8"))
-    assert against_schema(file, "--builtin-schema", "vendor.renovate") == ""
+    json.loads((lab.path / "renovate.json").read_text(encoding="utf-8"))
+    assert against_schema(lab, "renovate.json", "--builtin-schema", "vendor.renovate") == ""
 
 
 def test_scripts_are_clean(lab: Lab, shared: Path) -> None:
@@ -211,9 +219,12 @@ def test_scripts_are_clean(lab: Lab, shared: Path) -> None:
     assert [file for file in files(lab) if file.stat().st_mode & 0o100] == entries
     settings = lab.path / "bootstrap/lab.sh"
     # Alone, its settings look unused; followed from bootstrap.sh, as below, each has to be used.
-    assert linted(settings, tool("shellcheck"), "--shell=bash", "--exclude=SC2034") == ""
-    # Which settings there are is the same in every lab, and so are most scripts: one lab stands for those with the same ones.
-    key = hashlib.sha256(b"\0".join(file.read_bytes() for file in scripts if file != settings)).hexdigest()
+    assert linted(lab, "bootstrap/lab.sh", tool("shellcheck"), "--shell=bash", "--exclude=SC2034") == ""
+    # Which settings there are is the same in every lab, and so are the scripts: one lab stands for those with the same ones.
+    read = [file for file in scripts if file in entries or lab.path / "bootstrap" in file.parents]
+    others = [str(file.relative_to(lab.path)) for file in scripts if file not in read]
+    assert "".join(linted(lab, name, tool("shellcheck"), "--external-sources", "--source-path=SCRIPTDIR:.") for name in others) == ""
+    key = hashlib.sha256(b"\0".join(file.read_bytes() for file in read if file != settings)).hexdigest()
     assert once(shared, f"shellcheck-{key}", lambda: shellcheck_faults(lab, entries)) == ""
 
 
@@ -250,7 +261,7 @@ def test_the_settings_of_the_bootstrap_are_the_answers(lab: Lab) -> None:
 
 @pytest.mark.labs(sample_app=[True])
 def test_the_sample_applications_dockerfile_is_clean(lab: Lab) -> None:
-    assert linted(lab.path / "sample-app/Dockerfile", tool("hadolint")) == ""
+    assert linted(lab, "sample-app/Dockerfile", tool("hadolint")) == ""
 
 
 def test_ssh_reads_its_entry(lab: Lab) -> None:

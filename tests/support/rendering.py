@@ -63,7 +63,7 @@ def once(shared: Path, key: str, judge: Callable[[], str]) -> str:
 
 
 def read_answers(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) or {}
 
 
 def recorded_answers(lab: Path) -> dict[str, Any]:
