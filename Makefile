@@ -15,6 +15,8 @@ lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml]. The wizard in a 
 	@$(BIN)/python hooks/make_lab.py "$(DEST)" "$(ANSWERS)"
 
 .PHONY: test
+# Each worker compiles all tests again where Python may not remember them.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/test ## Run every test; LONG=1 runs the long ones too
 	$(BIN)/python -m pytest
 

@@ -44,10 +44,22 @@ if ! said=$(git ls-remote --quiet --exit-code "$address" HEAD 'refs/tags/*' 2>&1
   stop "The template cannot be reached at $address: $(tail -n 1 <<< "${said:-it has no commit}")" \
     'Check the network and your access to it; or put where it is now into _src_path in .copier-answers.yml, and commit that.'
 fi
-# Without the version that made this lab nobody can tell your edits from it. One that is no tag can be looked for in a folder only.
+# has_commit: whether the template's history holds the commit that made this lab; of a remote one, the commits alone are fetched.
+has_commit() {
+  local history=$address found=true
+  if [[ ! -d $address ]]; then
+    history=$(mktemp -d)
+    git clone --quiet --bare --filter=tree:0 "$address" "$history" 2> /dev/null || return 0
+  fi
+  git -C "$history" cat-file -e "${made_from##*-g}^{commit}" 2> /dev/null || found=false
+  [[ $history == "$address" ]] || rm -rf -- "$history"
+  $found
+}
+
+# Without the version that made this lab nobody can tell your edits from it.
 if [[ $made_from =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
   grep -q "refs/tags/$made_from\$" <<< "$said" || lost=$made_from
-elif [[ -d $address ]] && ! git -C "$address" cat-file -e "${made_from##*-g}^{commit}" 2> /dev/null; then
+elif ! has_commit; then
   lost=$made_from
 fi
 if [[ -n ${lost-} ]]; then
@@ -55,12 +67,17 @@ if [[ -n ${lost-} ]]; then
     'Put the version that comes nearest into _commit in .copier-answers.yml, commit that, and update again.'
 fi
 
-if command -v copier > /dev/null; then
-  version=$(copier --version | sed -n 's/[^0-9]*\([0-9][0-9.]*\).*/\1/p' | head -n 1)
-  if [[ $(newest_of "$version" 9.19.0) == "$version" ]]; then
-    exec copier update --trust "$@"
-  fi
+copier=(copier)
+command -v copier > /dev/null && version=$(copier --version | sed -n 's/[^0-9]*\([0-9][0-9.]*\).*/\1/p' | head -n 1)
+if [[ -z ${version-} || $(newest_of "$version" 9.19.0) != "$version" ]]; then
+  command -v uvx > /dev/null || stop "Copier 9.19 or newer is needed${version:+, and this is $version}." \
+    'Install it: pipx install copier && pipx inject copier copier-template-extensions; or install uv, which brings it: docs.astral.sh/uv'
+  copier=(uvx --quiet --from 'copier>=9.19,<10' --with 'copier-template-extensions<1' copier)
 fi
-command -v uvx > /dev/null || stop "Copier 9.19 or newer is needed${version:+, and this is $version}." \
-  'Install it: pipx install copier && pipx inject copier copier-template-extensions; or install uv, which brings it: docs.astral.sh/uv'
-exec uvx --quiet --from 'copier>=9.19,<10' --with 'copier-template-extensions<1' copier update --trust "$@"
+# Copier reads the answers before anything of the template can speak, and shows where it stopped in its own code.
+if said=$("${copier[@]}" check-update --quiet 2>&1) || [[ $said != *yaml.*Error:* ]]; then
+  exec "${copier[@]}" update --trust "$@"
+fi
+place=${said##*, line }
+stop "The answers that made this lab cannot be read: .copier-answers.yml is not YAML at line ${place%%,*}." \
+  'Mend that line, and commit; or restore the file: git log -p -- .copier-answers.yml'

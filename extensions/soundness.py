@@ -29,6 +29,7 @@ def problems(
     parse_yaml: Callable[[str], Any],
     context: Mapping[str, Any],
     interactive: bool = False,
+    replayed: bool = False,
 ) -> list[str]:
     """Return what is wrong with the answers, one line each.
 
@@ -40,8 +41,9 @@ def problems(
         parse_yaml: reads a YAML text; raises ValueError where it is none.
         context: what templates may use beside the answers.
         interactive: whether Copier asks; a default that is refused is then corrected under its prompt.
+        replayed: whether the given answers are those that an earlier version recorded; whatever it knew is fine then.
     """
-    found = [_unknown(str(name), questions) for name in given if "_src_path" not in given and not _known(str(name), questions)]
+    found = [_unknown(str(name), questions) for name in given if not replayed and not _known(str(name), questions)]
     answers: dict[str, Any] = dict(context)
     for name, question in questions.items():
         applies = _boolean(render(question.get("when", True), answers)) is not False

@@ -270,6 +270,17 @@ def test_the_template_renders_through_pytest_copie(copie: Copie, clone: Path) ->
     assert recorded_answers(result.project_dir)["lab_name"] == "garage"
 
 
+def test_another_labs_answers_make_a_lab_but_for_a_name_that_nobody_knows(clone: Path, tmp_path: Path) -> None:
+    answers = tmp_path / "old.yml"
+    answers.write_text("_commit: v0.9.0\n_src_path: gh:someone/template\nlab_name: garage\ngitlab_hots: gitlab.lab\n")
+    done = copier_cli("copy", "--trust", "--defaults", "--quiet", "--data-file", answers, clone, tmp_path / "lab")
+    assert done.returncode != 0 and not (tmp_path / "lab").exists()
+    assert done.stderr.rstrip().endswith("gitlab_hots: no question has this name; did you mean `gitlab_host`?")
+    answers.write_text(answers.read_text().replace("gitlab_hots", "gitlab_host"))
+    assert copier_cli("copy", "--trust", "--defaults", "--data-file", answers, clone, tmp_path / "lab").returncode == 0
+    assert recorded_answers(tmp_path / "lab")["gitlab_host"] == "gitlab.lab"
+
+
 def test_a_refused_answer_leaves_nothing_behind(clone: Path, tmp_path: Path) -> None:
     done = copier_cli("copy", "--trust", "--defaults", "--data", "trusted_proxies=[10.42.0.7/16]", clone, tmp_path / "lab")
     assert done.returncode != 0

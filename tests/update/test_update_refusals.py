@@ -189,6 +189,7 @@ def test_with_a_template_that_vanished(house: Path) -> None:
         (lambda text: text.replace("_commit: v1.0.1", "_commit: v0.9.0"), "has no version v0.9.0 any more, which made this lab"),
         (lambda text: text.replace("_commit: v1.0.1", "_commit: v1.0.0-3-gdeadbee"), "has no version v1.0.0-3-gdeadbee any more"),
         (lambda text: text.replace("_commit: v1.0.1\n", ""), 'does not say which template made this lab: _src_path is "/'),
+        (lambda text: f"{text}feature: [\n", "cannot be read: .copier-answers.yml is not YAML at line "),
         (lambda text: f"<<<<<<< mine\n{text}=======\n{text}>>>>>>> theirs\n", "There are conflict markers in .copier-answers.yml"),
     ],
 )
@@ -196,6 +197,15 @@ def test_with_an_answers_file_that_leads_nowhere(house: Path, change: Callable[[
     edit(house / ".copier-answers.yml", change)
     commit(house)
     assert said in untouched(house, lambda: script(house)).stderr
+
+
+def test_with_a_commit_that_a_remote_template_lost(house: Path) -> None:
+    # A file:// address is cloned as a remote one is.
+    address = f"file://{house.parent / 'template'}"
+    edit(house / ".copier-answers.yml", lambda text: text.replace("_commit: v1.0.1", "_commit: v1.0.0-3-gdeadbee"))
+    edit(house / ".copier-answers.yml", lambda text: text.replace(str(house.parent / "template"), address))
+    commit(house)
+    assert f"The template at {address} has no version v1.0.0-3-gdeadbee any more" in untouched(house, lambda: script(house)).stderr
 
 
 def test_without_an_answers_file(house: Path) -> None:
