@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import hashlib
 import json
 import os
@@ -30,6 +29,7 @@ from typing import Any
 from lab_folder import make_lab
 from stand_in_cluster import CallError, Cluster, git
 from stand_in_gitlab import Fault, GitLab, GitLabServer
+from stand_in_jq import ask_jq
 
 CLIENT = Path(__file__).with_name("stand_in_client.sh")
 STAND_INS = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan", "jq")
@@ -80,7 +80,7 @@ class CallHandler(socketserver.StreamRequestHandler):
         assert isinstance(server, CallServer)
         with contextlib.suppress(OSError):  # a run that was killed meanwhile waits for no answer
             caller = Caller(int(self.rfile.readline()))
-            answer = ask_jq(*caller.question()) if caller.name == "jq" else server.world.call(caller)
+            answer = (*ask_jq(*caller.question()), None) if caller.name == "jq" else server.world.call(caller)
             if answer is not None:
                 status, out, error, execute = answer
                 caller.hear(4, out)  # the client keeps its standard output there
@@ -118,21 +118,6 @@ class Caller:
             target = os.open(self.process / "fd" / str(descriptor), os.O_WRONLY | os.O_APPEND)
             with open(target, "w") as stream:
                 stream.write(text)
-
-
-def ask_jq(arguments: tuple[str, ...], text: str) -> tuple[int, str, str, None]:
-    """The real jq's answer. It is asked the same thing once: a jq 1.6 starts slowly, and a run asks a hundred times."""
-    if any("now" in argument for argument in arguments):
-        return run_jq(arguments, text)
-    return remembered_jq(arguments, text)
-
-
-def run_jq(arguments: tuple[str, ...], text: str) -> tuple[int, str, str, None]:
-    done = subprocess.run(["jq", *arguments], input=text, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr, None
-
-
-remembered_jq = functools.lru_cache(maxsize=None)(run_jq)
 
 
 class World:
