@@ -12,13 +12,14 @@ import json
 import re
 import subprocess
 import threading
+from dataclasses import dataclass
 
 Answer = tuple[int, str, str]
 
-# Options by the number of words that follow each.
-OPTIONS = {"--raw-output": 0, "--compact-output": 0, "--arg": 2, "--argjson": 2}
-FRAMING = {"--slurp", "--raw-input"}  # said to a jq that stays by the input that it gets
-END = "the answer to this input ends here"
+PRINTING = ("--raw-output", "--compact-output")
+READING = ("--slurp", "--raw-input")
+VARIABLES = ("--arg", "--argjson")
+END = "the answer to this question ends here"
 
 
 def ask_jq(arguments: tuple[str, ...], text: str) -> Answer:
@@ -30,12 +31,9 @@ def ask_jq(arguments: tuple[str, ...], text: str) -> Answer:
 
 @functools.lru_cache(maxsize=None)
 def remembered(arguments: tuple[str, ...], text: str) -> Answer:
-    call = plain_call(arguments)
-    if call is None:
-        return run_jq(arguments, text)
-    options, framing, program = call
-    lines = inputs(text, framing)
-    out = None if lines is None else staying_jq(options, program).ask(lines)
+    out = None
+    if (call := plain_call(arguments)) and (questions := call.questions(text)) is not None:
+        out = staying_jq(call.printing, tuple(call.variables), call.program).ask(questions)
     return run_jq(arguments, text) if out is None else (0, out, "")
 
 
@@ -44,25 +42,48 @@ def run_jq(arguments: tuple[str, ...], text: str) -> Answer:
     return done.returncode, done.stdout, done.stderr
 
 
-def plain_call(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str], str] | None:
-    """The options, how the input is to be read, and the filter; None where there is anything else."""
-    options, framing, rest = [], set(), list(arguments)
-    while rest and (rest[0] in OPTIONS or rest[0] in FRAMING):
+@dataclass
+class Call:
+    """A call of jq, taken apart: how it prints and reads, its variables (as JSON), and its filter."""
+
+    printing: tuple[str, ...]
+    reading: set[str]
+    variables: dict[str, str]
+    program: str
+
+    def questions(self, text: str) -> list[str] | None:
+        """Each input together with the variables, so that one jq answers whatever their values; None: broken input."""
+        inputs = json_texts(text) if "--raw-input" not in self.reading else [json.dumps(text)]
+        if inputs is None:
+            return None
+        if self.reading == {"--slurp"}:
+            inputs = [f"[{','.join(inputs)}]"]
+        variables = ",".join(f"{json.dumps(name)}:{value}" for name, value in self.variables.items())
+        return [f'{{"input":{item},"with":{{{variables}}}}}' for item in inputs]
+
+
+def plain_call(arguments: tuple[str, ...]) -> Call | None:
+    """The call, where it has nothing but what stands above."""
+    call, rest = Call((), set(), {}, ""), list(arguments)
+    while rest and rest[0] in PRINTING + READING + VARIABLES:
         option = rest.pop(0)
-        if option in FRAMING:
-            framing.add(option)
-        else:
-            options += [option, *rest[: OPTIONS[option]]]
-            del rest[: OPTIONS[option]]
-    if len(rest) != 1 or rest[0].startswith("-") or framing == {"--raw-input"}:
+        if option in PRINTING:
+            call.printing += (option,)
+        elif option in READING:
+            call.reading.add(option)
+        elif len(rest) > 1:
+            name, value = rest.pop(0), rest.pop(0)
+            call.variables[name] = json.dumps(value) if option == "--arg" else value
+    if len(rest) != 1 or rest[0].startswith("-") or call.reading == {"--raw-input"}:
         return None
-    return tuple(options), frozenset(framing), rest[0]
+    if any(len(json_texts(value) or ()) != 1 for value in call.variables.values()):
+        return None
+    call.program = rest[0]
+    return call
 
 
-def inputs(text: str, framing: frozenset[str]) -> str | None:
-    """What to send to a jq that stays, so that it reads what --slurp or --raw-input would have read; None: broken."""
-    if "--raw-input" in framing:
-        return json.dumps(text)
+def json_texts(text: str) -> list[str] | None:
+    """The JSON documents of a text, each as it stands there; None where there is anything else."""
     found, rest = [], text.strip()
     while rest:
         try:
@@ -71,47 +92,46 @@ def inputs(text: str, framing: frozenset[str]) -> str | None:
             return None
         found.append(rest[:end])
         rest = rest[end:].lstrip()
-    return f"[{','.join(found)}]" if "--slurp" in framing else "\n".join(found)
+    return found
 
 
 class StayingJq:
-    """A jq with one filter, which answers one input after the other."""
+    """A jq with one filter, which answers one question after the other."""
 
-    def __init__(self, options: tuple[str, ...], program: str) -> None:
+    def __init__(self, printing: tuple[str, ...], variables: tuple[str, ...], program: str) -> None:
         self.lock = threading.Lock()
+        given = "".join(f".with.{name} as ${name} | " for name in variables)
         self.process = subprocess.Popen(
-            ["jq", "--unbuffered", *options, f"if . == {json.dumps(END)} then . else (\n{program}\n) end"],
+            ["jq", "--unbuffered", *printing, f"if type == \"string\" then . else {given}.input | (\n{program}\n) end"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def ask(self, lines: str) -> str | None:
-        """What it prints for this input; None where it has something to complain of."""
+    def ask(self, questions: list[str]) -> str | None:
+        """What it prints for these inputs; None where it has something to complain of."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin and stdout
         out: list[str] = []
         with self.lock:
             try:
-                stdin.write(f"{lines}\n{json.dumps(END)}\n")
+                stdin.write("\n".join([*questions, json.dumps(END), ""]))
                 stdin.flush()
             except BrokenPipeError:
                 return None
             for line in stdout:
-                if line.strip().strip('"') == END:
-                    break
+                if line.strip('"\n') == END:
+                    return None if any(said.startswith("jq: error") for said in out) else "".join(out)
                 out.append(line)
-            else:
-                return None
-        return None if any(line.startswith("jq: error") for line in out) else "".join(out)
+        return None
 
     def end(self) -> None:
         self.process.communicate()
 
 
 @functools.lru_cache(maxsize=None)
-def staying_jq(options: tuple[str, ...], program: str) -> StayingJq:
-    jq = StayingJq(options, program)
+def staying_jq(printing: tuple[str, ...], variables: tuple[str, ...], program: str) -> StayingJq:
+    jq = StayingJq(printing, variables, program)
     atexit.register(jq.end)
     return jq
