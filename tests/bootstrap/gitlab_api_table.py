@@ -357,9 +357,12 @@ ENDPOINTS = [
 PAGINATION = {"page": integer(), "per_page": integer()}
 
 
+BY_LITERALNESS = sorted(ENDPOINTS, key=lambda e: e.path.count(":"))
+
+
 def find_endpoint(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
     """The documented request for a method and a path (without its query); the more literal path wins."""
-    for endpoint in sorted(ENDPOINTS, key=lambda e: e.path.count(":")):
+    for endpoint in BY_LITERALNESS:
         match = endpoint.pattern.match(path)
         if endpoint.method == method and match:
             return endpoint, match.groupdict()

@@ -95,8 +95,14 @@ class Caller:
         self.process = Path(f"/proc/{number}")
         program, *self.arguments = self.strings("cmdline")[2:]  # after "bash -p"
         self.name = Path(program).name
-        self.environment = dict(text.split("=", 1) for text in self.strings("environ") if "=" in text)
-        self.folder = Path(os.readlink(self.process / "cwd"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(text.split("=", 1) for text in self.strings("environ") if "=" in text)
+
+    @property
+    def folder(self) -> Path:
+        return Path(os.readlink(self.process / "cwd"))
 
     def strings(self, name: str) -> list[str]:
         return (self.process / name).read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
@@ -296,12 +302,11 @@ class World:
             self.kill()
 
     def call(self, caller: Caller) -> tuple[int, str, str, Any] | None:
-        name, arguments, environment = caller.name, caller.arguments, caller.environment
-        text = caller.text()
+        name, arguments, text = caller.name, caller.arguments, caller.text()
         with self.lock:
             self.see(name, " ".join(arguments), arguments)
             if self.watch:
-                self.watch(name, arguments, environment)
+                self.watch(name, arguments, caller.environment)
             fault = self.fault_for(name, " ".join(arguments))
             if fault and isinstance(fault.kind, str) and fault.kind not in ("lost", "half"):
                 return 255 if name == "ssh" else 1, "", fault.kind + "\n", None
@@ -309,7 +314,7 @@ class World:
                 reading=name == "kubectl" and bool({"get", "logs", "version", "auth"} & set(arguments[:2]))
             )
             try:
-                answer = self.dispatch(name, arguments, text, environment, caller.folder)
+                answer = self.dispatch(caller, text)
             except CallError as error:
                 self.errors.append(f"{name}: {error}")
                 answer = (99, "", f"{error}\n", None)
@@ -322,16 +327,15 @@ class World:
                 return 255 if name == "ssh" else 1, "", "error: unexpected EOF\n", None
             return answer
 
-    def dispatch(
-        self, name: str, arguments: list[str], text: str, environment: dict[str, str], folder: Path
-    ) -> tuple[int, str, str, Any]:
+    def dispatch(self, caller: Caller, text: str) -> tuple[int, str, str, Any]:
+        name, arguments = caller.name, caller.arguments
         if name == "kubectl":
             if "apply" not in arguments and '"Secret"' in text:
                 raise CallError("a Secret where none is expected")
             self.remember_manifest(text)
             return (*self.cluster.kubectl(arguments, text), None)
         if name == "helm":
-            return (*self.cluster.run_helm(arguments, folder), None)
+            return (*self.cluster.run_helm(arguments, caller.folder), None)
         if name == "flux":
             return (*self.cluster.run_flux(arguments), None)
         if name == "ssh-keyscan":
@@ -341,7 +345,7 @@ class World:
                 "# comment\n",
                 None,
             )
-        return self.ssh(arguments, text, environment)
+        return self.ssh(arguments, text)
 
     def fault_for(self, source: str, detail: str) -> Fault | None:
         return next((f for f in self.faults if f.applies(source, detail)), None)
@@ -351,13 +355,10 @@ class World:
     def state(self) -> dict[str, Any]:
         gitlab = {k: v for k, v in vars(self.gitlab).items() if isinstance(v, (list, dict, set))}
         objects = {"|".join(key): self.stable(item) for key, item in self.cluster.objects.items() if key[0] != "Pod"}
-        files = {
-            str(p.relative_to(self.vm)): (p.read_text(), p.stat().st_mode & 0o777)
-            for p in sorted(self.vm.rglob("*"))
-            if p.is_file()
-        }
-        folders = [str(p) for p in sorted(self.vm.rglob("*")) if p.is_dir()]
-        heads = {str(r): self.heads(r) for r in sorted(self.gitlab.repositories.rglob("*.git"))}
+        paths = sorted(self.vm.rglob("*"))
+        files = {str(p): (p.read_text(), p.stat().st_mode & 0o777) for p in paths if p.is_file()}
+        folders = [str(p) for p in paths if p.is_dir()]
+        heads = {str(r): self.heads(r) for r in self.gitlab.all_repositories()}
         return {
             "gitlab": gitlab,
             "objects": objects,
@@ -471,7 +472,7 @@ class World:
 
     # The runner's machine, and SSH to an external repository
 
-    def ssh(self, arguments: list[str], text: str, environment: dict[str, str]) -> tuple[int, str, str, Any]:
+    def ssh(self, arguments: list[str], text: str) -> tuple[int, str, str, Any]:
         words, options = [], []
         rest = iter(arguments)
         for item in rest:
@@ -687,8 +688,7 @@ esac
                 if p.is_file()
             },
             "repositories": {
-                str(r.relative_to(gitlab.repositories)): self.commits(r)
-                for r in sorted(gitlab.repositories.rglob("*.git"))
+                str(r.relative_to(gitlab.repositories)): self.commits(r) for r in gitlab.all_repositories()
             },
             "storage": sorted(self.storage_folders),
         }

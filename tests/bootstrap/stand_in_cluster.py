@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import copy
 import datetime
+import functools
 import hashlib
 import json
 import subprocess
@@ -218,11 +219,8 @@ class Cluster:
 
     @staticmethod
     def kustomize(folder: Path) -> list[dict[str, Any]]:
-        kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-        documents = []
-        for name in kustomization["resources"]:
-            documents += [d for d in yaml.safe_load_all((folder / name).read_text()) if d]
-        return documents
+        (kustomization,) = read_yaml(folder / "kustomization.yaml")
+        return [d for name in kustomization["resources"] for d in read_yaml(folder / name) if d]
 
     def apply(self, document: dict[str, Any], manager: str) -> str:
         kind, metadata = document["kind"], document["metadata"]
@@ -498,7 +496,7 @@ class Cluster:
     def reconcile_kustomizations(self) -> None:
         folder = self.world.lab / "clusters" / self.world.settings["CLUSTER_NAME"]
         self.ready(self.find("Kustomization", "flux-system", "flux-system"), True)
-        for document in (yaml.safe_load(p.read_text()) for p in sorted(folder.glob("*.yaml"))):
+        for (document,) in map(read_yaml, sorted(folder.glob("*.yaml"))):
             name = document["metadata"]["name"]
             if self.find("Kustomization", "flux-system", name) is None:
                 self.put("Kustomization", "flux-system", name, spec=document["spec"])
@@ -519,7 +517,7 @@ class Cluster:
                 self.put("Receiver", "flux-system", receiver, spec={})
             self.put("ImageUpdateAutomation", "flux-system", "apps", spec={})
         elif name == "demo":
-            release = yaml.safe_load((self.world.lab / "apps/demo/helmrelease.yaml").read_text())
+            (release,) = read_yaml(self.world.lab / "apps/demo/helmrelease.yaml")
             self.put("HelmRelease", settings["APP_NAMESPACE"], "demo", spec=release["spec"])
             self.put(
                 "ImageRepository",
@@ -604,6 +602,16 @@ class Cluster:
 
     def copy_state(self) -> dict[str, Any]:
         return copy.deepcopy({k: v for k, v in vars(self).items() if k != "world"})
+
+
+def read_yaml(path: Path) -> list[Any]:
+    """The documents of a file. Flux reads the same few at every step of time, so they are parsed once."""
+    return copy.deepcopy(parsed_yaml(path.read_text()))
+
+
+@functools.lru_cache(maxsize=None)
+def parsed_yaml(text: str) -> list[Any]:
+    return list(yaml.safe_load_all(text))
 
 
 def git(folder: Path, *arguments: str, text: bytes = b"") -> str:

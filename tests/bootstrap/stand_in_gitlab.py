@@ -75,6 +75,14 @@ class GitLab:
     def repository(self, path: str) -> Path:
         return self.repositories / f"{path.lower()}.git"
 
+    def all_repositories(self) -> list[Path]:
+        """Every repository there is; what is inside of one is not looked at."""
+        found = []
+        for folder, names, _ in os.walk(self.repositories):
+            found += [Path(folder, name) for name in names if name.endswith(".git")]
+            names[:] = [name for name in names if not name.endswith(".git")]
+        return sorted(found)
+
     def is_empty(self, path: str) -> bool:
         heads = self.repository(path) / "refs" / "heads"
         return not any(heads.iterdir()) if heads.is_dir() else True
