@@ -449,6 +449,11 @@ class World:
             return f"couldn't find remote ref refs/heads/{branch}"
         return ""
 
+    def tip(self) -> str:
+        """The commit that Flux's branch is at."""
+        project = "external/lab" if self.settings["GITOPS_SOURCE"] == "external" else self.settings["LAB_PROJECT"]
+        return self.heads(self.gitlab.repository(project)).get(self.settings["GITOPS_BRANCH"], "")
+
     def commit_tag(self, tag: str) -> str:
         """What image automation does: a commit with the new tag, pushed with Flux's own key."""
         branch = self.settings["GITOPS_BRANCH"]

@@ -102,6 +102,7 @@ class Cluster:
         self.gitlab_start = GITLAB_LOOKS
         self.gitlab_uid = 0
         self.flux_works = True
+        self.flux_lag = 0
         self.crash: str | None = None
         self.storage_works = True
         self.external_ready = True
@@ -489,9 +490,17 @@ class Cluster:
         self.ready(source, not problem, problem or "stored artifact")
         if problem:
             return
+        # https://fluxcd.io/flux/components/source/gitrepositories/#artifact
+        if not self.keeps_its_commit():
+            source["status"]["artifact"] = {"revision": f"{source['spec']['ref']['branch']}@sha1:{self.world.tip()}"}
         self.reconcile_kustomizations()
         if self.find("Kustomization", "flux-system", "demo"):
             self.reconcile_demo()
+
+    def keeps_its_commit(self) -> bool:
+        """Whether Flux looks at the repository once more without having seen what was pushed; it does so `flux_lag` times."""
+        self.flux_lag = max(0, self.flux_lag - 1)
+        return self.flux_lag > 0
 
     def reconcile_kustomizations(self) -> None:
         folder = self.world.lab / "clusters" / self.world.settings["CLUSTER_NAME"]
@@ -502,7 +511,11 @@ class Cluster:
                 self.put("Kustomization", "flux-system", name, spec=document["spec"])
                 self.arrive(name)
             problem = self.problem_of(name)
-            self.ready(self.find("Kustomization", "flux-system", name), not problem, problem or "applied")
+            item = self.find("Kustomization", "flux-system", name)
+            self.ready(item, not problem, problem or "applied")
+            if item is not None and not problem:
+                source = self.find("GitRepository", "flux-system", "flux-system")
+                item["status"]["lastAppliedRevision"] = source["status"]["artifact"]["revision"] if source else ""
 
     def arrive(self, name: str) -> None:
         """The objects of one Kustomization, when Flux applies it for the first time."""

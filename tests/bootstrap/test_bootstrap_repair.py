@@ -253,6 +253,19 @@ def test_a_clone_that_is_behind_is_told_to_pull_and_one_gone_astray_is_not_pushe
     assert world.commits(world.gitlab.repository("HomeLAB/homelab"))["main"][0] == "demo -> v1.0.0"
 
 
+def test_what_flux_says_of_an_older_commit_does_not_count(journey: Journey) -> None:
+    """Until it has looked again, its objects are ready: at the commit of before."""
+    world = journey.to("verify")
+    (world.lab / "README.md").write_text("mine\n")
+    commit(world.lab, "My own commit")
+    older, world.cluster.flux_lag = world.tip(), 80
+    world.must_run("--only", "sync")
+    source = world.cluster.find("GitRepository", "flux-system", "flux-system")
+    parts = [world.cluster.find("Kustomization", "flux-system", name) for name in ("infrastructure", "gitlab", "automation")]
+    seen = [source and source["status"]["artifact"]["revision"], *(part and part["status"]["lastAppliedRevision"] for part in parts)]
+    assert older != world.tip() and seen == [f"main@sha1:{world.tip()}"] * 4
+
+
 def test_changed_files_are_not_handed_to_flux(journey: Journey) -> None:
     world = journey.to("sync")
     (world.lab / "apps/gitlab/gitlab.rb").write_text("external_url 'https://other'\n")

@@ -181,7 +181,7 @@ wait_for_flux() {
 
 # wait_for_object KIND NAME NAMESPACE
 wait_for_object() {
-  wait_for "$LAB_WAIT_FLUX_MINUTES" "${1%%.*} $2" object_ready "$@" \
+  wait_for "$LAB_WAIT_FLUX_MINUTES" "${1%%.*} $2" object_current "$@" \
     || die "${1%%.*} $3/$2 is not ready after $LAB_WAIT_FLUX_MINUTES minutes: $WAIT_REASON" \
       "flux get all -A; kubectl describe ${1%%.*} $2 -n $3"
   have "${1%%.*} $2 is ready"
@@ -197,6 +197,27 @@ object_ready() {
   if [[ $(condition "$KUBE_OUT" Ready) == True ]]; then return 0; fi
   WAIT_REASON=$(condition_message "$KUBE_OUT" Ready)
   return 1
+}
+
+# object_current KIND NAME NAMESPACE: a probe for wait_for. What Flux says of an older commit, or of the object as it was
+# before, does not count.
+object_current() {
+  local revision
+  object_ready "$@" || return 1
+  if [[ $(field "$KUBE_OUT" '.metadata.generation as $newest | (.status.observedGeneration // $newest) == $newest') \
+    == false ]]; then
+    WAIT_REASON='Flux has not seen its newest form yet'
+    return 1
+  fi
+  revision=$(field "$KUBE_OUT" '.status.artifact.revision // .status.lastAppliedRevision // ""')
+  if holds_head "${revision##*:}"; then return 0; fi
+  WAIT_REASON="Flux is still at the commit ${revision##*:}"
+  return 1
+}
+
+# holds_head COMMIT: whether it holds what was pushed. One that is not here is newer: image automation pushes, too.
+holds_head() {
+  [[ -z $1 ]] || ! lab_git cat-file -e "$1^{commit}" 2>/dev/null || lab_git merge-base --is-ancestor HEAD "$1"
 }
 
 # flux_complaint: the first thing on Flux's way to GitLab that is not ready, in its own words.
