@@ -17,6 +17,7 @@ STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync"
 LONG = bool(os.environ.get("LONG"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups, also where these tests are run by themselves
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The journey is made once: the tests that start from it belong on one worker."""
     for item in items:

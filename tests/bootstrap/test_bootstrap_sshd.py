@@ -46,6 +46,8 @@ PidFile none
 StrictModes no
 PasswordAuthentication no
 ForceCommand "{command}"
+# A Bash that sshd starts reads ~/.bashrc: the developer's own has no part in this, and may take its time.
+SetEnv "HOME={world.vm}"
 """)
     (folder / "ssh_config").write_text(f"""
 Host gitlab-runner
