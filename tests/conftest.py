@@ -18,6 +18,18 @@ from support.questions import labs_with
 from support.rendering import VALID, read_answers, recorded_answers, rendered
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the groups of xdist, which writes them where pytest 9.2 no longer looks: both workers would make what one is to make.
+
+    https://github.com/pytest-dev/pytest-xdist/issues/1386
+    """
+    for item in items:
+        grouped = vars(item).get("_nodeid", item.nodeid)
+        if grouped != item.nodeid:
+            item._id = type(item._id).parse(grouped)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the developer's own Git and Copier settings out of what the tests see."""
