@@ -199,13 +199,13 @@ object_ready() {
   return 1
 }
 
-# object_current KIND NAME NAMESPACE: a probe for wait_for. What Flux says of an older commit, or of the object as it was
-# before, does not count.
+# object_current KIND NAME NAMESPACE: a probe for wait_for. What Flux says of an older commit, or of the object as it
+# was before, does not count.
 object_current() {
-  local revision
+  local revision unseen
   object_ready "$@" || return 1
-  if [[ $(field "$KUBE_OUT" '.metadata.generation as $newest | (.status.observedGeneration // $newest) == $newest') \
-    == false ]]; then
+  unseen='[.status.observedGeneration, .metadata.generation] | .[0] != null and .[0] != .[1]'
+  if [[ $(field "$KUBE_OUT" "$unseen") == true ]]; then
     WAIT_REASON='Flux has not seen its newest form yet'
     return 1
   fi
