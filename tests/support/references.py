@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -289,7 +290,13 @@ def entry_points(lab: Lab) -> set[str]:
     """Return Traefik's entry points: its own, and those that the lab's settings add."""
     texts = [thing["spec"]["valuesContent"] for thing in lab.of_kind("HelmChartConfig")]
     texts += [file.read_text(encoding="utf-8") for file in (lab.path / "infrastructure").glob("traefik-values.yaml")]
-    return BUILT_IN_ENTRY_POINTS.union(*(yaml.safe_load(text).get("ports", {}) for text in texts))
+    return BUILT_IN_ENTRY_POINTS.union(*map(_ports_of, texts))
+
+
+@lru_cache(maxsize=None)
+def _ports_of(values: str) -> frozenset[str]:
+    """Return the entry points of Traefik's values; a lab's are asked for again after each reference that a test breaks."""
+    return frozenset(yaml.safe_load(values).get("ports", {}))
 
 
 def chart_or_reference(lab: Lab) -> list[str]:
