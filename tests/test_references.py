@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.cluster import Lab, kustomize, read_lab
+from support.cluster import Lab, read_lab
 from support.references import at, leaves, pod_of, problems, references
 from support.rendering import recorded_answers
 
@@ -54,7 +54,6 @@ def edited(lab: Lab, tmp_path: Path, file: str, old: str, new: str) -> list[str]
     text = (copy / file).read_text(encoding="utf-8")
     assert old in text
     (copy / file).write_text(text.replace(old, new, 1), encoding="utf-8")
-    kustomize.cache_clear()
     return problems(read_lab(copy, recorded_answers(copy)))
 
 

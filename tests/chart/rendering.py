@@ -32,7 +32,11 @@ def manifests(values: Values, name: str = "demo", namespace: str = "apps") -> di
 
 def render(values: Values, name: str = "demo", namespace: str = "apps") -> list[Object]:
     """Return the objects of a release, hooks included."""
-    files = manifests(values, name, namespace)
+    return objects_of(manifests(values, name, namespace))
+
+
+def objects_of(files: dict[str, str]) -> list[Object]:
+    """Return the objects of a release's manifests."""
     return [thing for file in sorted(files) if not file.endswith("NOTES.txt") for thing in documents(files[file])]
 
 

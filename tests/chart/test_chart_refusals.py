@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import pytest
 
@@ -12,10 +13,18 @@ from chart.rendering import CHART, notes, refusal
 HOSTS = [{"name": "demo.lab", "servicePort": 80}, {"name": "registry.lab", "servicePort": 5050}]
 
 
+@lru_cache(maxsize=None)
+def complaint_about(what: str) -> str:
+    """Return why Helm refuses the values of a case; two tests ask."""
+    return refusal(merged(LEAST, REFUSED[what][0]))
+
+
+# On one worker, so that each case is rendered once.
+@pytest.mark.xdist_group("refusals")
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_contradiction_is_refused_with_the_values_name_and_the_way_out(what: str) -> None:
-    values, name, way_out = REFUSED[what]
-    complaint = refusal(merged(LEAST, values))
+    _, name, way_out = REFUSED[what]
+    complaint = complaint_about(what)
     problem = next((line for line in complaint.splitlines() if line.startswith(f"  - {name}")), None)
     assert problem, complaint
     assert way_out in problem
@@ -28,8 +37,9 @@ def test_all_problems_are_told_at_once_under_the_releases_name() -> None:
     assert len(re.findall(r"^  - ", complaint, re.M)) == 4
 
 
+@pytest.mark.xdist_group("refusals")
 def test_every_message_of_the_chart_has_a_case_here() -> None:
-    said = "\n".join(refusal(merged(LEAST, values)) for values, _, _ in REFUSED.values()).splitlines()
+    said = "\n".join(map(complaint_about, REFUSED)).splitlines()
     silent = []
     for file in sorted(CHART.glob("templates/_check_*.tpl")):
         text = re.sub(r"\{\{/\*.*?\*/\}\}", "", file.read_text(encoding="utf-8"), flags=re.S)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import test_labs
-from support.cluster import Lab, kustomize, read_lab
+from support.cluster import Lab, read_lab
 from support.references import problems
 from support.rendering import VALID, read_answers, recorded_answers, rendered
 
@@ -57,7 +57,6 @@ def lab_folder(shared: Path, name: str) -> Path:
 
 
 def read(path: Path) -> Lab:
-    kustomize.cache_clear()
     return read_lab(path, recorded_answers(path))
 
 
