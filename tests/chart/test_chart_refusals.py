@@ -20,7 +20,7 @@ def complaint_about(what: str) -> str:
 
 
 # On one worker, so that each case is rendered once.
-@pytest.mark.xdist_group("refusals")
+@pytest.mark.xdist_group("chart-refusals")
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_contradiction_is_refused_with_the_values_name_and_the_way_out(what: str) -> None:
     _, name, way_out = REFUSED[what]
@@ -37,7 +37,7 @@ def test_all_problems_are_told_at_once_under_the_releases_name() -> None:
     assert len(re.findall(r"^  - ", complaint, re.M)) == 4
 
 
-@pytest.mark.xdist_group("refusals")
+@pytest.mark.xdist_group("chart-refusals")
 def test_every_message_of_the_chart_has_a_case_here() -> None:
     said = "\n".join(map(complaint_about, REFUSED)).splitlines()
     silent = []

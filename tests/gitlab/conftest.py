@@ -11,18 +11,6 @@ from authority import Authority
 from stand_in_pod import SshStub, WebStub
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one group on one worker: what they share is started once.
-
-    pytest-xdist 3.8 writes the group to `_nodeid`, which pytest has not read since 9.2; elsewhere this changes nothing.
-    """
-    for item in items:
-        named = vars(item).get("_nodeid", item.nodeid) if hasattr(item, "__dict__") else item.nodeid
-        if named != item.nodeid and Path(__file__).parent in item.path.parents:
-            item._id = type(item.id).parse(named)  # type: ignore[attr-defined]
-
-
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
