@@ -6,6 +6,8 @@ import base64
 import json
 import re
 import shutil
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from support.rendering import VALID, read_answers, rendered
 
 REGISTRY = "registry.lab:8443"
 IMAGE = f"{REGISTRY}/homelab/demo"
+USUAL_SHELL = ("bash", "--posix")
 TOKEN = "glcbt-64_a-Secret/with+every=Sign%s\\n"
 # One lab for each pipeline that there is: how it builds, how it logs in.
 PIPELINES = {
@@ -46,7 +49,7 @@ def pipeline_of(lab: Path) -> Path:
     return next(file for file in (lab / "sample-app/.gitlab-ci.yml", lab / ".gitlab/image.gitlab-ci.yml") if file.exists())
 
 
-@pytest.fixture(params=PIPELINES)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(lab), id=name) for name, lab in PIPELINES.items()])
 def folder(request: pytest.FixtureRequest, shared: Path) -> Path:
     """Return a lab for each kind of pipeline."""
     return lab_folder(shared, PIPELINES[request.param])
@@ -56,7 +59,7 @@ def uses_group_variable(folder: Path) -> bool:
     return "DOCKER_REGISTRY_TOKEN" in pipeline_of(folder).read_text(encoding="utf-8")
 
 
-def run(folder: Path, tmp_path: Path, shell: tuple[str, ...] = ("bash", "--posix"), tag: str = "v1.2.3", **settings: str) -> Ran:
+def run(folder: Path, tmp_path: Path, shell: tuple[str, ...] = USUAL_SHELL, tag: str = "v1.2.3", **settings: str) -> Ran:
     """Run the job that builds, as for a push of the tag."""
     project = tmp_path / "project"
     project.mkdir()
@@ -76,6 +79,12 @@ def run(folder: Path, tmp_path: Path, shell: tuple[str, ...] = ("bash", "--posix
     user = "lab-push" if group else "gitlab-ci-token"
     settings = {"STAND_IN_ACCEPTS": f"{user}:{TOKEN}", **settings}
     return run_job(read_pipeline(pipeline_of(folder))["build"], project, tmp_path / "work", variables, shell=shell, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def usual_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Ran]:
+    """Return a function that runs a lab's job as it is meant to run, once for all that is said of it."""
+    return lru_cache(maxsize=None)(lambda folder: run(folder, tmp_path_factory.mktemp("usual")))
 
 
 @pytest.mark.parametrize(("name", "pushes"), [("docker, job token", list(PUSHES)), ("buildkit, group's variable", ["v1.2.3", "a branch", "v1.2.3-rc1"])])
@@ -99,8 +108,10 @@ def test_each_lab_has_one_of_the_pipelines_that_these_tests_run(lab: Lab, shared
 
 
 @pytest.mark.parametrize("shell", shells(), ids=lambda shell: shell[0])
-def test_a_tag_is_built_tested_and_pushed_under_its_own_name(folder: Path, tmp_path: Path, shell: tuple[str, ...]) -> None:
-    ran = run(folder, tmp_path, shell)
+def test_a_tag_is_built_tested_and_pushed_under_its_own_name(
+    folder: Path, tmp_path: Path, usual_run: Callable[[Path], Ran], shell: tuple[str, ...]
+) -> None:
+    ran = usual_run(folder) if shell == USUAL_SHELL else run(folder, tmp_path, shell)
     assert ran.status == 0, ran.output
     assert [event["image"] for event in ran.of("push")] == [f"{IMAGE}:v1.2.3"]
     order = [event["event"] if event["event"] != "build" else event["target"] for event in ran.events if event["event"] in {"build", "push"}]
@@ -110,14 +121,15 @@ def test_a_tag_is_built_tested_and_pushed_under_its_own_name(folder: Path, tmp_p
     assert len(ran.of("cache to")) == 1
 
 
-def test_what_docker_pushes_is_the_image_that_was_tested(shared: Path, tmp_path: Path) -> None:
-    ran = run(lab_folder(shared, "article"), tmp_path)
+@pytest.mark.xdist_group("article")
+def test_what_docker_pushes_is_the_image_that_was_tested(shared: Path, usual_run: Callable[[Path], Ran]) -> None:
+    ran = usual_run(lab_folder(shared, "article"))
     assert [event["event"] for event in ran.events if event["event"] in {"tag", "build", "push"}] == ["build", "tag", "build", "push"]
     assert ran.of("tag")[0]["image"] == ran.of("push")[0]["image"], "tagged before its test, and never built again"
 
 
-def test_no_token_is_seen_on_a_command_line_or_in_the_log(folder: Path, tmp_path: Path) -> None:
-    ran = run(folder, tmp_path)
+def test_no_token_is_seen_on_a_command_line_or_in_the_log(folder: Path, usual_run: Callable[[Path], Ran]) -> None:
+    ran = usual_run(folder)
     assert ran.status == 0, ran.output
     user = "lab-push" if uses_group_variable(folder) else "gitlab-ci-token"
     hidden = [TOKEN, base64.b64encode(f"{user}:{TOKEN}".encode()).decode()]
@@ -127,8 +139,8 @@ def test_no_token_is_seen_on_a_command_line_or_in_the_log(folder: Path, tmp_path
         assert not [call for call in ran.calls if any(secret in word for word in call)]
 
 
-def test_the_log_in_is_the_jobs_or_the_groups(folder: Path, tmp_path: Path) -> None:
-    ran = run(folder, tmp_path)
+def test_the_log_in_is_the_jobs_or_the_groups(folder: Path, usual_run: Callable[[Path], Ran]) -> None:
+    ran = usual_run(folder)
     auth = json.loads((ran.home / ".docker/config.json").read_text())["auths"]
     assert list(auth) == [REGISTRY]
     user = "lab-push" if uses_group_variable(folder) else "gitlab-ci-token"
