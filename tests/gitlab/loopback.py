@@ -48,8 +48,8 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
-def wait_for(what: str, look: Callable[[], Found | None], seconds: float = 20) -> Found:
-    """Return what *look* finds, asking again until it does.
+def wait_for(what: str, look: Callable[[], Found | None], seconds: float = 20, pause: float = 0.01) -> Found:
+    """Return what *look* finds, asking again after each *pause* until it does.
 
     Raises:
         AssertionError: nothing was found in time.
@@ -60,7 +60,7 @@ def wait_for(what: str, look: Callable[[], Found | None], seconds: float = 20) -
         if found:
             return found
         assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 def listens(host: str, port: int) -> bool:

@@ -104,7 +104,8 @@ class TraefikCluster:
             crd = [name for name in found.get("middlewares") or {} if "@kubernetescrd" in name]
             return len(have) >= routers and len(crd) >= middlewares
 
-        wait_for(f"Traefik with {routers} routes (see {self._log})", complete)
+        # It takes half a second and more, and each question costs both sides some of that.
+        wait_for(f"Traefik with {routers} routes (see {self._log})", complete, pause=0.05)
         unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
         for router in self.loaded()["routers"].values():

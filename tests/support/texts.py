@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,12 @@ def environment() -> SandboxedEnvironment:
 
 
 def parse_yaml(text: str) -> Any:
+    """Return what Copier reads in an answer. It reads in pure Python, and most answers are the same few defaults."""
+    return deepcopy(_parsed(text))
+
+
+@lru_cache(maxsize=1000)
+def _parsed(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
