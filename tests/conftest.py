@@ -22,18 +22,6 @@ from support.questions import labs_with  # noqa: E402
 from support.rendering import VALID, read_answers, recorded_answers, rendered  # noqa: E402
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the groups of xdist, which writes them where pytest 9.2 no longer looks: both workers would make what one is to make.
-
-    https://github.com/pytest-dev/pytest-xdist/issues/1386
-    """
-    for item in items:
-        grouped = vars(item).get("_nodeid", item.nodeid)
-        if grouped != item.nodeid:
-            item._id = type(item._id).parse(grouped)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the developer's own Git and Copier settings out of what the tests see."""
@@ -104,8 +92,8 @@ def _read(shared: Path, name: str) -> Lab:
     return read_lab(path, recorded_answers(path))
 
 
-# These share less on one worker than they lose by waiting for it.
-UNGROUPED = {"bootstrap", "update"}
+# These come last: what they share costs less than one worker that waits for the other.
+UNGROUPED = {"update"}
 
 
 @pytest.hookimpl(trylast=True)
@@ -113,6 +101,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one group on one worker: what they share is read, or started, once.
 
     pytest-xdist 3.8 writes the group to `_nodeid`, which pytest has not read since 9.2; elsewhere this changes nothing.
+    https://github.com/pytest-dev/pytest-xdist/issues/1386
     """
     for item in items:
         named = vars(item).get("_nodeid", item.nodeid) if hasattr(item, "__dict__") else item.nodeid
