@@ -145,7 +145,7 @@ def check_nothing_is_lost(start: Path, owner: list[tuple[Any, ...]], template: l
             return
         report = (lab / REPORT).read_text()
         now = snapshot_of(lab)
-        marked = {path for path, data in now.items() if b"<<<<<<< before updating" in data.split(b"\n") and path not in ignored}
+        marked = {path for path, data in now.items() if b"<<<<<<< before updating" in data.splitlines() and path not in ignored}
         unmerged = set(git(lab, "-c", "core.quotePath=false", "diff", "--name-only", "--diff-filter=U", "-z").split("\0")) - {""}
         assert marked == unmerged
         assert (conflict is not None) == bool(unmerged), "the exit code says whether conflicts remain"
@@ -183,5 +183,7 @@ def check_nothing_is_lost(start: Path, owner: list[tuple[Any, ...]], template: l
     phases=(Phase.explicit, Phase.generate, *([Phase.shrink] if LONG else [])), suppress_health_check=list(HealthCheck),
 )
 @given(owner=OWNER, template=TEMPLATE)
+# Git's markers end as the file's lines do.
+@example(owner=[("write", "windows.txt", b"")], template=[("insert", "windows.txt", 2, ["#", "ü"])])
 def test_every_line_that_the_owner_wrote_is_there_or_named(start: Path, half: int, owner: list[Any], template: list[Any]) -> None:
     check_nothing_is_lost(start, owner, template)
