@@ -17,6 +17,24 @@ newest_of() { printf '%s\n' "$@" | sort -V | tail -n 1; }
 # recorded NAME: what .copier-answers.yml says, without its quotes.
 recorded() { sed -n "s/^$1: *//p" .copier-answers.yml | sed "s/^'\(.*\)'\$/\1/; s/^\"\(.*\)\"\$/\1/; s/''/'/g"; }
 
+# holds REPOSITORY: whether its history holds the commit that made this lab.
+holds() { git -C "$1" cat-file -e "${made_from##*-g}^{commit}" 2> /dev/null; }
+
+# template_holds: the same of the template. Of a remote one the commits alone are fetched; where that fails, Copier says why.
+template_holds() {
+  local history missing=0
+  if [[ -d $address ]]; then
+    holds "$address"
+    return
+  fi
+  history=$(mktemp -d)
+  if git clone --quiet --bare --filter=tree:0 "$address" "$history" 2> /dev/null; then
+    holds "$history" || missing=1
+  fi
+  rm -rf -- "$history"
+  return "$missing"
+}
+
 command -v git > /dev/null || stop 'Git is not installed, and an update is a merge: install it.'
 [[ -f .copier-answers.yml ]] || stop 'The answers that made this lab, .copier-answers.yml, are missing.' 'Restore them: git checkout HEAD -- .copier-answers.yml'
 if grep -q '^<<<<<<< ' .copier-answers.yml; then
@@ -44,22 +62,10 @@ if ! said=$(git ls-remote --quiet --exit-code "$address" HEAD 'refs/tags/*' 2>&1
   stop "The template cannot be reached at $address: $(tail -n 1 <<< "${said:-it has no commit}")" \
     'Check the network and your access to it; or put where it is now into _src_path in .copier-answers.yml, and commit that.'
 fi
-# has_commit: whether the template's history holds the commit that made this lab; of a remote one, the commits alone are fetched.
-has_commit() {
-  local history=$address found=true
-  if [[ ! -d $address ]]; then
-    history=$(mktemp -d)
-    git clone --quiet --bare --filter=tree:0 "$address" "$history" 2> /dev/null || return 0
-  fi
-  git -C "$history" cat-file -e "${made_from##*-g}^{commit}" 2> /dev/null || found=false
-  [[ $history == "$address" ]] || rm -rf -- "$history"
-  $found
-}
-
 # Without the version that made this lab nobody can tell your edits from it.
 if [[ $made_from =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
   grep -q "refs/tags/$made_from\$" <<< "$said" || lost=$made_from
-elif ! has_commit; then
+elif ! template_holds; then
   lost=$made_from
 fi
 if [[ -n ${lost-} ]]; then

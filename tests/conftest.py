@@ -92,10 +92,6 @@ def _read(shared: Path, name: str) -> Lab:
     return read_lab(path, recorded_answers(path))
 
 
-# These come last: what they share costs less than one worker that waits for the other.
-UNGROUPED = {"update"}
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one group on one worker: what they share is read, or started, once.
@@ -105,7 +101,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         named = vars(item).get("_nodeid", item.nodeid) if hasattr(item, "__dict__") else item.nodeid
-        if named != item.nodeid and item.path.parent.name not in UNGROUPED:
+        if named != item.nodeid:
             item._id = type(item.id).parse(named)  # type: ignore[attr-defined]
 
 

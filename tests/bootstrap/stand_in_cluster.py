@@ -102,7 +102,7 @@ class Cluster:
         self.gitlab_start = GITLAB_LOOKS
         self.gitlab_uid = 0
         self.flux_works = True
-        self.flux_lag = 0
+        self.flux_lag = 0  # how often Flux still looks at the repository without seeing what was pushed
         self.crash: str | None = None
         self.storage_works = True
         self.external_ready = True
@@ -491,18 +491,14 @@ class Cluster:
         if problem:
             return
         # https://fluxcd.io/flux/components/source/gitrepositories/#artifact
-        if not self.keeps_its_commit():
+        self.flux_lag = max(0, self.flux_lag - 1)
+        if self.flux_lag == 0:
             source["status"]["artifact"] = {"revision": f"{source['spec']['ref']['branch']}@sha1:{self.world.tip()}"}
-        self.reconcile_kustomizations()
+        self.reconcile_kustomizations(source["status"]["artifact"]["revision"])
         if self.find("Kustomization", "flux-system", "demo"):
             self.reconcile_demo()
 
-    def keeps_its_commit(self) -> bool:
-        """Whether Flux looks at the repository once more without having seen what was pushed; it does so `flux_lag` times."""
-        self.flux_lag = max(0, self.flux_lag - 1)
-        return self.flux_lag > 0
-
-    def reconcile_kustomizations(self) -> None:
+    def reconcile_kustomizations(self, revision: str) -> None:
         folder = self.world.lab / "clusters" / self.world.settings["CLUSTER_NAME"]
         self.ready(self.find("Kustomization", "flux-system", "flux-system"), True)
         for (document,) in map(read_yaml, sorted(folder.glob("*.yaml"))):
@@ -514,8 +510,7 @@ class Cluster:
             item = self.find("Kustomization", "flux-system", name)
             self.ready(item, not problem, problem or "applied")
             if item is not None and not problem:
-                source = self.find("GitRepository", "flux-system", "flux-system")
-                item["status"]["lastAppliedRevision"] = source["status"]["artifact"]["revision"] if source else ""
+                item["status"]["lastAppliedRevision"] = revision
 
     def arrive(self, name: str) -> None:
         """The objects of one Kustomization, when Flux applies it for the first time."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,10 @@ def rendered(shared: Path, name: str, data: dict[str, Any]) -> Path:
     return lab
 
 
-def once(shared: Path, key: str, judge: Callable[[], str]) -> str:
-    """Return what *judge* says, asked by the first worker that comes to *key* and remembered for the other."""
+def once(shared: Path, what: str, parts: Iterable[bytes], judge: Callable[[], str]) -> str:
+    """Return what *judge* says of *parts*, asked by the first worker that comes to the same ones and remembered for the other."""
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    key = f"{what}-{digest}"
     remembered = shared / key
     with FileLock(shared / f"{key}.lock"):
         if not remembered.exists():

@@ -15,7 +15,7 @@ from update_support import edit, files, make_lab, put, real_template, release, u
 LONG = os.environ.get("LONG") == "1"
 # The others take their turn with LONG=1.
 USUAL = {"article", "defaults", "pair-07"}
-NAMES = [pytest.param(file, marks=pytest.mark.xdist_group(file.stem)) for file in VALID if file.stem in USUAL or LONG]
+FILES = [file for file in VALID if file.stem in USUAL or LONG]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def two_releases(shared: Path, whole: bool) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("file", NAMES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_an_unedited_lab_becomes_what_a_copy_would_be(shared: Path, template: Path, tmp_path: Path, file: Path) -> None:
     if file.stem == "defaults":
         # What no answer touches is the same in every lab; in one it is all there, with LONG=1 in each.

@@ -18,8 +18,8 @@ from update_support import REPORT, commit, git, make_lab, put, release, small_te
 
 LONG = os.environ.get("LONG") == "1"
 EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 1000 if LONG else 24))
-# Two halves, one a worker of pytest.
-HALVES = [pytest.param(half, marks=pytest.mark.xdist_group(f"edits-{half}")) for half in (1, 2)]
+# Two halves, for two workers of pytest.
+HALVES = (1, 2)
 
 TEXTS = {
     "plain.txt": "".join(f"line {number}\n" for number in range(12)),

@@ -17,8 +17,6 @@ from support.rendering import ROOT
 from support.tools import run
 from update_support import COPIER, commit, edit, files, git, make_lab, put, release, small_template, update, update_here
 
-pytestmark = pytest.mark.xdist_group("refusals")
-
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:

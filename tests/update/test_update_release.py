@@ -10,8 +10,6 @@ import pytest
 from hooks import answers, release
 from update_support import commit, edit, git, new_repository, put
 
-pytestmark = pytest.mark.xdist_group("release")
-
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:

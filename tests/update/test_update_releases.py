@@ -15,8 +15,6 @@ import pytest
 from support.rendering import recorded_answers
 from update_support import REPORT, commit, edit, files, git, make_lab, put, real_template, release, update
 
-pytestmark = pytest.mark.xdist_group("releases")
-
 ROWS = [f"row {number}\n" for number in range(1, 21)]
 FIRST: dict[str, bytes | str] = {
     "extra/renamed.yaml": "".join(ROWS),
