@@ -227,7 +227,7 @@ def test_a_second_group_gets_its_own_credentials_and_the_first_keeps_its_own(jou
     address = world.settings["REGISTRY_ADDRESS"]
     auths = world.summary()["secrets"]["flux-system/regcred"]["data"]
     assert auths == {
-        f"{address}/{group.lower()}": {
+        f"{address}/{group.lower()}/": {
             "username": f"<user of deploy token flux-homelab of {group}>",
             "password": f"<deploy token flux-homelab of {group}>",
         }

@@ -151,7 +151,7 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
         "password": "the flux password",
         "ca.crt": CERTIFICATE,
     }
-    keys = {f"{world.settings['REGISTRY_ADDRESS']}/homelab", f"{world.settings['REGISTRY_ADDRESS']}/tools/apps"}
+    keys = {f"{world.settings['REGISTRY_ADDRESS']}/homelab/", f"{world.settings['REGISTRY_ADDRESS']}/tools/apps/"}
     assert set(secrets["apps/regcred"]) == set(secrets["flux-system/regcred"]) == keys
     assert secrets["gitlab-runner/gitlab-runner-token"] == {"RUNNER_TOKEN": "<runner lab-homelab>"}
     assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": CERTIFICATE}] * 3

@@ -79,16 +79,32 @@ def pull_secrets(lab: Path, work: Path, registry: str | None = None) -> dict[str
     return found
 
 
+def registry_keys(groups: list[str], registry: str) -> list[str]:
+    """Return the keys under which the stage `registry` keeps the credentials of groups, in their order."""
+    script = 'source "$1"; REGISTRY_ADDRESS=$2; shift 2; GITLAB_GROUPS=("$@"); for g in "$@"; do registry_key "$g"; echo; done'
+    stage = ROOT / "template/bootstrap/stages/registry.sh"
+    done = subprocess.run(["bash", "-euc", script, "bash", stage, registry, *groups], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 def credentials(auths: dict[str, dict[str, str]], image: str) -> list[dict[str, str]]:
-    """Return the entries that fit an image, in the order in which they are tried: the longest key first.
+    """Return the entries that fit an image, in the order in which the kubelet tries them; Flux knows only the first.
 
     Sources: kubelet, pkg/credentialprovider/keyring.go; Flux's scan, go-containerregistry pkg/authn/kubernetes/keychain.go. Both
-    compare the registry, and then whether the image's path begins with the key's.
+    drop a leading `/v1/` or `/v2/` of a key's path, sort the keys backwards, compare the registry, and then whether the image's
+    path begins with the key's: character by character, with no regard to where a name ends.
     """
-    host, _, path = image.rpartition(":")[0].partition("/") if ":" in image.rpartition("/")[2] else image.partition("/")
+    name = image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
+    host, _, path = name.partition("/")
     fitting = []
-    for key in sorted(auths, reverse=True):
+    for key, entry in sorted(((_effective(key), auths[key]) for key in auths), key=lambda one: one[0], reverse=True):
         key_host, _, key_path = key.partition("/")
-        if key_host == host and f"/{path}".startswith(f"/{key_path}"):
-            fitting.append(auths[key])
+        if key_host == host and path.startswith(key_path):
+            fitting.append(entry)
     return fitting
+
+
+def _effective(key: str) -> str:
+    host, slash, path = key.partition("/")
+    path = re.sub(r"^/v[12](?=/)", "", slash + path)
+    return host if path == "/" else host + path

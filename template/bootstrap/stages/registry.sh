@@ -19,15 +19,18 @@ stage_registry() {
 }
 
 # registry_key GROUP: which images its credentials are for. With several groups the group's path belongs to it; both the
-# kubelet and Flux then take the longest key that an image's name begins with.
+# kubelet and Flux then take the longest key that an image's name begins with. They compare characters, so that without
+# the last slash friends/web would open friends/website; and they drop a leading /v1/ or /v2/, as an API's version.
 # https://kubernetes.io/docs/concepts/containers/images/#config-json (kubelet);
 # https://github.com/google/go-containerregistry/tree/main/pkg/authn/kubernetes (image-reflector-controller)
 registry_key() {
+  local path=${1,,}/
   if ((${#GITLAB_GROUPS[@]} == 1)); then
     printf '%s' "$REGISTRY_ADDRESS"
-  else
-    printf '%s/%s' "$REGISTRY_ADDRESS" "${1,,}"
+    return 0
   fi
+  [[ $path != v[12]/* ]] || path=v2/$path
+  printf '%s/%s' "$REGISTRY_ADDRESS" "$path"
 }
 
 # current_auths: what the Secrets regcred hold now, both together; flux-system's wins.
