@@ -53,11 +53,10 @@ $(VENV)/run: requirements/run.txt
 	@$(BIN)/python -m pip install --quiet --requirement $<
 	@touch $@
 
-$(VENV)/test: requirements/test.txt requirements/programs.txt tests/delivery/package-lock.json $(VENV)/run
+$(VENV)/test: requirements/test.txt requirements/package-lock.json $(VENV)/run
 	@echo "Installing the test tools into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --requirement $<
-	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/programs.txt
 	@mkdir -p $(VENV)/node
-	@cp tests/delivery/package.json tests/delivery/package-lock.json $(VENV)/node/
+	@cp requirements/package.json requirements/package-lock.json $(VENV)/node/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --prefix $(VENV)/node --loglevel=error --no-audit --no-fund --ignore-scripts
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from support.rendering import ROOT, project_files
@@ -23,11 +24,11 @@ def test_every_command_of_make_that_is_named_exists() -> None:
 
 
 def test_the_readme_says_of_every_package_that_is_installed_by_name_why() -> None:
-    for file in ("run.in", "test.in", "programs.txt"):
-        for line in (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines():
-            if line and line[0] not in "#-":
-                package = re.split(r"[ >=<;]", line)[0]
-                assert re.search(rf"^\|.*{re.escape(package)}.* \|", README, re.M), package
+    lines = [line for file in ("run.in", "test.in") for line in (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines()]
+    packages = [re.split(r"[ >=<;]", line)[0] for line in lines if line and line[0] not in "#-"]
+    programs = json.loads((ROOT / "requirements/package.json").read_text(encoding="utf-8"))
+    for package in [*packages, *programs["dependencies"], *programs["optionalDependencies"]]:
+        assert re.search(rf"^\|.*{re.escape(package)}.* \|", README, re.M), package
 
 
 def test_the_readme_names_every_folder() -> None:
