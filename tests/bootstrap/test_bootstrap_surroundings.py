@@ -13,17 +13,17 @@ import pytest
 
 from journeys import STAGES, Journey
 from lab_world import LAB, Terminal, World
+from support.tools import bash_4
 
 
 @pytest.mark.tool("Bash 4")
 def test_it_runs_under_bash_4(world: World) -> None:
-    """Found as bash-4.4 or bash4 on PATH, or given in LAB_TEST_BASH4."""
-    old = os.environ.get("LAB_TEST_BASH4") or shutil.which("bash-4.4") or shutil.which("bash4")
-    if old is None:
-        pytest.skip("there is no Bash 4 on this machine; name one in LAB_TEST_BASH4")
-    (world.bin / "bash").symlink_to(old)
-    run = world.run(bash=old)
-    assert run.status == 0, run.text
+    (world.bin / "bash").symlink_to(bash_4())
+    world.must_run()
+    result = world.summary()
+    assert "done" not in world.must_run().out
+    assert world.summary() == result
+    world.must_run("verify")
 
 
 def test_a_bash_that_is_too_old_is_told_so(world: World) -> None:

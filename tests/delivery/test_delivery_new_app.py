@@ -18,6 +18,7 @@ import test_labs
 from support.cluster import Lab, read_lab
 from support.references import problems
 from support.rendering import VALID, read_answers, recorded_answers, rendered
+from support.tools import bash_4
 
 # Names that YAML, Helm or a shell could misread, and ordinary ones.
 NAMES = ["on", "y", "null", "true", "e1", "shop", "my-blog-2", "a" * 53, "x--y", "demo2", "no", "nan", "api"]
@@ -139,6 +140,16 @@ def test_an_application_has_the_shape_of_the_sample_application(lab: Lab, tmp_pa
 def test_the_script_may_be_run(lab: Lab) -> None:
     """That it is clean is judged with the lab's other scripts."""
     assert os.access(lab.path / "new-app.sh", os.X_OK)
+
+
+@pytest.mark.tool("Bash 4")
+def test_bash_4_writes_the_same(article: Lab, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/bash").symlink_to(bash_4())
+    one, other = copy_of(article.path, tmp_path / "one"), copy_of(article.path, tmp_path / "other")
+    assert new_app(one, "shop", "--memory", "1Gi").returncode == 0
+    assert new_app(other, "shop", "--memory", "1Gi", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}").returncode == 0
+    assert fingerprint(one) == fingerprint(other)
 
 
 def test_the_same_application_twice_is_refused_and_nothing_changes(article: Lab, tmp_path: Path) -> None:
