@@ -295,11 +295,17 @@ class World:
     # What the stand-ins ask
 
     def see(self, source: str, detail: str, arguments: list[str]) -> None:
+        """Take note of a call.
+
+        Raises:
+            ConnectionAbortedError: the run was killed before the call; it is not to be carried out.
+        """
         call = Call(source, detail, tuple(arguments))
         self.calls.append(call)
         self.cluster.tick()
         if self.kill_before and self.kill_before(call, len(self.calls)):
             self.kill()
+            raise ConnectionAbortedError(detail)
 
     def call(self, caller: Caller) -> tuple[int, str, str, Any] | None:
         name, arguments, text = caller.name, caller.arguments, caller.text()

@@ -537,14 +537,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Transfer-Encoding") == "chunked":
             raw = self.read_chunks()
         url = urlsplit(self.path)
-        if ".git/" in url.path:
-            self.git(url.path, url.query, raw)
-        elif url.path.startswith("/api/v4"):
-            self.api(url.path[len("/api/v4") :], url.query, raw)
-        else:
-            with world.lock:
-                status, headers = self.other(url.path)
-            self.reply(status, b"", headers)
+        try:
+            if ".git/" in url.path:
+                self.git(url.path, url.query, raw)
+            elif url.path.startswith("/api/v4"):
+                self.api(url.path[len("/api/v4") :], url.query, raw)
+            else:
+                with world.lock:
+                    status, headers = self.other(url.path)
+                self.reply(status, b"", headers)
+        except ConnectionAbortedError:  # who asked was killed first
+            self.drop()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_ANY
 
