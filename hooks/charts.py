@@ -24,13 +24,12 @@ def version(text: str) -> str:
     return found[1] if found else "unknown"
 
 
-def what_changes(git: Git, commit: str, prefix: str) -> list[str]:
+def what_changes(git: Git, commit: str) -> list[str]:
     """Return, a line each, what the chart's change does to every application's pods.
 
     Args:
         git: Git in the lab's folder.
         commit: the last commit before the update.
-        prefix: where in the repository the lab stands.
     """
     helm = shutil.which("helm")
     if helm is None:
@@ -38,7 +37,8 @@ def what_changes(git: Git, commit: str, prefix: str) -> list[str]:
     lines = []
     with tempfile.TemporaryDirectory(prefix="homelab-charts.") as folder:
         before = Path(folder)
-        packed = git("archive", "--format=tar", f"{commit}:{prefix}" if prefix else commit, CHART, "apps")
+        # Of a commit, Git packs what stands below the folder that it runs in, by the paths of that folder.
+        packed = git("archive", "--format=tar", commit, CHART, "apps")
         with tarfile.open(fileobj=BytesIO(packed)) as archive:
             _extract(archive, before)
         for release in sorted(git.folder.glob("apps/*/helmrelease.yaml")):

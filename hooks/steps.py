@@ -63,5 +63,5 @@ def _chart(update: Update) -> tuple[str, str, list[str]]:
     return (
         charts.version(before),
         charts.version(after.read_text(encoding="utf-8")) if after.exists() else "gone",
-        charts.what_changes(update.git, update.commit, update.prefix),
+        charts.what_changes(update.git, update.commit),
     )

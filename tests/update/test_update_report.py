@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,21 +96,32 @@ def test_applications_whose_pods_stay_the_same_are_named(house: Path, tmp_path: 
     before = Git(house)("rev-parse", "HEAD").decode().strip()
     edit(house / "charts" / "app" / "Chart.yaml", lambda text: text.replace("1.4.0", "1.5.0"))
     unchanged = [f"`{name}`: the pod template is unchanged, so nothing restarts." for name in ("demo", "gitlab")]
-    assert charts.what_changes(Git(house), before, "") == unchanged
+    assert charts.what_changes(Git(house), before) == unchanged
+
+
+def test_applications_of_a_lab_in_a_larger_repository_are_named(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helm(tmp_path / "bin", monkeypatch)
+    shutil.rmtree(house / ".git")
+    house = house.rename(new_repository(tmp_path / "large") / "the lab")
+    before = commit(house.parent)
+    put(house, {"charts/app/pod": "image: b"})
+    assert charts.what_changes(Git(house), before) == [
+        f"`{name}`: the pod template changes, so its pods are replaced." for name in ("demo", "gitlab")
+    ]
 
 
 def test_applications_whose_pods_are_replaced_are_named(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helm(tmp_path / "bin", monkeypatch)
     before = Git(house)("rev-parse", "HEAD").decode().strip()
     put(house, {"charts/app/pod": "image: b"})
-    assert charts.what_changes(Git(house), before, "") == [
+    assert charts.what_changes(Git(house), before) == [
         f"`{name}`: the pod template changes, so its pods are replaced." for name in ("demo", "gitlab")
     ]
 
 
 def test_without_helm_nothing_is_claimed(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(charts.shutil, "which", lambda name: None)
-    assert charts.what_changes(Git(house), "HEAD", "") == ["Helm is not installed here, so nothing was compared: each application's pods may be replaced."]
+    assert charts.what_changes(Git(house), "HEAD") == ["Helm is not installed here, so nothing was compared: each application's pods may be replaced."]
 
 
 @pytest.mark.parametrize(("text", "version"), [("version: 1.4.0\n", "1.4.0"), ('name: a\nversion: "2.0.0"\n', "2.0.0"), ("", "unknown")])
