@@ -38,8 +38,9 @@ UNFINISHED = {
     "rebase-apply": "a rebase or `git am`; finish it with `--continue`, or give it up with `--abort`",
     "BISECT_LOG": "a bisection; end it with `git bisect reset`",
 }
-# A submodule's mode in Git's index.
+# Modes in Git's index: a submodule's, and a symbolic link's.
 SUBMODULE = "160000"
+LINK = "120000"
 # Files that Git ignores are in no commit, so they are held in memory meanwhile: secrets, notes. No more than this.
 IGNORED_LIMIT = 64 * 2**20
 
@@ -143,7 +144,21 @@ class Update:
                 f"`{path}` is a folder in your lab, where the template has a file. Rename the folder, commit, and update again;"
                 " nothing was changed."
             )
+        self._refuse_elsewhere()
         self._hold_ignored()
+
+    def _refuse_elsewhere(self) -> None:
+        """Refuse a folder of the template's that is another repository, or leads there: what is written to it, nothing here could undo."""
+        folders = {parent.as_posix() for path in self.old for parent in Path(path).parents}
+        for path in sorted(folders & self.tracked.keys()):
+            mode = self.tracked[path][0]
+            # Copier writes through a link that stays in the lab, and what it hits there is put back.
+            leads_out = mode == LINK and not (self.lab / path).resolve().is_relative_to(self.lab.resolve())
+            if mode == SUBMODULE or leads_out:
+                raise UserMessageError(
+                    f"`{path}` {'is a submodule of' if mode == SUBMODULE else 'leads out of'} your lab, where the template has a folder. Rename it:"
+                    f" `git mv {shlex.quote(path)} {shlex.quote(f'my-{Path(path).name}')}`, commit, and update again; nothing was changed."
+                )
 
     def _refuse_unseen(self, marked: list[str]) -> None:
         """Refuse a lab with changes that `git status` was told to hide: Copier calls it clean, and would write over them."""

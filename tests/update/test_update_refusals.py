@@ -15,7 +15,7 @@ import pytest
 from hooks.update import Update
 from support.rendering import ROOT
 from support.tools import run
-from update_support import COPIER, commit, edit, files, git, make_lab, put, release, small_template, update, update_here
+from update_support import COPIER, commit, edit, files, git, make_lab, new_repository, put, release, small_template, update, update_here
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,37 @@ def test_with_a_folder_where_the_template_has_a_file(house: Path) -> None:
     put(house, {"a.txt/mine": "mine\n"})
     commit(house)
     assert "`a.txt` is a folder in your lab, where the template has a file" in untouched(house, lambda: update(house)).stderr
+
+
+def test_with_a_submodule_where_the_template_has_a_folder(house: Path) -> None:
+    module = new_repository(house.parent / "module")
+    put(module, {".gitignore": "secret\n", "old": "mine\n"})
+    commit(module)
+    git(house, "rm", "--quiet", "-r", "bin")
+    git(house, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(module), "bin")
+    commit(house)
+    put(house, {"bin/secret": "mine\n"})
+    said = untouched(house, lambda: update(house)).stderr
+    assert "`bin` is a submodule of your lab, where the template has a folder. Rename it: `git mv bin my-bin`" in said
+
+
+def test_with_a_link_out_of_the_lab_where_the_template_has_a_folder(house: Path) -> None:
+    (house / "bin").rename(house.parent / "elsewhere")
+    (house / "bin").symlink_to("../elsewhere")
+    commit(house)
+    said = untouched(house, lambda: update(house)).stderr
+    assert "`bin` leads out of your lab, where the template has a folder. Rename it: `git mv bin my-bin`" in said
+    assert (house.parent / "elsewhere" / "old").read_text() == "old\n"
+
+
+def test_with_a_link_within_the_lab_where_the_template_has_a_folder(house: Path) -> None:
+    git(house, "mv", "bin", "mine")
+    edit(house / "mine" / "old", lambda text: text + "mine\n")
+    (house / "bin").symlink_to("mine")
+    commit(house)
+    done = update(house)
+    assert done.returncode == 0, done.stderr
+    assert (house / "bin").is_symlink() and (house / "mine" / "old").read_text() == "old\nmine\n"
 
 
 @pytest.mark.parametrize(
