@@ -145,6 +145,7 @@ class Update:
                 " nothing was changed."
             )
         self._refuse_elsewhere()
+        self._refuse_rejected()
         self._hold_ignored()
 
     def _refuse_elsewhere(self) -> None:
@@ -174,6 +175,14 @@ class Update:
             raise UserMessageError(
                 f"No commit has {_some(untracked)}, which Git was told not to show (status.showUntrackedFiles). Commit or stash it, and update"
                 " again; nothing was changed."
+            )
+
+    def _refuse_rejected(self) -> None:
+        """Refuse what an earlier patch could not place. Copier takes it for its own, in all of the repository, and checks out the file."""
+        left = [line[3:] for line in self.git.names("status", "--porcelain", "--ignored") if line.startswith(("?? ", "!! ")) and line.endswith(".rej")]
+        if left:
+            raise UserMessageError(
+                f"What could not be patched before still stands in {_some(left)}. Work it in, or delete it, then update again; nothing was changed."
             )
 
     def _hold_ignored(self) -> None:

@@ -149,6 +149,27 @@ def test_with_a_folder_where_the_template_has_a_file(house: Path) -> None:
     assert "`a.txt` is a folder in your lab, where the template has a file" in untouched(house, lambda: update(house)).stderr
 
 
+def test_with_what_the_last_update_could_not_patch(house: Path) -> None:
+    edit(house / "a.txt", lambda text: text + "mine\n")
+    commit(house)
+    assert update(house, "--conflict", "rej").returncode == 1
+    commit(house)
+    assert "+mine" in (house / "a.txt.rej").read_text()
+    said = "What could not be patched before still stands in `a.txt.rej`. Work it in, or delete it, then update again"
+    assert said in untouched(house, lambda: update(house)).stderr
+    assert said in untouched(house, lambda: update(house, "--conflict", "rej")).stderr
+
+
+def test_with_what_could_not_be_patched_elsewhere_in_the_repository(house: Path) -> None:
+    shutil.rmtree(house / ".git")
+    house = house.rename(new_repository(house.parent / "large") / "lab")
+    put(house.parent, {"other.txt": "once\n"})
+    commit(house.parent)
+    put(house.parent, {"other.txt": "not yet committed\n", "other.txt.rej": "+mine\n"})
+    assert "still stands in `other.txt.rej`" in untouched(house, lambda: update(house)).stderr
+    assert (house.parent / "other.txt").read_text() == "not yet committed\n"
+
+
 def test_with_a_submodule_where_the_template_has_a_folder(house: Path) -> None:
     module = new_repository(house.parent / "module")
     put(module, {".gitignore": "secret\n", "old": "mine\n"})
