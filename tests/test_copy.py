@@ -72,6 +72,12 @@ def test_the_closing_messages_first_commands_work(clone: Path, tmp_path: Path) -
     assert git(tmp_path / "a lab", "status", "--porcelain") == ""
 
 
+def test_a_dry_run_writes_nothing_and_says_so(clone: Path, tmp_path: Path) -> None:
+    done = copier_cli("copy", "--trust", "--defaults", "--pretend", clone, tmp_path / "lab")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing was written" in done.stderr and "is ready" not in done.stderr and not (tmp_path / "lab").exists()
+
+
 def test_an_empty_repository_becomes_the_lab_and_stays_itself(clone: Path, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--initial-branch=trunk", "lab")
     assert copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "lab").returncode == 0

@@ -293,6 +293,7 @@ def test_a_dry_run_changes_nothing(house: Path) -> None:
     done = update(house, "--pretend")
     assert done.returncode == 0, done.stderr
     assert files(house) == before and git(house, "status", "--porcelain") == ""
+    assert "Nothing was changed" in done.stderr and "The lab is updated" not in done.stderr
 
 
 def test_a_feature_switched_off_keeps_what_the_owner_edited(house: Path) -> None:
