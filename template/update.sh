@@ -14,8 +14,12 @@ stop() {
 # newest_of TWO VERSIONS: the newer one.
 newest_of() { printf '%s\n' "$@" | sort -V | tail -n 1; }
 
-# recorded NAME: what .copier-answers.yml says, without its quotes.
-recorded() { sed -n "s/^$1: *//p" .copier-answers.yml | sed "s/^'\(.*\)'\$/\1/; s/^\"\(.*\)\"\$/\1/; s/''/'/g"; }
+# recorded NAME: what .copier-answers.yml says, without its quotes. YAML folds a long path at its blanks; an editor may have
+# ended the lines as Windows does.
+recorded() {
+  sed -e $'s/\r$//' .copier-answers.yml | sed -e ':join' -e '$!N' -e 's/\n  */ /' -e 't join' -e 'P' -e 'D' \
+    | sed -n "s/^$1: *//p" | sed "s/^'\(.*\)'\$/\1/; s/^\"\(.*\)\"\$/\1/; s/''/'/g"
+}
 
 # holds REPOSITORY: whether its history holds the commit that made this lab.
 holds() { git -C "$1" cat-file -e "${made_from##*-g}^{commit}" 2> /dev/null; }

@@ -11,6 +11,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import yaml
 
 from hooks.update import Update
 from support.rendering import ROOT
@@ -277,6 +278,19 @@ def test_the_labs_own_script_updates(house: Path) -> None:
     done = script(house)
     assert done.returncode == 0, done.stderr
     assert (house / "a.txt").read_text().endswith("new\n") and (house / "new").exists()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_labs_own_script_reads_a_path_that_yaml_folds(house: Path, end: str) -> None:
+    template, answers = house.parent / "template", house / ".copier-answers.yml"
+    moved = template.rename(house.parent / f"the owner's {'long ' * 20}path")
+    was = yaml.safe_load(answers.read_text())
+    answers.write_text(yaml.safe_dump({**was, "_src_path": str(moved)}), newline=end)
+    assert b"long" + end.encode() + b"  long" in answers.read_bytes()
+    commit(house)
+    done = script(house)
+    assert done.returncode == 0, done.stderr
+    assert (house / "a.txt").read_text().endswith("new\n")
 
 
 def test_conflicts_end_with_one(house: Path) -> None:
