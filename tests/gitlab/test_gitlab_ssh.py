@@ -74,6 +74,13 @@ def test_git_clones_by_the_address_that_gitlab_shows_and_by_the_short_one(world:
     assert len(re.findall("Accepted publickey for git ", world.sshd.log())) == 2
 
 
+@pytest.mark.parametrize("same", ["http_port", "registry_port"])
+def test_ssh_goes_to_sshd_though_a_port_in_the_pod_has_its_number(same: str) -> None:
+    lab = RenderedLab({"ssh_exposure": "traefik", "ssh_port": 2223, same: 2223})
+    routes = [thing["spec"]["routes"] for thing in lab.objects if thing["kind"] == "IngressRouteTCP"]
+    assert [route["services"] for route in routes[0]] == [[{"name": "gitlab-ssh", "port": 2223}]]
+
+
 def test_a_key_for_the_lab_alone_is_used_once_its_lines_are_taken_in(world: World) -> None:
     config = world.owner.home / ".ssh/config"
     world.owner.new_key()
