@@ -499,8 +499,10 @@ class Cluster:
             self.reconcile_demo()
 
     def reconcile_kustomizations(self, revision: str) -> None:
-        folder = self.world.lab / "clusters" / self.world.settings["CLUSTER_NAME"]
-        self.ready(self.find("Kustomization", "flux-system", "flux-system"), True)
+        entry = self.find("Kustomization", "flux-system", "flux-system")
+        assert entry is not None
+        folder = self.world.lab / entry["spec"]["path"]
+        self.ready(entry, folder.is_dir(), "applied" if folder.is_dir() else f"kustomization path not found: stat {entry['spec']['path']}")
         for (document,) in map(read_yaml, sorted(folder.glob("*.yaml"))):
             name = document["metadata"]["name"]
             if self.find("Kustomization", "flux-system", name) is None:

@@ -266,6 +266,25 @@ def test_what_flux_says_of_an_older_commit_does_not_count(journey: Journey) -> N
     assert older != world.tip() and seen == [f"main@sha1:{world.tip()}"] * 4
 
 
+def test_flux_is_pointed_at_the_folder_of_a_cluster_that_has_another_name(journey: Journey) -> None:
+    """By itself it would look for the old folder in the new commit, and stay where it was."""
+    world = journey.to("verify")
+    old, new = world.settings["CLUSTER_NAME"], "cellar"
+    (world.lab / "clusters" / old).rename(world.lab / "clusters" / new)
+    for name, was, now in (
+        ("bootstrap/lab.sh", f"CLUSTER_NAME={old}", f"CLUSTER_NAME={new}"),
+        (f"clusters/{new}/flux-system/sync.yaml", f"./clusters/{old}", f"./clusters/{new}"),
+    ):
+        text = (world.lab / name).read_text()
+        assert was in text
+        (world.lab / name).write_text(text.replace(was, now))
+    commit(world.lab, "Another name of the cluster")
+    world.must_run("--only", "sync")
+    entry = world.cluster.find("Kustomization", "flux-system", "flux-system")
+    assert entry is not None and entry["spec"]["path"] == f"./clusters/{new}"
+    assert "Flux follows the repository, from" not in world.must_run("--only", "sync").out
+
+
 def test_changed_files_are_not_handed_to_flux(journey: Journey) -> None:
     world = journey.to("sync")
     (world.lab / "apps/gitlab/gitlab.rb").write_text("external_url 'https://other'\n")

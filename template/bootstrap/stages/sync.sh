@@ -153,15 +153,22 @@ lasting_token() {
   fi
 }
 
-# ensure_flux_follows: GitRepository and Kustomization flux-system, the two objects that everything else hangs on.
+# ensure_flux_follows: GitRepository and Kustomization flux-system, the two objects that everything else hangs on. Flux
+# keeps them up to date itself, but not across an answer that moves them: where it looks, their new form never comes.
 ensure_flux_follows() {
-  local folder=clusters/$CLUSTER_NAME/flux-system
-  if kube_has gitrepositories.source.toolkit.fluxcd.io flux-system flux-system \
-    && kube_has kustomizations.kustomize.toolkit.fluxcd.io flux-system flux-system; then
+  if flux_follows_this; then
     have 'Flux follows the repository'
     return 0
   fi
-  kube_apply_folder 'Flux follows the repository' "$folder"
+  kube_apply_folder 'Flux follows the repository' "clusters/$CLUSTER_NAME/flux-system"
+}
+
+# flux_follows_this: this repository's address and branch, and this cluster's folder in it.
+flux_follows_this() {
+  kube_get gitrepositories.source.toolkit.fluxcd.io flux-system flux-system
+  [[ $(field "$KUBE_OUT" '"\(.spec.url) \(.spec.ref.branch)"') == "$GITOPS_URL $GITOPS_BRANCH" ]] || return 1
+  kube_get kustomizations.kustomize.toolkit.fluxcd.io flux-system flux-system
+  [[ $(field "$KUBE_OUT" .spec.path) == "./clusters/$CLUSTER_NAME" ]]
 }
 
 # wait_for_flux: the repository read, and its parts applied. The sample application is left out: before its first build
