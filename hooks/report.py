@@ -12,6 +12,9 @@ import yaml
 
 from .update import UNDO, Findings
 
+# Answers that say where GitLab keeps its files. The changed files alone would tell of a restart.
+PLACES = ("gitlab_namespace", "storage_backend", "data_backend", "storage_root", "nfs_server", "storage_class")
+
 
 def text(found: Findings, effects: Path, chart: Callable[[], tuple[str, str, list[str]]]) -> str:
     """Return the report.
@@ -30,7 +33,7 @@ def text(found: Findings, effects: Path, chart: Callable[[], tuple[str, str, lis
         _section("Conflicts to resolve", _conflicts(found)),
         _section("Set aside", [f"`{path}`: {what}" for path, what in sorted(found.set_aside.items())]),
         _section("Kept as you have it", [f"`{path}`: {what}" for path, what in sorted(found.kept.items())]),
-        _section("In the cluster", _effects(paths, effects)),
+        _section("In the cluster", [*_left_behind(found), *_effects(paths, effects)]),
         _section("The chart", _chart(chart()) if any(path.startswith("charts/app/") for path in paths) else []),
         _section("Answers", _answers(found)),
         _section("Files", _files(found)),
@@ -62,6 +65,17 @@ def _conflicts(found: Findings) -> list[str]:
     if any(found.conflicts.values()):
         lines.append("Keep what is right between the markers, remove the markers, and `git add` the file.")
     return lines
+
+
+def _left_behind(found: Findings) -> list[str]:
+    before, after = found.answers_before, found.answers_after
+    moved = [f"`{name}`" for name in PLACES if name in before and name in after and before[name] != after[name]]
+    if not moved:
+        return []
+    return [
+        f"**Nothing moves what GitLab keeps.** With another {' and '.join(moved)} it begins anew without its files, or Kubernetes refuses the change."
+        " Before you push, make a backup and copy it elsewhere; afterwards `./restore.sh` brings it back."
+    ]
 
 
 def _effects(paths: list[str], file: Path) -> list[str]:

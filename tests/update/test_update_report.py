@@ -12,6 +12,7 @@ import yaml
 from hooks import charts, report
 from hooks.files import Git
 from hooks.update import Findings
+from support.questions import QUESTIONS
 from support.rendering import ROOT
 from update_support import commit, edit, new_repository, put
 
@@ -39,6 +40,15 @@ def said(**found: object) -> str:
 )
 def test_the_report_says_what_a_changed_file_does_in_the_cluster(path: str, effect: str) -> None:
     assert f"- {effect}" in said(changed=[path]) and f"(`{path}`)" in said(changed=[path])
+
+
+def test_files_of_gitlabs_that_an_answer_leaves_behind_are_told_of() -> None:
+    before = {"data_backend": "storage-class", "gitlab_namespace": "gitlab", "gitlab_size": "small"}
+    told = said(answers_before=before, answers_after={**before, "data_backend": "nfs", "nfs_server": "storage.lan"}, changed=["apps/gitlab/values.yaml"])
+    assert "## In the cluster\n\n- **Nothing moves what GitLab keeps.** With another `data_backend` it begins anew without its files" in told
+    assert "- GitLab restarts once this is pushed" in told
+    assert "Nothing moves" not in said(answers_before=before, answers_after={**before, "gitlab_size": "standard"})
+    assert set(report.PLACES) <= set(QUESTIONS)
 
 
 def test_every_pattern_of_the_table_is_reached() -> None:
