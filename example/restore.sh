@@ -168,6 +168,7 @@ wait_for_gitlab() {
 }
 
 # restore_configuration [FILE]: gitlab-secrets.json and the SSH host keys; the newest that the pod has, unless given.
+# gitlab-ctl backup-etc packs them as /etc/gitlab/..., an owner's own tar perhaps as etc/gitlab/...: the * takes both.
 restore_configuration() {
   local newest
   if [[ -n $1 ]]; then
@@ -185,8 +186,8 @@ restore_configuration() {
 If it is not of this backup, tokens and two-factor secrets are lost."
     return 0
   fi
-  pod tar --extract --file "$CONFIGS_IN_POD/$newest" --directory / --wildcards 'etc/gitlab/gitlab-secrets.json' \
-    'etc/gitlab/ssh_host_*' \
+  pod tar --extract --file "$CONFIGS_IN_POD/$newest" --directory / --wildcards '*etc/gitlab/gitlab-secrets.json' \
+    '*etc/gitlab/ssh_host_*' \
     || die "The configuration in $newest could not be unpacked." \
     "kubectl exec deploy/gitlab -n $GITLAB_NAMESPACE -- tar -tf $CONFIGS_IN_POD/$newest"
   pod gitlab-ctl reconfigure >/dev/null || die 'GitLab could not be reconfigured with the restored secrets.' \

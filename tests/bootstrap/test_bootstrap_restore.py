@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,13 @@ class Pod:
         self.world = world
         self.files = {DATA: "data", CONFIG: "config"}
         self.commands: list[str] = []
+        self.words: list[list[str]] = []
         self.fails = ""
 
     def __call__(self, command: list[str], text: str) -> Reply:
         line = " ".join(command)
         self.commands.append(line)
+        self.words.append(list(command))
         if self.fails and self.fails in line:
             return 1, "", "by order\n"
         if line == "cat /opt/gitlab/embedded/service/gitlab-rails/VERSION":
@@ -106,6 +109,33 @@ def test_it_restores_files_that_were_kept_elsewhere(world: World, pod: Pod) -> N
         DATA: "data from elsewhere",
         "/etc/gitlab/config_backup/gitlab_config_restored.tar": "config from elsewhere",
     }
+
+
+@pytest.mark.parametrize(
+    ("how", "names"),
+    [
+        # gitlab-ctl backup-etc: files/gitlab-ctl-commands/lib/gitlab_ctl/backup.rb of omnibus-gitlab
+        (["--absolute-names", "--dereference"], "{root}/etc/gitlab"),
+        (["-C", "{root}"], "etc/gitlab"),
+    ],
+)
+def test_tar_finds_the_configuration_whether_its_names_begin_with_a_slash_or_not(
+    world: World, pod: Pod, tmp_path: Path, how: list[str], names: str
+) -> None:
+    wanted = {"gitlab-secrets.json", "ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"}
+    folder = tmp_path / "etc/gitlab"
+    folder.mkdir(parents=True)
+    for name in {*wanted, "gitlab.rb"}:
+        (folder / name).write_text(name)
+    archive, target = tmp_path / "config.tar", tmp_path / "target"
+    target.mkdir()
+    packed = [word.format(root=tmp_path) for word in (*how, "--create", "--file", str(archive), "--", names)]
+    subprocess.run(["tar", *packed], check=True, capture_output=True)
+    world.must_run("--yes", BACKUP, script="restore.sh")
+    [words] = [words for words in pod.words if words[0] == "tar"]
+    words[words.index("--file") + 1], words[words.index("--directory") + 1] = str(archive), str(target)
+    subprocess.run(words, check=True, capture_output=True)
+    assert {file.name for file in target.rglob("*") if file.is_file()} == wanted
 
 
 def test_without_flux_the_probes_come_back_too(world: World, pod: Pod) -> None:
