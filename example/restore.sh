@@ -113,8 +113,8 @@ restore() {
     fi
   fi
   restore_configuration "$3"
-  doing 'stopping what writes (puma, sidekiq)'
-  if ! { pod gitlab-ctl stop puma && pod gitlab-ctl stop sidekiq; } >/dev/null; then
+  doing 'stopping what writes (puma, sidekiq, registry)'
+  if ! { pod gitlab-ctl stop puma && pod gitlab-ctl stop sidekiq && pod gitlab-ctl stop registry; } >/dev/null; then
     die 'GitLab could not be stopped for the restore.' \
       "kubectl exec deploy/gitlab -n $GITLAB_NAMESPACE -- gitlab-ctl status"
   fi

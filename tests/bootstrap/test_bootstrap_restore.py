@@ -58,6 +58,7 @@ class Pod:
             "gitlab-ctl reconfigure",
             "gitlab-ctl stop puma",
             "gitlab-ctl stop sidekiq",
+            "gitlab-ctl stop registry",
             "gitlab-backup restore",
             "doctor:secrets",
         )
@@ -90,6 +91,7 @@ def test_it_restores_data_and_configuration_and_gives_the_release_back(world: Wo
         "gitlab-ctl reconfigure",
         "gitlab-ctl stop puma",
         "gitlab-ctl stop sidekiq",
+        "gitlab-ctl stop registry",
         "gitlab-backup restore",
         "doctor:secrets",
     ]

@@ -18,7 +18,7 @@ from support.cluster import Lab, namespace_of
 
 POD_ENVIRONMENT = {
     "NODE_IP": "192.0.2.7", "REGISTRY_WEBHOOK_URL": "http://webhook-receiver.flux-system.svc.cluster.local/hook/1",
-    "SMTP_USER_NAME": "gitlab@lab", "SMTP_PASSWORD": "it's \"secret\" #{1} \\ $",
+    "SMTP_USER_NAME": "gitlab@lab", "SMTP_PASSWORD": "it's \"secret\" #{1} \\ $", "GITLAB_ROOT_PASSWORD": "root's #{1} first",
 }
 
 
@@ -232,6 +232,24 @@ def test_what_the_lab_does_not_use_is_off_in_every_size(tmp_path: Path) -> None:
 def test_backups_are_kept_as_long_as_answered_and_not_at_all_without(tmp_path: Path) -> None:
     assert of(tmp_path, {"backups": True, "backup_keep_days": 30})["gitlab_rails"]["backup_keep_time"] == 30 * 24 * 3600
     assert "backup_keep_time" not in of(tmp_path, {"backups": False})["gitlab_rails"]
+
+
+def test_a_backup_takes_the_registrys_database_along_and_a_restore_brings_it_back(tmp_path: Path) -> None:
+    """Without the role and both passwords GitLab's tools leave it out, and a restored registry would know no image.
+
+    https://docs.gitlab.com/omnibus/settings/backups/#container-registry-metadata-database-backup-credentials
+    """
+    names = ("backup_registry_password", "restore_registry_password")
+    for given in ({"backups": True}, {"backups": False}):
+        rails = of(tmp_path, given, POD_ENVIRONMENT)["gitlab_rails"]
+        assert rails["backup_role"] is True
+        assert len({rails[name] for name in names}) == 2 and all(re.fullmatch("[0-9a-f]{64}", rails[name]) for name in names)
+        # The same at each start, another one for another secret.
+        assert of(tmp_path, given, POD_ENVIRONMENT)["gitlab_rails"] == rails
+        other = of(tmp_path, given, {**POD_ENVIRONMENT, "GITLAB_ROOT_PASSWORD": "another"})["gitlab_rails"]
+        assert not {rails[name] for name in names} & {other[name] for name in names}
+    # A password that everybody could work out is none.
+    assert not {"backup_role", *names} & of(tmp_path, {})["gitlab_rails"].keys()
 
 
 def test_a_browser_is_never_sent_to_443_where_the_lab_is_not_there(tmp_path: Path) -> None:

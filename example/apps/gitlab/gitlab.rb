@@ -79,5 +79,15 @@ sidekiq['concurrency'] = 10
 gitlab_rails['env'] = { 'MALLOC_CONF' => 'dirty_decay_ms:1000,muzzy_decay_ms:1000' }
 gitaly['env'] = { 'MALLOC_CONF' => 'dirty_decay_ms:1000,muzzy_decay_ms:1000' }
 
+# The registry keeps in a database of its own which images there are. GitLab's backup and restore take it along only where
+# they have roles with passwords there; nobody outside of the pod can use these. They follow from root's first password, a Secret.
+# docs.gitlab.com/omnibus/settings/backups/#container-registry-metadata-database-backup-credentials
+if ENV['GITLAB_ROOT_PASSWORD']
+  require 'digest'
+  gitlab_rails['backup_role'] = true
+  gitlab_rails['backup_registry_password'] = Digest::SHA256.hexdigest("registry_backup #{ENV['GITLAB_ROOT_PASSWORD']}")
+  gitlab_rails['restore_registry_password'] = Digest::SHA256.hexdigest("registry_restore #{ENV['GITLAB_ROOT_PASSWORD']}")
+end
+
 # Backups older than this go when a new one is made.
 gitlab_rails['backup_keep_time'] = 604800
