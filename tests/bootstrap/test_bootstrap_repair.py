@@ -45,6 +45,13 @@ def doubled(kind: str) -> Break:
     return change
 
 
+def restored_on_a_new_cluster(world: World) -> None:
+    """GitLab numbers its tokens: that of the backup has the user's name of the one that the new cluster's regcred holds."""
+    for token in world.gitlab.deploy_tokens:
+        if token["name"] == "flux-homelab":
+            token["token"] = "gldt-of-the-backup"
+
+
 def regcred_of_somebody_else(world: World) -> None:
     item = world.cluster.find("Secret", "default", "regcred")
     assert item is not None
@@ -113,6 +120,7 @@ DAMAGE: list[tuple[str, Break, tuple[str, ...]]] = [
     ("push token revoked", gone_from_gitlab("deploy_tokens", "push-homelab"), ("groups",)),
     ("deploy token doubled", doubled("deploy_tokens"), ("registry",)),
     ("deploy token revoked", gone_from_gitlab("deploy_tokens", "flux-homelab"), ("registry",)),
+    ("deploy token of a backup", restored_on_a_new_cluster, ("registry",)),
     ("variable lost", gone_from_gitlab("variables"), ("groups",)),
     ("flux key lost", secret_lost("flux-system/flux-system"), ("sync",)),
     ("flux key removed", gone_from_gitlab("deploy_keys"), ("sync",)),
@@ -172,7 +180,7 @@ TOGETHER = [
         "status token about to end",
         "runner stopped",
     ],
-    ["branch without the key", "host keys changed"],
+    ["branch without the key", "host keys changed", "deploy token of a backup"],
     ["flux key another"],
 ]
 
@@ -198,6 +206,14 @@ def test_what_was_lost_is_made_anew_and_nothing_twice(journey: Journey, names: l
         for stage in [s for s in STAGES if s in stages]:
             again = world.must_run("--only", stage)
             assert "   done " not in again.out, "and the next run finds everything in place"
+
+
+def test_a_log_in_that_gitlab_refuses_is_replaced_though_the_users_name_is_right(journey: Journey) -> None:
+    world = journey.to("end")
+    restored_on_a_new_cluster(world)
+    world.must_run("--only", "registry")
+    assert world.summary() == journey.after["verify"]
+    assert "gldt-of-the-backup" not in {token["token"] for token in world.gitlab.deploy_tokens}
 
 
 def test_what_belongs_to_the_owner_stays(journey: Journey) -> None:

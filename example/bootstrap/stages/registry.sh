@@ -60,11 +60,17 @@ ensure_deploy_token() {
   user=$(printf '%s\n%s' "$known" "$AUTHS" | jq --slurp --raw-output '.[0] as $known | .[1] as $auths
     | if ($known | length) == 1 and any($auths[]; .username == $known[0].username) then $known[0].username else "" end')
   if [[ -n $user ]]; then
-    AUTHS=$(printf '%s' "$AUTHS" | jq --compact-output --arg key "$key" --arg user "$user" \
-      '.[$key] = first(.[] | select(.username == $user))')
-    hide_secret "$(printf '%s' "$AUTHS" | jq --raw-output --arg key "$key" '.[$key].password')"
-    have "deploy token of $group"
-    return 0
+    password=$(printf '%s' "$AUTHS" | jq --raw-output --arg user "$user" \
+      'first(.[] | select(.username == $user)) | .password')
+    hide_secret "$password"
+    # GitLab numbers its tokens, so the user's name alone proves nothing: a GitLab that was restored on a new cluster
+    # brings a token of the same name with another password.
+    if [[ $(registry_answer "$user" "$password") != 401 ]]; then
+      AUTHS=$(printf '%s' "$AUTHS" | jq --compact-output --arg key "$key" --arg user "$user" \
+        '.[$key] = first(.[] | select(.username == $user))')
+      have "deploy token of $group"
+      return 0
+    fi
   fi
   delete_each "$tokens" "$(field "$known" '.[].id')" || return
   api POST "$tokens" "$(json_object name "flux-$LAB_NAME" scopes: '["read_registry"]')"
@@ -75,6 +81,15 @@ ensure_deploy_token() {
   AUTHS=$(printf '%s\n%s' "$AUTHS" "$(docker_auth "$key" "$user" "$password")" | jq --slurp --compact-output add)
   did "deploy token of $group: $user"
   write_auths flux-system
+}
+
+# registry_answer USER PASSWORD: what GitLab answers to a log-in at its registry: an HTTP status, or curl's complaint.
+registry_answer() {
+  local answer
+  answer=$(curl_lab --max-time 20 --output /dev/null --write-out '%{http_code}' \
+    --config <(printf 'user = "%s:%s"\n' "$1" "$2") \
+    "$GITLAB_URL/jwt/auth?service=container_registry" 2>"$LAB_TMP/curl.err") || answer=$(<"$LAB_TMP/curl.err")
+  printf '%s' "$answer"
 }
 
 # docker_auth KEY USER PASSWORD: one entry of a Docker configuration.

@@ -61,9 +61,7 @@ verify_registry() {
     user=$(registry_login "$group" username)
     password=$(registry_login "$group" password)
     hide_secret "$password"
-    status=$(curl_lab --max-time 20 --output /dev/null --write-out '%{http_code}' \
-      --config <(printf 'user = "%s:%s"\n' "$user" "$password") \
-      "$GITLAB_URL/jwt/auth?service=container_registry" 2>"$LAB_TMP/curl.err") || status=$(<"$LAB_TMP/curl.err")
+    status=$(registry_answer "$user" "$password")
     [[ $status == 200 ]] || die "The registry does not take the credentials in regcred for $group: $status." \
       "$GITLAB_URL/groups/$group/-/settings/repository (deploy tokens)" \
       './bootstrap.sh --only registry makes a new one where it is gone'
