@@ -293,7 +293,12 @@ ENDPOINTS = [
         answers={200: RUNNER},
         paginated=True,
     ),
-    Endpoint("GET", "/runners/:id", "runners/#get-runners-details", answers={200: RUNNER}),
+    Endpoint(
+        "GET",
+        "/runners/:id/managers",
+        "runners/#list-all-runners-managers",
+        answers={200: ("id", "system_id", "contacted_at", "status")},
+    ),
     Endpoint("DELETE", "/runners/:id", "runners/#delete-a-runner-by-id", answers={204: ()}),
     Endpoint(
         "POST",

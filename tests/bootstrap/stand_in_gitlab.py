@@ -51,6 +51,7 @@ class GitLab:
         self.variables: list[dict[str, Any]] = []
         self.hooks: list[dict[str, Any]] = []
         self.runners: list[dict[str, Any]] = []
+        self.verified_runners: tuple[int, ...] = ()  # no part of the state: GitLab forgets them by itself
         self.tags: list[dict[str, Any]] = []
         self.pipelines: list[dict[str, Any]] = []
         self.images: dict[str, list[str]] = {}
@@ -439,11 +440,22 @@ class GitLab:
         return self.remove(self.hooks, lambda h: h["project"] == project["id"] and str(h["id"]) == segments["hook_id"])
 
     def get_runners_all(self, *_: Any) -> Answer:
-        return 200, [self.without(r, "token") for r in self.runners]
+        """A check of its token counts as the runner's own word: lib/api/ci/helpers/runner.rb, authenticate_runner!."""
+        seen = {"status": "online", "online": True}
+        return 200, [self.without(r, "token") | (seen if r["id"] in self.verified_runners else {}) for r in self.runners]
 
-    def get_runners_one(self, _o: Any, segments: Any, *_: Any) -> Answer:
+    def get_runners_one_managers(self, _o: Any, segments: Any, *_: Any) -> Answer:
+        """The machines that have shown the runner's token; the one that runs it, once it does, and whoever verified it."""
         item = next((r for r in self.runners if str(r["id"]) == segments["id"]), None)
-        return (200, self.without(item, "token")) if item else (404, {"message": "404 Runner Not Found"})
+        if item is None:
+            return 404, {"message": "404 Runner Not Found"}
+        machines = [("lab-bootstrap", "online")] if item["id"] in self.verified_runners else []
+        if item["status"] != "never_contacted":
+            machines.append(("s_89e5e9956577", item["status"]))
+        return 200, [
+            {"id": number, "system_id": name, "contacted_at": None, "status": status}
+            for number, (name, status) in enumerate(machines)
+        ]
 
     def delete_runners_one(self, _o: Any, segments: Any, *_: Any) -> Answer:
         return self.remove(self.runners, lambda r: str(r["id"]) == segments["id"])
@@ -454,6 +466,7 @@ class GitLab:
             return 403, {"message": "403 Forbidden"}
         if item["token"].startswith("glrt-") and not body.get("system_id"):
             return 400, {"error": "system_id is missing"}
+        self.verified_runners += (item["id"],)
         return 200, {"id": item["id"], "token": item["token"], "token_expires_at": None}
 
     def post_user_runners(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:

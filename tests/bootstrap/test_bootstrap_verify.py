@@ -59,6 +59,19 @@ def runner_offline(world: World) -> None:
     world.gitlab.runners[0].update(status="offline", online=False)
 
 
+def test_a_runner_that_never_reports_is_missed_by_each_run(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage shows GitLab the runner's token, too; that is no sign of life from the runner's machine."""
+    world = journey.to("end")
+    world.gitlab.runners[0].update(status="never_contacted", online=False)
+    monkeypatch.setattr(world, "vm_step", lambda: None)
+    for _ in range(2):
+        run = world.run("--only", "runner", LAB_WAIT_RUNNER_MINUTES="0")
+        assert run.status == 1 and not world.errors, (run.text, world.errors)
+        assert "The runner has not reported to GitLab" in run.err and "GitLab calls it never_contacted" in run.err
+    run = world.run("verify", **SOON)
+    assert run.status == 1 and "The runner lab-homelab is not online: GitLab calls it never_contacted" in run.err, run.text
+
+
 def regcred_broken(world: World) -> None:
     world.gitlab.deploy_tokens = []
 

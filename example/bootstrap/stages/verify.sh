@@ -75,14 +75,16 @@ registry_login() {
 }
 
 verify_runner() {
-  local runners
+  local id status='' ids
   api_list '/runners/all?type=instance_type' 'runners'
-  runners=$(printf '%s' "$API_BODY" | jq --raw-output --arg name "lab-$LAB_NAME" \
-    '.[] | select(.description == $name) | .status')
-  [[ -n $runners ]] \
+  ids=$(printf '%s' "$API_BODY" | jq --raw-output --arg name "lab-$LAB_NAME" \
+    '.[] | select(.description == $name) | .id')
+  [[ -n $ids ]] \
     || die "GitLab has no runner lab-$LAB_NAME." "$GITLAB_URL/admin/runners" './bootstrap.sh --only runner'
-  [[ $'\n'$runners$'\n' == *$'\n'online$'\n'* ]] \
-    || die "The runner lab-$LAB_NAME is not online: GitLab calls it $runners." \
+  for id in $ids; do
+    [[ $status == online ]] || status=$(runner_status "$id")
+  done
+  [[ $status == online ]] || die "The runner lab-$LAB_NAME is not online: GitLab calls it $status." \
     "$GITLAB_URL/admin/runners, and the runner's log" './bootstrap.sh --only runner'
   have "the runner lab-$LAB_NAME is online"
 }
