@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from gitlab_api_table import ENDPOINTS
 from journeys import LONG, Journey
 from lab_folder import CERTIFICATE
 from lab_world import ROOT_TOKEN, Terminal, World
+from support.rendering import ROOT
 
 # What a run changes that finds everything in place: it makes the token to look with, and revokes it.
 LOOKING = list(ROOT_TOKEN.values())
@@ -245,3 +247,24 @@ USED_ELSEWHERE = {
     "POST /projects/:id/protected_branches",
     "POST /runners/verify",
 }
+
+
+def test_the_folders_are_made_where_only_gitlabs_own_is_exported(tmp_path: Path) -> None:
+    """NFS then lets nobody write above it, and answers so to a mkdir of what is there, with which BusyBox's mkdir -p begins."""
+    (tmp_path / "bin").mkdir()
+    mkdir = 'case "$*" in gitlab/*) exec /bin/mkdir "$@";; esac; echo "Read-only file system" >&2; exit 1'
+    for name, does in (("mkdir", mkdir), ("chown", "")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    settings = "GITLAB_NAMESPACE=gitlab STORAGE_ROOT=/storage NFS_SERVER=nas.lan"
+    job = subprocess.run(
+        ["bash", "-euc", f'source "$1"; {settings}; storage_job nfs "gitlab/config gitlab/logs"', "bash", ROOT / "template/bootstrap/stages/storage.sh"],
+        capture_output=True, text=True, check=True,
+    )
+    _, options, script = json.loads(job.stdout)["spec"]["template"]["spec"]["containers"][0]["command"]
+    (tmp_path / "lab/gitlab/logs").mkdir(parents=True)
+    path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+    command = ["sh", options, script.replace("cd /lab", f"cd {tmp_path}/lab")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": path})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(file.name for file in (tmp_path / "lab/gitlab").iterdir()) == ["config", "logs"]

@@ -81,7 +81,8 @@ storage_job_ended() {
   return 1
 }
 
-# storage_job BACKEND FOLDERS: chown is what fails on an export with root_squash, and GitLab's start with it.
+# storage_job BACKEND FOLDERS: chown is what fails on an export with root_squash, and GitLab's start with it. Where only
+# the folder gitlab is exported, all above it is read-only, and even mkdir -p is told so of what is there.
 storage_job() {
   jq --null-input --compact-output --arg backend "$1" --arg folders "$2" --arg namespace "$GITLAB_NAMESPACE" \
     --arg name "$STORAGE_JOB" --arg image "$STORAGE_IMAGE" --arg root "$STORAGE_ROOT" --arg server "$NFS_SERVER" '{
@@ -89,7 +90,7 @@ storage_job() {
     spec: {backoffLimit: 2, ttlSecondsAfterFinished: 3600, template: {spec: {
       restartPolicy: "Never", automountServiceAccountToken: false,
       containers: [{name: "folders", image: $image,
-        command: ["/bin/sh", "-euc", "cd /lab; mkdir -p \($folders)
+        command: ["/bin/sh", "-euc", "cd /lab; for f in gitlab \($folders); do test -d $f || mkdir $f; done
           for f in \($folders); do touch $f/.lab; chown 998:998 $f/.lab; rm $f/.lab; done"],
         volumeMounts: [{name: "lab", mountPath: "/lab"}]}],
       volumes: [{name: "lab"} + (if $backend == "nfs"
