@@ -147,19 +147,19 @@ refresh_runner_pod() {
 
 # runner_online: a probe for wait_for.
 runner_online() {
-  local status
-  status=$(runner_status "$runner_id")
-  WAIT_REASON="GitLab calls it $status"
-  [[ $status == online ]]
+  read_runner_status "$runner_id"
+  WAIT_REASON="GitLab calls it $RUNNER_STATUS"
+  [[ $RUNNER_STATUS == online ]]
 }
 
-# runner_status ID: what GitLab calls the machine on which the runner runs. It calls the runner itself online for two
-# hours after anybody has shown its token, and the check of the token above counts as that.
-runner_status() {
+# read_runner_status ID: into RUNNER_STATUS, what GitLab calls the machine on which the runner runs. It calls the runner
+# itself online for two hours after anybody has shown its token, and the check of the token above counts as that.
+read_runner_status() {
   api GET "/runners/$1/managers"
   api_expect 'show the machines of the runner' 200
-  printf '%s' "$API_BODY" | jq --raw-output --arg check "$TOKEN_CHECK" '[.[] | select(.system_id != $check) | .status]
-    | if index("online") then "online" else first // "never_contacted" end'
+  RUNNER_STATUS=$(printf '%s' "$API_BODY" | jq --raw-output --arg check "$TOKEN_CHECK" '
+    [.[] | select(.system_id != $check) | .status]
+    | if index("online") then "online" else first // "never_contacted" end')
 }
 
 runner_missing() {

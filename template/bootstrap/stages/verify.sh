@@ -75,16 +75,17 @@ registry_login() {
 }
 
 verify_runner() {
-  local id status='' ids
+  local id ids
   api_list '/runners/all?type=instance_type' 'runners'
   ids=$(printf '%s' "$API_BODY" | jq --raw-output --arg name "lab-$LAB_NAME" \
     '.[] | select(.description == $name) | .id')
   [[ -n $ids ]] \
     || die "GitLab has no runner lab-$LAB_NAME." "$GITLAB_URL/admin/runners" './bootstrap.sh --only runner'
   for id in $ids; do
-    [[ $status == online ]] || status=$(runner_status "$id")
+    read_runner_status "$id"
+    [[ $RUNNER_STATUS != online ]] || break
   done
-  [[ $status == online ]] || die "The runner lab-$LAB_NAME is not online: GitLab calls it $status." \
+  [[ $RUNNER_STATUS == online ]] || die "The runner lab-$LAB_NAME is not online: GitLab calls it $RUNNER_STATUS." \
     "$GITLAB_URL/admin/runners, and the runner's log" './bootstrap.sh --only runner'
   have "the runner lab-$LAB_NAME is online"
 }
