@@ -37,10 +37,13 @@ usage() { sed -n '3,/^$/s/^# \{0,1\}//p' "$LAB_DIR/restore.sh"; }
 # pod COMMAND...: in GitLab's container.
 pod() { kubectl exec --namespace "$GITLAB_NAMESPACE" deploy/gitlab -- "$@" </dev/null; }
 
-# pod_put FILE TARGET: a local file into the container. It goes through the pipe; others on this machine see nothing.
+# pod_put FILE TARGET: a local file into the container, whole: a connection that breaks may look like the file's end. It
+# goes through the pipe; others on this machine see nothing.
 pod_put() {
+  local bytes
+  bytes=$(($(wc -c <"$1")))
   kubectl exec --stdin --namespace "$GITLAB_NAMESPACE" deploy/gitlab -- sh -c \
-    "umask 077; cat >'$2.part' && mv '$2.part' '$2'" <"$1"
+    "umask 077; cat >'$2.part' && test \$(wc -c <'$2.part') -eq $bytes && mv '$2.part' '$2'" <"$1"
 }
 
 main() {

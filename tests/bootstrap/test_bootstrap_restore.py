@@ -29,6 +29,8 @@ class Pod:
         self.words: list[list[str]] = []
         self.fails = ""
         self.undecipherable = 0
+        self.folder = world.folder
+        self.cut: int | None = None  # after so many characters the connection breaks
 
     def __call__(self, command: list[str], text: str) -> Reply:
         line = " ".join(command)
@@ -39,7 +41,13 @@ class Pod:
         if line == "cat /opt/gitlab/embedded/service/gitlab-rails/VERSION":
             return 0, "19.3.0\n", ""
         if command[:2] == ["sh", "-c"] and command[2].startswith("umask 077; cat >"):
-            self.files[command[2].split("'")[1].removesuffix(".part")] = text
+            target = command[2].split("'")[1].removesuffix(".part")
+            done = subprocess.run(
+                ["sh", "-c", command[2].replace(target, f"{self.folder}/put")], input=text[: self.cut], text=True, check=False
+            )
+            if done.returncode:
+                return done.returncode, "", ""
+            self.files[target] = (self.folder / "put").read_text()
         elif command[:2] == ["sh", "-c"] and command[2].startswith("ls -1t"):
             folder = command[2].split()[2]
             names = sorted((Path(f).name for f in self.files if f.startswith(folder + "/")), reverse=True)
@@ -122,6 +130,15 @@ def test_it_restores_files_that_were_kept_elsewhere(world: World, pod: Pod) -> N
         DATA: "data from elsewhere",
         "/etc/gitlab/config_backup/gitlab_config_restored.tar": "config from elsewhere",
     }
+
+
+def test_a_file_that_does_not_arrive_whole_is_not_restored(world: World, pod: Pod) -> None:
+    pod.files, pod.cut = {}, 4
+    data = world.folder / f"{BACKUP}_gitlab_backup.tar"
+    data.write_text("data from elsewhere")
+    run = world.run("--yes", "--from", str(data), script="restore.sh")
+    assert run.status == 1 and "The backup could not be copied into the pod." in run.err
+    assert pod.files == {} and not any("gitlab-backup restore" in line for line in pod.commands)
 
 
 @pytest.mark.parametrize(
