@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap_secrets import pull_secrets
+from bootstrap_secrets import credentials, pull_secrets
 from job_shell import read_pipeline, run_job
 from registry_server import make_image, pull, push, registry
 from support.rendering import VALID, read_answers, rendered
@@ -81,9 +81,8 @@ def test_the_clusters_pull_secret_opens_each_group_with_its_own_token(shared: Pa
     users = {f"flux of {group}": f"token of {group}" for group in groups}
     with registry(tmp_path / "registry", {"a pipeline": "pushes", **users}) as server:
         auths = pull_secrets(lab_folder(shared, name), tmp_path / "bootstrap", server.address)["flux-system/regcred"]
-        assert list(auths) == ([server.address] if len(groups) == 1 else [f"{server.address}/{group.lower()}" for group in groups])
-        config, pipeline = tmp_path / "regcred.json", tmp_path / "pipeline.json"
-        config.write_text(json.dumps({"auths": auths}))
+        assert list(auths) == ([server.address] if len(groups) == 1 else [f"{server.address}/{group.lower()}/" for group in groups])
+        pipeline = tmp_path / "pipeline.json"
         pipeline.write_text(json.dumps({"auths": {server.address: {"auth": "YSBwaXBlbGluZTpwdXNoZXM="}}}))
         images = {group: f"{server.address}/{group.lower()}/demo:1.0.0" for group in groups}
         for group, target in images.items():
@@ -91,6 +90,13 @@ def test_the_clusters_pull_secret_opens_each_group_with_its_own_token(shared: Pa
             assert pull(target, None, tmp_path).returncode != 0, "a private image is private"
             # Only this group's token is valid now, so it is this one that opens its image, and no other's.
             server.let_in("a pipeline", f"flux of {group}")
-            assert pull(target, config, tmp_path).returncode == 0
+            assert pull(target, first_of(auths, target, tmp_path), tmp_path).returncode == 0
             for other in groups[: groups.index(group)][-1:]:
-                assert pull(images[other], config, tmp_path).returncode != 0
+                assert pull(images[other], first_of(auths, images[other], tmp_path), tmp_path).returncode != 0
+
+
+def first_of(auths: dict[str, dict[str, str]], image: str, work: Path) -> Path:
+    """Write the log-in that the kubelet and Flux take for an image, as skopeo reads it: by the registry, and never by a prefix."""
+    config = work / "regcred.json"
+    config.write_text(json.dumps({"auths": {image.split("/")[0]: credentials(auths, image)[0]}}))
+    return config
