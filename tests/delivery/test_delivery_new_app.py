@@ -78,6 +78,7 @@ def checks_of_labs() -> dict[str, Any]:
     return checks
 
 
+@pytest.mark.xdist_group("article")
 def test_fifty_applications_leave_a_lab_that_passes_every_check(shared: Path, tmp_path: Path) -> None:
     path, chance = copy_of(lab_folder(shared, "article"), tmp_path / "lab"), random.Random(5)
     wanted, before = {}, fingerprint(path)
@@ -103,7 +104,8 @@ def test_fifty_applications_leave_a_lab_that_passes_every_check(shared: Path, tm
     assert set(wanted) <= followed
 
 
-@pytest.mark.parametrize("name", ["pair-07", "pair-02", "pair-13"])
+# Where the lab itself is read: what the script leaves as it is, is built and linted once.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("pair-07", "pair-02", "pair-13")])
 def test_it_works_in_labs_of_other_kinds(shared: Path, tmp_path: Path, name: str) -> None:
     """A certificate in a secret, cert-manager, another port, a private authority, five groups, no sample application."""
     path = copy_of(lab_folder(shared, name), tmp_path / "lab")
