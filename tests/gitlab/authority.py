@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from support.tools import run, tool
@@ -58,6 +59,14 @@ class Authority:
             "-CA", self.crt, "-CAkey", self._key, "-addext", f"subjectAltName={names}",
             "-addext", "basicConstraints=critical,CA:FALSE",
         )
+        return made
+
+    @cached_property
+    def of_traefik(self) -> Certificate:
+        """A certificate like the one that Traefik makes itself: of no host that anybody asks for, and not signed by the authority."""
+        made = Certificate(self._folder / "traefik.crt", self._folder / "traefik.key")
+        subject = ("-subj", "/CN=TRAEFIK DEFAULT CERT", "-addext", "subjectAltName=DNS:traefik.default")
+        self._openssl("req", "-x509", *_NEW_KEY, "-keyout", made.key, "-out", made.crt, *subject, "-days", "1")
         return made
 
     def _openssl(self, *arguments: str | Path) -> None:

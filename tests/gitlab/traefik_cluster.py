@@ -48,6 +48,17 @@ def entry_point_flags(ports: Mapping[str, Mapping[str, Any]], host: str) -> list
     return flags
 
 
+def default_certificate(folder: Path, authority: Authority) -> Path:
+    """Return a file for Traefik with the certificate for whoever asks for a host without one.
+
+    Traefik makes one itself otherwise, with a new RSA key at each change of its configuration: a quarter of its start.
+    """
+    made, file = authority.of_traefik, folder / "default-certificate.yaml"
+    store = {"defaultCertificate": {"certFile": str(made.crt), "keyFile": str(made.key)}}
+    file.write_text(json.dumps({"tls": {"stores": {"default": store}}}), encoding="utf-8")
+    return file
+
+
 class TraefikCluster:
     """A running Traefik with its cluster.
 
@@ -75,6 +86,8 @@ class TraefikCluster:
             "--providers.providersThrottleDuration=20ms", "--log.level=ERROR", "--log.format=json",
             "--global.checkNewVersion=false", "--global.sendAnonymousUsage=false", *flags,
         ]
+        if not any(thing["kind"] == "TLSStore" for thing in objects):
+            command += ["--providers.file.watch=false", f"--providers.file.filename={default_certificate(folder, authority)}"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
