@@ -168,7 +168,25 @@ STRATEGIES: dict[str, tuple[Values, str]] = {
 def test_a_second_pod_starts_beside_the_first_only_where_both_may_write(what: str) -> None:
     values, expected = STRATEGIES[what]
     spec = (of_kind(objects := release(values), "Deployment") or of_kind(objects, "StatefulSet"))[0]["spec"]
-    assert spec.get("strategy", spec.get("updateStrategy")) == {"type": expected}
+    assert spec.get("strategy", spec.get("updateStrategy"))["type"] == expected
+
+
+# What Kubernetes fills in where a release says nothing of it.
+PACE = {"Deployment": {"maxSurge": "25%", "maxUnavailable": "25%"}, "StatefulSet": {"partition": 0}}
+
+
+@pytest.mark.parametrize("kind", PACE)
+def test_the_pace_is_the_releases_own_so_that_another_strategy_can_take_its_place(kind: str) -> None:
+    def strategy(values: Values) -> Any:
+        spec = one(release({"kind": kind, **values}), kind)["spec"]
+        return spec.get("strategy", spec.get("updateStrategy"))
+
+    other = "Recreate" if kind == "Deployment" else "OnDelete"
+    usual = {"type": "RollingUpdate", "rollingUpdate": PACE[kind]}
+    assert [strategy({}), strategy({"strategy": "RollingUpdate"}), strategy({"strategy": {"type": "RollingUpdate"}})] == [usual] * 3
+    assert strategy({"strategy": other}) == strategy({"strategy": {"type": other}}) == {"type": other}
+    first = next(iter(PACE[kind]))
+    assert strategy({"strategy": {"type": "RollingUpdate", "rollingUpdate": {first: 1}}}) == {**usual, "rollingUpdate": {**PACE[kind], first: 1}}
 
 
 def test_a_deployment_that_starts_slowly_is_not_called_failed_before_its_probe_gives_up() -> None:

@@ -3,16 +3,24 @@ How old pods make way for new ones. When the values do not say, a second pod is 
 the first only if there is nothing that both would write to, and no port of the node that both need.
 */}}
 {{- define "app.strategy" -}}
-{{- $strategy := .Values.strategy -}}
-{{- if kindIs "map" $strategy -}}
-{{- toYaml $strategy -}}
-{{- else if $strategy -}}
-type: {{ $strategy }}
+{{- $strategy := dict "type" "RollingUpdate" -}}
+{{- if kindIs "map" .Values.strategy -}}
+{{- $strategy = merge dict .Values.strategy -}}
+{{- else if .Values.strategy -}}
+{{- $strategy = dict "type" .Values.strategy -}}
 {{- else if and (not .Facts.stateful) (or .Values.hostNetwork (include "app.hostPorts" .) (include "app.unshared" .)) -}}
-type: Recreate
-{{- else -}}
-type: RollingUpdate
+{{- $strategy = dict "type" "Recreate" -}}
 {{- end -}}
+{{- /*
+The pace is written out, as Kubernetes has it by default: what Kubernetes filled in by itself would stay at the next
+server-side apply, and there it forbids a change to another type.
+*/}}
+{{- if eq $strategy.type "RollingUpdate" -}}
+{{- $pace := .Facts.stateful | ternary (dict "partition" 0) (dict "maxSurge" "25%" "maxUnavailable" "25%") -}}
+{{- range $key, $value := $strategy.rollingUpdate }}{{ $_ := set $pace $key $value }}{{ end -}}
+{{- $_ := set $strategy "rollingUpdate" $pace -}}
+{{- end -}}
+{{- toYaml $strategy -}}
 {{- end -}}
 
 {{/* Whether a container beside the application takes a port of its node. */}}
