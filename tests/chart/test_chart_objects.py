@@ -358,6 +358,17 @@ def test_traefik_matches(what: str) -> None:
     assert ("priority" in route) == expected.startswith("HostRegexp")
 
 
+@pytest.mark.parametrize("hosts,expected", [
+    ([{"name": "*.demo.lab"}], "1"),
+    ([{"name": "*.demo.lab"}, {"name": "*.demo.lab", "path": "/api"}], None),
+    ([{"name": "demo.lab"}], None),
+])
+def test_a_wildcard_gives_way_to_a_host_it_covers_on_https_and_where_it_redirects(hosts: list[Values], expected: str | None) -> None:
+    ingresses = of_kind(served({}, *hosts), "Ingress")
+    found = [thing["metadata"]["annotations"].get("traefik.ingress.kubernetes.io/router.priority") for thing in ingresses]
+    assert found == [expected, expected]
+
+
 def test_ssh_goes_through_traefik_by_an_entry_point_of_its_own() -> None:
     routes = [{"name": "ssh", "entryPoint": "ssh", "servicePort": 2223}]
     assert one(release({"services": [SSH], "tcpRoutes": routes}), "IngressRouteTCP")["spec"] == {

@@ -36,6 +36,16 @@ rules:
 {{- end }}
 {{- end -}}
 
+{{/*
+Traefik asks the longest rule first, and that of a wildcard is longer than that of a host it covers. One annotation is for
+all the paths of an Ingress, so several stay as they are. Takes a host.
+*/}}
+{{- define "app.priorityAnnotation" -}}
+{{- if and (hasPrefix "*." .name) (eq (len .paths) 1) -}}
+traefik.ingress.kubernetes.io/router.priority: "1"
+{{- end -}}
+{{- end -}}
+
 {{/* What Traefik matches for one path of a host. Takes (list hostName path). */}}
 {{- define "app.match" -}}
 {{- $name := index . 0 -}}
