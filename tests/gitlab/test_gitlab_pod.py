@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rendered_labs import Object, RenderedLab
-from support.cluster import Lab, namespace_of
+from support.cluster import Lab, documents, namespace_of
 from support.rendering import ROOT
 from support.tools import run
 
@@ -143,6 +143,19 @@ def test_nfs_is_mounted_so_that_no_write_is_lost_and_nothing_deletes_it(lab: Lab
         assert claim["spec"]["storageClassName"] == volume["spec"]["storageClassName"] == ""
         for thing in (volume, claim):
             assert thing["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
+
+
+def test_another_size_changes_nothing_of_a_claim_that_kubernetes_does_not_resize() -> None:
+    def rendered(**answers: str) -> tuple[str, Object]:
+        lab = RenderedLab({"base_domain": "lab", "storage_backend": "nfs", "nfs_server": "storage.lan", **answers})
+        volume, claim = documents(lab.text("infrastructure/{% if lab.uses_nfs %}storage.yaml{% endif %}"))
+        capacity = volume["spec"]["capacity"]["storage"]
+        assert size(claim["spec"]["resources"]["requests"]["storage"]) <= size(capacity)
+        return capacity, claim
+
+    (before, claim), (after, same) = rendered(data_backend="nfs"), rendered(data_backend="nfs", data_size="200Gi")
+    assert (before, after) == ("50Gi", "200Gi") and claim == same
+    assert rendered(data_backend="host-path", logs_size="100Mi") == ("100Mi", claim)
 
 
 @pytest.mark.parametrize("backend", ["nfs", "host-path"])
