@@ -152,6 +152,9 @@ def _volumes(values: Values) -> None:
             where.pop("mountPath", None)
         elif not found:
             where["emptyDir"] = {}
+    for number, where in enumerate([volumes, *(item for item in items.values() if item)]):
+        if "existingClaim" in where:
+            where["existingClaim"] = f"existing-{number}"
     for number, where in enumerate([volumes, *(item for item in items.values() if item), *configs.values()]):
         if "mountPath" in where:
             where["mountPath"] = _mount_paths(where["mountPath"], number, whole=number > len([i for i in items.values() if i]))

@@ -131,6 +131,12 @@ def test_each_directory_lies_where_it_was_answered(lab: Lab) -> None:
             assert "subPath" not in mount
 
 
+def test_no_claim_is_two_volumes_of_the_pod_which_kubelets_before_1_35_wait_for_for_ever(lab: Lab) -> None:
+    found = [one["persistentVolumeClaim"]["claimName"] for one in deployment(lab)["spec"]["template"]["spec"]["volumes"]
+             if "persistentVolumeClaim" in one]
+    assert len(found) == len(set(found))
+
+
 def test_nfs_is_mounted_so_that_no_write_is_lost_and_nothing_deletes_it(lab: Lab) -> None:
     servers = lab.of_kind("PersistentVolume")
     assert bool(servers) is ("nfs" in (lab.answers["storage_backend"], lab.answers["data_backend"]))

@@ -1,5 +1,6 @@
 {{- define "app.check.volumes" -}}
 {{- $names := dict }}
+{{- $claims := dict }}
 {{- range .Facts.volumes }}
 {{- if not .kinds }}
 {{ .at }} names no source: say what is mounted, with one of nfs, hostPath, existingClaim, claim, emptyDir, configMap or secret.
@@ -10,6 +11,11 @@
 {{ .at }}: the pod has a volume of the name {{ .name | quote }} already, from {{ get $names .name }}. Rename one of them.
 {{- end }}
 {{- $_ := set $names .name .at }}
+{{- $claim := (.source.persistentVolumeClaim | default dict).claimName }}
+{{- if and $claim (hasKey $claims $claim) }}
+{{ .at }} is the claim {{ $claim | quote }}, and so is {{ get $claims $claim }}: before Kubernetes 1.35, a pod that has one claim as two volumes never starts. Put the paths of both into one mountPath.
+{{- end }}
+{{- if $claim }}{{ $_ := set $claims $claim .at }}{{ end }}
 {{- end }}
 {{- end -}}
 
