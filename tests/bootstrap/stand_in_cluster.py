@@ -306,8 +306,10 @@ class Cluster:
         if arguments[:1] == ["version"]:
             return 0, self.world.versions["helm"] + "\n", ""
         words, found = flags(
-            arguments, {"--namespace", "--values", "--set-file", "--output", "--dry-run"}, {"--install"}
+            arguments, {"--namespace", "--values", "--set-file", "--output", "--dry-run", "--server-side"}, {"--install"}
         )
+        if "--server-side" in found and self.world.versions["helm"].startswith("v3"):
+            raise CallError("Helm 3 has no --server-side")
         if found["--namespace"] != self.world.settings["GITLAB_NAMESPACE"]:
             raise CallError(f"helm {arguments}")
         if words == ["get", "manifest", "gitlab"]:

@@ -11,10 +11,10 @@ import yaml
 from support.cluster import Lab, merge
 
 
-def installed_by_bootstrap(lab: Lab) -> list[str]:
-    """The arguments that the stage hands to Helm; each path is below the lab's folder."""
-    script = 'source "$1/bootstrap/lab.sh"; source "$1/bootstrap/stages/gitlab.sh"; LAB_DIR=$1\n'
-    script += "helm() { printf '%s\\0' \"$@\"; }\nhelm_gitlab upgrade --install"
+def installed_by_bootstrap(lab: Lab, version: str = "v4.1.3") -> list[str]:
+    """The arguments that the stage hands to a Helm of the version; each path is below the lab's folder."""
+    script = 'source "$1/bootstrap/lab.sh"; source "$1/bootstrap/lib/versions.sh"; source "$1/bootstrap/stages/gitlab.sh"; LAB_DIR=$1\n'
+    script += f"helm() {{ if [[ $1 == version ]]; then printf {version}; else printf '%s\\0' \"$@\"; fi; }}\nhelm_install"
     done = subprocess.run(
         ["bash", "-euc", script, "bash", str(lab.path)], capture_output=True, text=True, check=True
     )
@@ -44,6 +44,12 @@ def test_helm_and_flux_install_gitlab_from_the_same_chart_with_the_same_values(a
     values = values_of(article, arguments)
     assert "external_url" in values["configMaps"]["config"]["data"]["gitlab.rb"]
     assert values == article.values[f"{namespace}/gitlab"]
+
+
+def test_no_name_but_fluxs_stays_on_the_fields_of_the_release(article: Lab) -> None:
+    assert "--server-side=false" in installed_by_bootstrap(article, "v4.0.0+g99cd196")
+    # Helm 3 knows no other way than that, and not the flag.
+    assert not [word for word in installed_by_bootstrap(article, "v3.14.0") if "server-side" in word]
 
 
 def test_what_flux_adds_to_the_rendered_chart_leaves_the_pod_as_it_is(article: Lab) -> None:
