@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
+import socket
+import subprocess
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +21,7 @@ import evaluator
 from job_shell import Ran, read_pipeline, run_job, shells
 from support.cluster import Lab
 from support.rendering import VALID, read_answers, rendered
+from support.tools import tool
 
 REGISTRY = "registry.lab:8443"
 IMAGE = f"{REGISTRY}/homelab/demo"
@@ -183,6 +189,36 @@ def test_the_sample_application_is_tested_by_its_dockerfile(article: Lab) -> Non
     assert [name for _, name in stages] == ["app", "test", ""]
     assert [source for source, _ in stages[1:]] == ["app", "app"], "the test begins with the application, and what is pushed is nothing else"
     assert text.rstrip().endswith("FROM app"), "nothing is added after the test"
+
+
+@pytest.mark.parametrize("page", ["It works.", "It is broken."])
+def test_the_test_of_the_sample_application_leaves_no_server_behind(article: Lab, tmp_path: Path, page: str) -> None:
+    """Without privileges BuildKit cannot end it, and waits until nobody holds the step's output: moby/buildkit#2417. So does this."""
+    real, wget = tool("nginx"), tool("wget")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    paths = "".join(f"{kind}_temp_path {tmp_path}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; error_log /dev/stderr notice; events {{}}\n"
+        f"http {{ {paths} access_log /dev/stdout; server {{ listen 127.0.0.1:{port}; location / {{ return 200 '{page}'; }} }} }}\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "nginx").write_text(f'#!/bin/sh\nexec {real} -p {tmp_path} -c {tmp_path}/nginx.conf "$@"\n', encoding="utf-8")
+    (tmp_path / "nginx").chmod(0o755)
+    text = (article.path / "sample-app/Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    [step] = re.findall(r"^RUN (.*)$", text, re.M)
+    for old, new in {"127.0.0.1:8080": f"127.0.0.1:{port}", "/tmp/page": f"{tmp_path}/page", "wget": wget}.items():
+        assert old in step
+        step = step.replace(old, new)
+    try:
+        done = subprocess.run(
+            ["sh", "-c", step], env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "no_proxy": "*"},
+            capture_output=True, text=True, timeout=20, check=False,
+        )
+    finally:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), signal.SIGTERM)
+    assert (done.returncode == 0) == (page == "It works."), done.stderr
 
 
 # A job made wrong in one place, and what must then be noticed. Without this the silence above would mean little.
