@@ -179,3 +179,15 @@ def test_the_runner_in_the_cluster_has_its_token_from_a_secret_and_its_settings_
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
     binding, = [one for one in lab.of_kind("RoleBinding") if one["metadata"]["name"] == "gitlab-runner"]
     assert [(one["kind"], one["name"]) for one in binding["subjects"]] == [("ServiceAccount", account)]
+
+
+@with_runner
+def test_flux_waits_for_longer_than_a_pod_may_take_to_end(lab: Lab) -> None:
+    """One pod at a time: a new runner begins when the old one's jobs have ended. Until then nothing has failed."""
+    seconds = {"s": 1, "m": 60, "h": 3600}
+    for release in lab.of_kind("HelmRelease"):
+        spec, name = release["spec"], release["metadata"]["name"]
+        folder, = [one["spec"] for one in lab.of_kind("Kustomization") if one["metadata"]["name"] == {"gitlab-runner": "runner"}.get(name, name)]
+        grace = lab.values[f"{release['metadata']['namespace']}/{name}"].get("terminationGracePeriodSeconds", 30)
+        release_waits, folder_waits = (int(one["timeout"][:-1]) * seconds[one["timeout"][-1]] for one in (spec, folder))
+        assert grace + 120 <= release_waits < folder_waits, name
