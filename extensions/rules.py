@@ -258,6 +258,12 @@ def _gitops_url(value: Any, answers: Answers) -> str | None:
     return found
 
 
+def _gitops_branch(value: Any, _: Answers) -> str | None:
+    if value == "template-update":  # .gitlab/propose-update.sh
+        return f"`{value}` is the branch to which the lab's own job pushes updates; give another, such as `main`"
+    return values.git_branch(value)
+
+
 RULES: dict[str, Rule] = {
     "lab_name": _lab_name,
     "cluster_name": lambda value, _: names.dns_label(value),
@@ -296,7 +302,7 @@ RULES: dict[str, Rule] = {
     "runner_concurrent": lambda value, _: values.whole_number(value, 1, 64, "jobs at a time"),
     "docker_version": lambda value, _: values.docker_version(value),
     "gitops_url": _gitops_url,
-    "gitops_branch": lambda value, _: values.git_branch(value),
+    "gitops_branch": _gitops_branch,
     "sync_interval": lambda value, _: values.duration(value),
     "scan_interval": lambda value, _: values.duration(value),
     "backup_schedule": lambda value, _: values.cron(value),

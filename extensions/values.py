@@ -250,7 +250,7 @@ def git_url(value: Any) -> str | None:
 
 
 def git_branch(value: Any) -> str | None:
-    """Check a branch's name (git-check-ref-format(1), with plain characters only); the lab's job pushes to one of its own."""
+    """Check a branch's name (git-check-ref-format(1), with plain characters only)."""
     ok = (
         isinstance(value, str)
         and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/-]*", value)
@@ -260,6 +260,4 @@ def git_branch(value: Any) -> str | None:
     )
     if ok and value.startswith("refs/"):
         return f"`{value}` is a whole reference; give the branch's name only: `{re.sub('^refs/(heads/)?', '', value)}`"
-    if value == "template-update":
-        return f"`{value}` is the branch to which the lab's own job pushes updates; give another, such as `main`"
     return None if ok else f"{value!r} is not a branch name; give one such as `main`"
