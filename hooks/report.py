@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,8 @@ def _conflicts(found: Findings) -> list[str]:
 
 
 def _left_behind(found: Findings) -> list[str]:
-    before, after = found.answers_before, found.answers_after
-    moved = [f"`{name}`" for name in PLACES if name in before and name in after and before[name] != after[name]]
+    changed = _changed(found.answers_before, found.answers_after)
+    moved = [f"`{name}`" for name in PLACES if name in changed]
     if not moved:
         return []
     return [
@@ -105,11 +105,13 @@ def _answers(found: Findings) -> list[str]:
     after = {name: value for name, value in found.answers_after.items() if not name.startswith("_")}
     lines = [f"{what}." for what in found.migrated]
     lines += [f"new: `{name}: {_value(after[name])}`" for name in after if name not in before]
-    lines += [
-        f"changed: `{name}: {_value(before[name])}` is `{_value(after[name])}` now" for name in after if name in before and before[name] != after[name]
-    ]
+    lines += [f"changed: `{name}: {_value(before[name])}` is `{_value(after[name])}` now" for name in _changed(before, after)]
     lines += [f"not asked any more: `{name}`, which was `{_value(before[name])}`" for name in before if name not in after]
     return lines
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return [name for name in after if name in before and before[name] != after[name]]
 
 
 def _value(value: Any) -> str:
