@@ -66,8 +66,7 @@ ensure_deploy_token() {
     # GitLab numbers its tokens, so the user's name alone proves nothing: a GitLab that was restored on a new cluster
     # brings a token of the same name with another password.
     if [[ $(registry_answer "$user" "$password") != 401 ]]; then
-      AUTHS=$(printf '%s' "$AUTHS" | jq --compact-output --arg key "$key" --arg user "$user" \
-        '.[$key] = first(.[] | select(.username == $user))')
+      keep_auth "$key" "$user" "$password"
       have "deploy token of $group"
       return 0
     fi
@@ -78,7 +77,7 @@ ensure_deploy_token() {
   user=$(field "$API_BODY" .username)
   password=$(field "$API_BODY" .token)
   hide_secret "$password"
-  AUTHS=$(printf '%s\n%s' "$AUTHS" "$(docker_auth "$key" "$user" "$password")" | jq --slurp --compact-output add)
+  keep_auth "$key" "$user" "$password"
   did "deploy token of $group: $user"
   write_auths flux-system
 }
@@ -90,6 +89,11 @@ registry_answer() {
     --config <(printf 'user = "%s:%s"\n' "$1" "$2") \
     "$GITLAB_URL/jwt/auth?service=container_registry" 2>"$LAB_TMP/curl.err") || answer=$(<"$LAB_TMP/curl.err")
   printf '%s' "$answer"
+}
+
+# keep_auth KEY USER PASSWORD: among AUTHS.
+keep_auth() {
+  AUTHS=$(printf '%s\n%s' "$AUTHS" "$(docker_auth "$@")" | jq --slurp --compact-output add)
 }
 
 # docker_auth KEY USER PASSWORD: one entry of a Docker configuration.

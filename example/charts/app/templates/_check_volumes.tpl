@@ -12,10 +12,12 @@
 {{- end }}
 {{- $_ := set $names .name .at }}
 {{- $claim := (.source.persistentVolumeClaim | default dict).claimName }}
-{{- if and $claim (hasKey $claims $claim) }}
+{{- if $claim }}
+{{- if hasKey $claims $claim }}
 {{ .at }} is the claim {{ $claim | quote }}, and so is {{ get $claims $claim }}: before Kubernetes 1.35, a pod that has one claim as two volumes never starts. Put the paths of both into one mountPath.
 {{- end }}
-{{- if $claim }}{{ $_ := set $claims $claim .at }}{{ end }}
+{{- $_ := set $claims $claim .at }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
