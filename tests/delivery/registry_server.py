@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.loopback import free_port
 from support.tools import tool
 
 CONFIG = """\
@@ -27,9 +28,7 @@ class Registry:
 
     def __init__(self, folder: Path, users: dict[str, str]) -> None:
         folder.mkdir(parents=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         # bcrypt is the one form that the registry takes; libcrypt makes it, through Ruby.
         script = "ARGF.each_line(chomp: true) { |l| u, p = l.split(\"\\t\"); puts \"#{u}:#{p.crypt('$2y$04$' + 'abcdefghijklmnopqrstuu')}\" }"

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable
 from functools import lru_cache
@@ -20,6 +19,7 @@ import pytest
 import evaluator
 from job_shell import Ran, read_pipeline, run_job, shells
 from support.cluster import Lab
+from support.loopback import free_port
 from support.rendering import VALID, read_answers, rendered
 from support.tools import tool
 
@@ -194,9 +194,7 @@ def test_the_sample_application_is_tested_by_its_dockerfile(article: Lab) -> Non
 @pytest.mark.parametrize("page", ["It works.", "It is broken."])
 def test_the_test_of_the_sample_application_leaves_no_server_behind(article: Lab, tmp_path: Path, page: str) -> None:
     """Without privileges BuildKit cannot end it, and waits until nobody holds the step's output: moby/buildkit#2417. So does this."""
-    real, wget = tool("nginx"), tool("wget")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    real, wget, port = tool("nginx"), tool("wget"), free_port()
     paths = "".join(f"{kind}_temp_path {tmp_path}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/pid; error_log /dev/stderr notice; events {{}}\n"

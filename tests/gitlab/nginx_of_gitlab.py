@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from loopback import listens, wait_for
+from support.loopback import listens, wait_for
 from support.tools import tool
 
 Address = tuple[str, int]

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from support.loopback import free_port, listens, wait_for
 import yaml
 
 from authority import signature
-from loopback import free_port, listens, wait_for
 from support.tools import run, tool
 
 SERVICE, ISSUER = "container_registry", "omnibus-gitlab-issuer"

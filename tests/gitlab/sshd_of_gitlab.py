@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from address_book import pour
-from loopback import free_port, listens, wait_for
+from support.loopback import free_port, listens, wait_for
 from support.rendering import required
 from support.tools import run, tool
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from loopback import address, free_port
 from nginx_of_gitlab import NginxOfGitlab
 from rendered_labs import RenderedLab, recorded
 from stand_in_pod import SshStub, WebStub
+from support.loopback import address, free_port
 from traefik_cluster import TraefikCluster, ask
 
 # The pods' network of these tests: Traefik's stand-ins call from there. Everything else of 127.0.0.0/8 is the LAN.

@@ -17,10 +17,10 @@ import pytest
 from address_book import AddressBook
 from authority import Authority
 from extensions.facts import JOB_CA_FOLDER, Lab
-from loopback import free_port, wait_for
 from nginx_of_gitlab import NginxOfGitlab
 from registry_of_gitlab import LogInStub, RegistryOfGitlab, realm
 from rendered_labs import RenderedLab, recorded
+from support.loopback import free_port, wait_for
 from support.tools import tool
 from traefik_cluster import TraefikCluster, ask
 

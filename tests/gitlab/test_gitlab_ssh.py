@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from authority import Authority
-from loopback import address
 from rendered_labs import RenderedLab
 from sshd_of_gitlab import Forward, Machine, SshdOfGitlab
 from stand_in_pod import SshStub, WebStub
+from support.loopback import address
 from support.tools import tool
 from traefik_cluster import TraefikCluster, behind_service
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from authority import Authority
-from loopback import address
 from rendered_labs import Object, RenderedLab, recorded
 from stand_in_pod import BANNER, SshStub, WebStub
+from support.loopback import address
 from traefik_cluster import Address, Answer, TraefikCluster, ask, behind_service, greeting
 
 CHOICES = {

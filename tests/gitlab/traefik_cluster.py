@@ -15,8 +15,8 @@ from typing import Any
 
 from api_for_traefik import ApiForTraefik
 from authority import Authority
-from loopback import address, wait_for
 from support.cluster import merge, namespace_of
+from support.loopback import address, wait_for
 from support.tools import tool
 
 Object = dict[str, Any]

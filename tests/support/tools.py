@@ -12,6 +12,10 @@ import pytest
 from .rendering import required
 
 
+# What requirements/package.json names is installed there.
+NODE_MODULES = Path(sys.prefix) / "node" / "node_modules"
+
+
 def tool(name: str) -> str:
     """Return the program's path: from PATH, or from the environment that the tests run in."""
     found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
