@@ -28,6 +28,7 @@ from typing import Any
 
 from lab_folder import make_lab
 from stand_in_cluster import CallError, Cluster, git
+from stand_in_docker import write_docker
 from stand_in_gitlab import Fault, GitLab, GitLabServer
 from stand_in_jq import ask_jq
 
@@ -527,24 +528,7 @@ class World:
         if not self.vm_has["docker"]:
             program.unlink(missing_ok=True)
             return
-        compose = "true" if self.vm_has["compose"] else "echo \"docker: 'compose' is not a docker command\" >&2; exit 1"
-        program.write_text(f"""#!/bin/sh
-up='{self.folder}/container up'
-case "$1 $2" in
-  'version --format') echo 29.1.0 ;;
-  'compose '*) {compose}
-    case "$2" in
-      version) echo 5.0.0 ;;
-      ps) test "$6" = gitlab-runner || exit 96
-        test -f .env && test -f compose.yaml || exit 14; test ! -f "$up" || echo abc123 ;;
-      up) test -f .env && test -f compose.yaml && test -f config.toml || exit 14
-        cat .env compose.yaml config.toml >"$up"; test ! -f ca.crt || cat ca.crt >>"$up" ;;
-      *) exit 97 ;;
-    esac ;;
-  *) exit 98 ;;
-esac
-""")
-        program.chmod(0o755)
+        write_docker(program, self.folder / "container up", self.vm_has["compose"])
 
     def external_ssh(self, words: list[str], options: dict[str, str]) -> tuple[int, str, str, Any]:
         key = Path(options.get("-i", "/nonexistent"))

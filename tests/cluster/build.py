@@ -1,0 +1,240 @@
+"""Build the real programs of the cluster tests from pinned Go modules.
+
+Each folder of programs/ is a Go module that pins one program and all that it is built from. What was built stays in
+`.cluster/` of the checkout until its pins change; Go's own build cache makes another checkout's build a matter of linking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.paths import BIN, PROGRAMS, ROOT
+
+KUBERNETES = "1.36.3"
+FLUX = "2.9.4"
+CONTROLLERS = (
+    "source-controller",
+    "kustomize-controller",
+    "helm-controller",
+    "notification-controller",
+    "image-reflector-controller",
+    "image-automation-controller",
+)
+GO = (1, 26)
+# Where the definitions of custom resources lie that a lab uses and Flux does not bring, by module.
+DEFINITIONS = {
+    "github.com/traefik/traefik/v3": ["docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"],
+    "github.com/cert-manager/cert-manager": ["deploy/crds/*.yaml"],
+    "sigs.k8s.io/gateway-api": [
+        "config/crd/experimental/gateway.networking.k8s.io_gateways.yaml",
+        "config/crd/experimental/gateway.networking.k8s.io_*routes.yaml",
+    ],
+    "github.com/k3s-io/helm-controller": ["pkg/crds/yaml/generated/*.yaml"],
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """What one module of programs/ builds.
+
+    Attributes:
+        folder: the module's folder below programs/.
+        packages: the import path of each program's main package, by the program's name.
+        variables: what the linker sets, by the variable's full name.
+    """
+
+    folder: str
+    packages: dict[str, str]
+    variables: dict[str, str]
+
+
+def _kubernetes() -> Program:
+    names = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+    major, minor, _ = KUBERNETES.split(".")
+    version = "k8s.io/component-base/version.git"
+    return Program(
+        "kubernetes",
+        {name: f"k8s.io/kubernetes/cmd/{name}" for name in names},
+        {f"{version}Version": f"v{KUBERNETES}", f"{version}Major": major, f"{version}Minor": minor},
+    )
+
+
+PROGRAM_LIST = (
+    Program("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, {}),
+    Program("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, {}),
+    _kubernetes(),
+    Program("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, {"helm.sh/helm/v4/internal/version.version": "v4.2.4"}),
+    *(Program(name, {name: f"github.com/fluxcd/{name}"}, {}) for name in CONTROLLERS),
+)
+FLUX_CLI = Program("flux", {"flux": "github.com/fluxcd/flux2/v2/cmd/flux"}, {"main.VERSION": FLUX})
+
+
+MODULES = BIN / "modules.json"
+
+
+class BuildError(Exception):
+    """A program could not be built; the message is Go's own."""
+
+
+def missing_tools() -> str:
+    """Return in one line what this machine lacks to build and run the cluster; nothing if all is there."""
+    if sys.platform != "linux":
+        return "Linux (the cluster runs in Linux namespaces)"
+    go = shutil.which("go")
+    if go is None:
+        return f"Go {GO[0]}.{GO[1]} or newer (https://go.dev/doc/install)"
+    version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout.strip()
+    numbers = version.removeprefix("go").split("rc")[0].split(".")
+    if not all(part.isdigit() for part in numbers[:2]) or tuple(int(part) for part in numbers[:2]) < GO:
+        return f"Go {GO[0]}.{GO[1]} or newer; this is {version or 'unknown'} (https://go.dev/doc/install)"
+    if os.geteuid() != 0:
+        return "root (the cluster runs in network and mount namespaces): sudo make cluster-test"
+    missing = [name for name in ("unshare", "ip", "ssh", "ssh-keygen", "openssl") if shutil.which(name) is None]
+    missing += [] if Path("/usr/sbin/sshd").exists() else ["sshd"]
+    return ", ".join(missing) and f"{', '.join(missing)} (.ci/install-tools installs them on Debian and Ubuntu)"
+
+
+def build() -> None:
+    """Build what is missing or was built from other pins, and unpack the modules whose files the tests read.
+
+    Raises:
+        BuildError: Go could not build a program.
+    """
+    BIN.mkdir(parents=True, exist_ok=True)
+    for program in PROGRAM_LIST:
+        _build(program, [])
+    if not _is_built(FLUX_CLI):
+        with tempfile.TemporaryDirectory(prefix="flux-sources.") as folder:
+            _build(FLUX_CLI, _flux_sources(Path(folder)))
+    _note_modules()
+
+
+def definitions() -> list[Path]:
+    """Return the files with definitions of custom resources that are not Flux's."""
+    places = [(module_folder(module, "crds"), pattern) for module, patterns in DEFINITIONS.items() for pattern in patterns]
+    return [file for folder, pattern in places for file in sorted(folder.glob(pattern))]
+
+
+def module_folder(module: str, program: str) -> Path:
+    """Return where Go keeps the sources of *module*, in the version that the program's pins give."""
+    noted = json.loads(MODULES.read_text(encoding="utf-8")) if MODULES.exists() else {}
+    if module in noted and Path(noted[module]).is_dir():
+        return Path(noted[module])
+    listed = _go(PROGRAMS / program, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module)
+    if not listed:
+        _go(PROGRAMS / program, "mod", "download", module)
+        listed = _go(PROGRAMS / program, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module)
+    return Path(listed)
+
+
+def flux_manifests(folder: Path) -> list[Path]:
+    """Write the manifests that a released `flux` carries, one file a part, and return them.
+
+    A release of Flux builds them with kustomize from its own `manifests/`, which names files of the controllers' releases; those
+    are built from each controller's `config/`. Source: manifests/scripts/bundle.sh of fluxcd/flux2.
+    """
+    bases = folder / "manifests"
+    shutil.copytree(module_folder("github.com/fluxcd/flux2/v2", "flux") / "manifests", bases)
+    subprocess.run(["chmod", "-R", "u+w", str(bases)], check=True)
+    out = folder / "out"
+    out.mkdir()
+    for name in CONTROLLERS:
+        config = module_folder(f"github.com/fluxcd/{name}", name) / "config"
+        base = bases / "bases" / name
+        for part, kind in (("crd", "crds"), ("manager", "deployment")):
+            (base / f"{name}.{kind}.yaml").write_text(_kustomize(config / part), encoding="utf-8")
+        kustomization = base / "kustomization.yaml"
+        lines = [
+            f"- {line.rsplit('/', 1)[1]}" if line.startswith("- https://") else line
+            for line in kustomization.read_text(encoding="utf-8").splitlines()
+        ]
+        kustomization.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (out / f"{name}.yaml").write_text(_kustomize(base), encoding="utf-8")
+    for name in ("rbac", "policies"):
+        (out / f"{name}.yaml").write_text(_kustomize(bases / name), encoding="utf-8")
+    return sorted(out.iterdir())
+
+
+def _note_modules() -> None:
+    """Write down where the modules lie, so that a test needs no Go."""
+    MODULES.unlink(missing_ok=True)
+    read = {**dict.fromkeys(DEFINITIONS, "crds"), "sigs.k8s.io/kwok": "kwok"}
+    read |= {f"github.com/fluxcd/{name}": name for name in CONTROLLERS}
+    found = {module: str(module_folder(module, program)) for module, program in read.items()}
+    MODULES.write_text(json.dumps(found, indent=2), encoding="utf-8")
+
+
+def _flux_sources(folder: Path) -> list[str]:
+    """Return what makes Go build `flux` from a copy of its sources that holds the manifests, as a release of Flux does."""
+    sources = folder / "flux2"
+    shutil.copytree(module_folder("github.com/fluxcd/flux2/v2", "flux"), sources)
+    subprocess.run(["chmod", "-R", "u+w", str(sources)], check=True)
+    manifests = sources / "cmd" / "flux" / "manifests"
+    manifests.mkdir()
+    for file in flux_manifests(folder):
+        shutil.copy(file, manifests)
+    for name in ("go.mod", "go.sum"):
+        shutil.copy(PROGRAMS / "flux" / name, folder)
+    _go(PROGRAMS / "flux", "mod", "edit", f"-replace=github.com/fluxcd/flux2/v2={sources}", str(folder / "go.mod"))
+    return [f"-modfile={folder / 'go.mod'}"]
+
+
+def _kustomize(folder: Path) -> str:
+    done = subprocess.run([BIN / "kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"kubectl kustomize {folder}: {done.stderr}")
+    return done.stdout
+
+
+def _digest(program: Program) -> str:
+    folder = PROGRAMS / program.folder
+    parts = [(folder / name).read_bytes() for name in ("go.mod", "go.sum")]
+    return hashlib.sha256(b"\0".join([repr(program).encode(), *parts])).hexdigest()
+
+
+def _stamp(program: Program) -> Path:
+    return BIN / f".{program.folder}"
+
+
+def _is_built(program: Program) -> bool:
+    stamp = _stamp(program)
+    return (
+        stamp.exists()
+        and stamp.read_text(encoding="utf-8") == _digest(program)
+        and all((BIN / name).exists() for name in program.packages)
+    )
+
+
+def _build(program: Program, options: list[str]) -> None:
+    if _is_built(program):
+        return
+    flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in program.variables.items())])
+    for name, package in program.packages.items():
+        print(f"   building {name}", flush=True)
+        command = ["build", "-mod=readonly", "-trimpath", "-ldflags", flags, *options, "-o", str(BIN / name), package]
+        _go(PROGRAMS / program.folder, *command)
+    _stamp(program).write_text(_digest(program), encoding="utf-8")
+
+
+def _go(folder: Path, *arguments: str) -> str:
+    """Run Go in a module's folder and return what it prints."""
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    done = subprocess.run(["go", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"go {' '.join(arguments)} in {folder.relative_to(ROOT)}:\n{done.stderr}")
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    lacking = missing_tools()
+    if lacking:
+        sys.exit(f"The cluster's programs cannot be built: this machine lacks {lacking}.")
+    build()

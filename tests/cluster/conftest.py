@@ -1,0 +1,72 @@
+"""Fixtures of the cluster tests. Each test process has a network and mounts of its own, and one world at a time in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.rendering import ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "bootstrap"))
+
+from cluster.labs import answers_of, make_lab  # noqa: E402
+from cluster.namespaces import Surroundings  # noqa: E402
+from cluster.world import World, world_of  # noqa: E402
+
+STARTED = os.environ.get("CLUSTER_TESTS") == "1"
+collect_ignore_glob = [] if STARTED else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+    """Return the network and the files of this test process."""
+    return Surroundings(tmp_path_factory.mktemp("surroundings"))
+
+
+@pytest.fixture(scope="session")
+def lab_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return what renders a lab from a file of answers, with some changed, and commits it."""
+    base = tmp_path_factory.mktemp("labs")
+
+    def make(name: str, **changes: Any) -> Path:
+        number = len(list(base.iterdir()))
+        return make_lab(base / "template", base / f"{number}-{name}", answers_of(name, **changes))
+
+    return make
+
+
+class Worlds:
+    """The world that runs in this process: started for the first test that asks for it, ended for the first that asks for another."""
+
+    def __init__(self, surroundings: Surroundings, lab_of: Callable[..., Path]) -> None:
+        self.surroundings, self.lab_of = surroundings, lab_of
+        self.stack = ExitStack()
+        self.key: object = None
+        self.current: World | None = None
+
+    def get(self, name: str, **changes: Any) -> World:
+        """Return a world of this lab, in which nothing has run yet or only tests that asked for the same one."""
+        key = (name, repr(sorted(changes.items())))
+        if key != self.key or self.current is None:
+            self.close()
+            self.current = self.stack.enter_context(world_of(self.surroundings, self.lab_of(name, **changes), name))
+            self.key = key
+        return self.current
+
+    def close(self) -> None:
+        self.stack.close()
+        self.key = self.current = None
+
+
+@pytest.fixture(scope="session")
+def worlds(surroundings: Surroundings, lab_of: Callable[..., Path]) -> Iterator[Worlds]:
+    """Return the worlds of this process."""
+    found = Worlds(surroundings, lab_of)
+    yield found
+    found.close()

@@ -1,0 +1,131 @@
+"""What a node, its kubelet and k3s' own controllers do beside KWOK: they pull images, give out addresses, make volumes.
+
+KWOK says how a pod fares in the form that a kubelet gives it (stages/pods.yaml); here is decided which of these fates it has.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from cluster.api import Api, ApiError, Object
+
+FATE = "lab.test/fate"
+READY, IMAGE_MISSING, CRASH_LOOP, NEVER_READY, FAIL = "ready", "image-missing", "crash-loop", "never-ready", "fail"
+LOAD_BALANCER = "127.0.0.1"  # k3s' ServiceLB gives the node's own address
+
+
+class NodeAgent:
+    """Follows pods, Services and claims, and does what the node of a k3s would do.
+
+    Args:
+        api: the cluster.
+        has_image: says whether an image can be pulled.
+    Attributes:
+        fate_of: what a test wants of a pod: the name of a fate, or nothing for the usual one.
+    """
+
+    def __init__(self, api: Api, has_image: Callable[[str], bool]) -> None:
+        self.api, self.has_image = api, has_image
+        self.fate_of: Callable[[Object], str] = lambda pod: ""
+        self.waiting: dict[tuple[str, str], Object] = {}
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
+        self.threads = [
+            threading.Thread(target=self._follow, args=(kind, act), daemon=True)
+            for kind, act in (
+                ("pods", self._pod),
+                ("services", self._service),
+                ("persistentvolumeclaims", self._claim),
+            )
+        ]
+        self.threads.append(threading.Thread(target=self._retry, daemon=True))
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    def _follow(self, kind: str, act: Callable[[Object], None]) -> None:
+        for item in self.api.watch(kind, self.stopping):
+            try:
+                act(item)
+            except (ApiError, OSError):
+                continue  # it is gone, or the world ends
+
+    def _fate(self, pod: Object) -> str:
+        wanted = self.fate_of(pod)
+        if wanted:
+            return wanted
+        containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+        return READY if all(self.has_image(item["image"]) for item in containers) else IMAGE_MISSING
+
+    def _pod(self, pod: Object) -> None:
+        place = (pod["metadata"].get("namespace", ""), pod["metadata"]["name"])
+        told = pod["metadata"].get("annotations", {}).get(FATE)
+        if pod["metadata"].get("deletionTimestamp") or not pod["spec"].get("nodeName"):
+            return
+        with self.lock:
+            if told == READY:
+                self.waiting.pop(place, None)
+            else:
+                self.waiting[place] = pod
+        if told is None:
+            self._tell(pod, self._fate(pod))
+
+    def _tell(self, pod: Object, fate: str) -> None:
+        meta = pod["metadata"]
+        self.api.patch("pods", meta["name"], meta["namespace"], {"metadata": {"annotations": {FATE: fate}}})
+
+    def _retry(self) -> None:
+        """Pull again what was not there, and start again what may be well now."""
+        while not self.stopping.wait(0.5):
+            with self.lock:
+                waiting = dict(self.waiting)
+            for place, pod in waiting.items():
+                fate = self._fate(pod)
+                if fate == pod["metadata"].get("annotations", {}).get(FATE):
+                    continue
+                try:
+                    self._tell(pod, fate)
+                except (ApiError, OSError):
+                    with self.lock:
+                        self.waiting.pop(place, None)
+
+    def _service(self, service: Object) -> None:
+        if service["spec"].get("type") != "LoadBalancer" or service["status"].get("loadBalancer", {}).get("ingress"):
+            return
+        meta, status = service["metadata"], {"loadBalancer": {"ingress": [{"ip": LOAD_BALANCER}]}}
+        self.api.patch("services", meta["name"], meta["namespace"], {"status": status}, "status")
+
+    def _claim(self, claim: Object) -> None:
+        """Make a volume for a claim of the storage class that k3s brings, once its pod has a node."""
+        meta, spec = claim["metadata"], claim["spec"]
+        chosen = meta.get("annotations", {}).get("volume.kubernetes.io/selected-node")
+        if spec.get("storageClassName") != "local-path" or spec.get("volumeName") or not chosen:
+            return
+        volume = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {
+                "name": f"pvc-{meta['uid']}",
+                "annotations": {"pv.kubernetes.io/provisioned-by": "rancher.io/local-path"},
+            },
+            "spec": {
+                "capacity": spec["resources"]["requests"],
+                "accessModes": spec["accessModes"],
+                "persistentVolumeReclaimPolicy": "Delete",
+                "storageClassName": "local-path",
+                "claimRef": {
+                    "kind": "PersistentVolumeClaim",
+                    "apiVersion": "v1",
+                    "name": meta["name"],
+                    "namespace": meta["namespace"],
+                    "uid": meta["uid"],
+                },
+                "hostPath": {"path": f"/var/lib/rancher/k3s/storage/pvc-{meta['uid']}"},
+            },
+        }
+        self.api.request("POST", "/api/v1/persistentvolumes", volume)

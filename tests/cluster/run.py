@@ -1,0 +1,41 @@
+"""`make cluster-test`: build the programs, then run the cluster tests in namespaces that take everything with them when they end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from cluster.build import BuildError, build, missing_tools
+from cluster.paths import ROOT
+
+
+def main() -> None:
+    """Say what is missing, or become the test run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build-only", action="store_true", help="build the programs, run no test")
+    parser.add_argument("tests", nargs=argparse.REMAINDER, help="what pytest gets; all of tests/cluster without it")
+    options = parser.parse_args()
+    lacking = missing_tools()
+    if lacking:
+        message = f"The cluster tests were skipped: this machine lacks {lacking}."
+        sys.exit(message if os.environ.get("REQUIRE_TOOLS") == "1" else print(message))
+    started = time.monotonic()
+    try:
+        build()
+    except BuildError as error:
+        sys.exit(f"The cluster's programs could not be built. {error}")
+    print(f"The cluster's programs are built ({time.monotonic() - started:.0f} s).", flush=True)
+    if options.build_only:
+        return
+    os.chdir(ROOT)
+    # A process namespace: when its first process ends, for whatever reason, the kernel kills all others in it.
+    wrapper = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    tests = options.tests or ["tests/cluster"]
+    environment = {**os.environ, "CLUSTER_TESTS": "1"}
+    os.execvpe(wrapper[0], [*wrapper, sys.executable, "-m", "pytest", *tests], environment)
+
+
+if __name__ == "__main__":
+    main()

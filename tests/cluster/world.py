@@ -1,0 +1,383 @@
+"""One lab on one real cluster: the control plane, Flux, a GitLab in front of it, the runner's machine, the owner's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cluster.api import Object, condition
+from cluster.control_plane import ControlPlane, remove
+from cluster.flux_processes import NAMESPACE, SERVICES, FluxProcesses
+from cluster.gitlab_server import INTERNAL_PORT, GitLabWorld, Server, Status
+from cluster.namespaces import Surroundings
+from cluster.node_agent import NodeAgent
+from cluster.paths import BIN
+from cluster.processes import Processes
+from cluster.sshd import Sshd, start_gitlab_sshd, start_machine_sshd
+from extensions.facts import Lab
+from gitlab.authority import Authority
+from stand_in_docker import write_docker
+from support.loopback import wait_for
+from support.rendering import recorded_answers
+
+RUNNER_ADDRESS, EXTERNAL_ADDRESS = "127.0.0.2", "127.0.0.3"
+# Programs that stand for what is in GitLab's container.
+GITLAB_RAILS = f"""\
+#!/usr/bin/env python3
+import sys, urllib.request
+name = sys.argv[2].split("'")[1]
+request = urllib.request.Request("http://127.0.0.1:{INTERNAL_PORT}/internal/personal-access-token", b"", {{"X-Name": name}})
+sys.stdout.write(urllib.request.urlopen(request, timeout=10).read().decode())
+"""
+SHELL_IN_POD = """\
+#!/bin/bash
+exec /bin/sh "$1" "${2//\\/etc\\/gitlab/$WORLD/gitlab-config}" "${@:3}"
+"""
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one run of a program of the lab ended.
+
+    Attributes:
+        status: its exit status; negative where a signal ended it.
+        text: all that it printed.
+        seconds: how long it took.
+    """
+
+    status: int
+    text: str
+    seconds: float
+
+
+class World:
+    """A cluster with everything around it that a lab needs.
+
+    Args:
+        folder: where all of it goes; made new.
+        surroundings: the network and the files of this process.
+        lab: the lab's folder, committed.
+    """
+
+    def __init__(self, folder: Path, surroundings: Surroundings, lab: Path) -> None:
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+        self.folder, self.lab, self.surroundings = folder, lab, surroundings
+        self.answers = recorded_answers(lab)
+        self.facts = Lab(self.answers)
+        self.processes = Processes(folder / "log")
+        self.plane = ControlPlane(folder / "plane", self.processes)
+        self.api = self.plane.api
+        self.gitlab = GitLabWorld(folder / "gitlab", self.facts, self.answers, self.api)
+        self.agent = NodeAgent(self.api, self.gitlab.has_image)
+        self.flux = FluxProcesses(self.plane, self.processes, folder / "flux")
+        self.home, self.machine = folder / "home", folder / "machine"
+        self.running: subprocess.Popen[str] | None = None
+        self.stopping = threading.Event()
+        self.servers: list[Server] = []
+
+    # Beginning and end
+
+    def start(self) -> None:
+        self._name_everything()
+        self.plane.start()
+        self.agent.start()
+        self._start_gitlab()
+        self._start_machines()
+        self._start_storage_server()
+        self.flux.start()
+        threading.Thread(target=self._pass_time, daemon=True).start()
+        threading.Thread(target=self._watch_pushes, daemon=True).start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.agent.stop()
+        self.flux.stop()
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
+        self.processes.stop_all()
+        self.api.close()
+        remove(self.folder)
+
+    def _name_everything(self) -> None:
+        answers = self.answers
+        hosts = dict.fromkeys(
+            [answers["gitlab_host"], answers["registry_host"], self.facts.sample_host, self.facts.git_service_host],
+            "127.0.0.1",
+        )
+        hosts |= {answers[name]: "127.0.0.1" for name in ("nfs_server",) if answers.get(name)}
+        hosts |= {answers["runner_host"]: RUNNER_ADDRESS} if answers["runner_kind"] == "docker" else {}
+        hosts |= {"git.example": EXTERNAL_ADDRESS}
+        hosts |= {f"{name}.{NAMESPACE}.svc.cluster.local": address for name, address in SERVICES.items()}
+        self.surroundings.name_hosts(hosts)
+        self.home.mkdir()
+        self.surroundings.name_users(self.home, answers.get("runner_user") or "runner")
+
+    def _start_gitlab(self) -> None:
+        authority = Authority(self.folder / "authority")
+        if self.answers["private_ca"]:
+            self.surroundings.trust("")
+            shutil.copy(authority.crt, self.lab / "ca.crt")
+            self.git("add", "ca.crt")
+            self.git("commit", "--quiet", "--message", "The certificate of my authority")
+        else:
+            self.surroundings.trust(authority.crt.read_text(encoding="utf-8"))
+        hosts = (self.answers["gitlab_host"], self.answers["registry_host"], self.facts.sample_host, "git.example")
+        certificate = authority.sign("lab", *hosts)
+        self.servers = [
+            Server(self.gitlab, self.answers["https_port"], (certificate.crt, certificate.key)),
+            Server(self.gitlab, INTERNAL_PORT, None),
+        ]
+        commands = self.plane.commands
+        for name, text in (("gitlab-rails", GITLAB_RAILS), ("sh", SHELL_IN_POD)):
+            (commands / name).write_text(text, encoding="utf-8")
+            (commands / name).chmod(0o755)
+        sshd = Sshd(self.folder / "sshd", self.processes, "gitlab-sshd")
+        config = self.plane.folder / "gitlab-config"
+        config.mkdir()
+        for file in sshd.folder.glob("*.pub"):
+            shutil.copy(file, config)
+        start_gitlab_sshd(sshd, self.gitlab.gitlab.repositories, self.answers["ssh_port"])
+
+    def _start_machines(self) -> None:
+        self.machine.mkdir()
+        ssh = self.home / ".ssh"
+        ssh.mkdir(mode=0o700)
+        external = Sshd(self.folder / "external-sshd", self.processes, "external-sshd")
+        start_gitlab_sshd(external, self.gitlab.gitlab.repositories, 22, EXTERNAL_ADDRESS)
+        known = "".join(f"git.example {' '.join(k.split()[:2])}\n" for k in external.public_keys().splitlines())
+        if self.answers["runner_kind"] == "docker":
+            machine = Sshd(self.folder / "machine-sshd", self.processes, "machine-sshd")
+            programs = self.folder / "machine-programs"
+            programs.mkdir()
+            write_docker(programs / "docker", self.container)
+            start_machine_sshd(machine, RUNNER_ADDRESS, self.machine, programs)
+            shutil.copy(machine.folder / "id_owner", ssh / "id_ed25519")
+            host = self.answers["runner_host"]
+            known += "".join(f"{host} {' '.join(k.split()[:2])}\n" for k in machine.public_keys().splitlines())
+        else:
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(ssh / "id_ed25519")], check=True)
+        (ssh / "known_hosts").write_text(known, encoding="utf-8")
+
+    @property
+    def container(self) -> Path:
+        """What the runner's container on its machine was started with."""
+        return self.folder / "container up"
+
+    def _start_storage_server(self) -> None:
+        """Listen where an NFS server would: preflight asks no more of it from the owner's machine."""
+        if not self.answers.get("nfs_server"):
+            return
+        listener = socket.create_server(("127.0.0.1", 2049))
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            listener.settimeout(0.5)
+            while not self.stopping.is_set():
+                try:
+                    listener.accept()[0].close()
+                except TimeoutError:
+                    continue
+
+    # What goes on by itself
+
+    def runner_online(self) -> bool:
+        """Say whether a runner with a valid token runs, on its machine or in the cluster."""
+        with self.gitlab.lock:
+            tokens = [runner["token"] for runner in self.gitlab.gitlab.runners]
+        if self.answers["runner_kind"] == "docker":
+            started = self.container.read_text(encoding="utf-8") if self.container.exists() else ""
+            return any(f"RUNNER_TOKEN={token}" in started for token in tokens)
+        pods = self.api.list("pods", "gitlab-runner")
+        return any(condition(pod)[0] == "True" for pod in pods) and bool(tokens)
+
+    def _pass_time(self) -> None:
+        while not self.stopping.wait(0.3):
+            try:
+                self.gitlab.tick(self.runner_online)
+            except OSError:
+                continue
+
+    def heads(self) -> dict[str, str]:
+        """Return the commit of each branch of each repository, by `path branch`."""
+        found = {}
+        repositories = self.gitlab.gitlab.repositories
+        for repository in self.gitlab.gitlab.all_repositories():
+            path = str(repository.relative_to(repositories)).removesuffix(".git")
+            for file in (repository / "refs" / "heads").rglob("*"):
+                if file.is_file() and not file.name.endswith(".lock"):
+                    found[f"{path} {file.relative_to(repository / 'refs' / 'heads')}"] = file.read_text().strip()
+        return found
+
+    def _watch_pushes(self) -> None:
+        seen: dict[str, str] = {}
+        while not self.stopping.wait(0.05):
+            now = self.heads()
+            for place, commit in now.items():
+                if commit and seen.get(place) != commit:
+                    path, branch = place.split(" ")
+                    self.gitlab.tell_of_push(path, branch, commit)
+            seen = now
+
+    # The owner
+
+    def environment(self, **more: str) -> dict[str, str]:
+        keep = {k: v for k, v in os.environ.items() if k in ("LANG", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")}
+        return keep | {
+            "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "XDG_RUNTIME_DIR": str(self.home),
+            "KUBECONFIG": str(self.plane.kubeconfig),
+            "LAB_POLL_SECONDS": "0.3",
+            "LAB_WAIT_FLUX_MINUTES": "1",
+            "LAB_WAIT_GITLAB_MINUTES": "3",
+            "LAB_WAIT_RUNNER_MINUTES": "2",
+            "LAB_WAIT_VERIFY_MINUTES": "3",
+        } | more
+
+    def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a program of the lab without a terminal."""
+        self.running = subprocess.Popen(
+            arguments,
+            cwd=self.lab,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        return self.running
+
+    def run(self, *arguments: str, seconds: float = 400, **environment: str) -> Run:
+        """Run a program of the lab to its end.
+
+        Raises:
+            AssertionError: it did not end in time.
+        """
+        started = time.monotonic()
+        with self.begin(*arguments, **environment) as process:
+            try:
+                text, _ = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                text, _ = process.communicate()
+                raise AssertionError(f"{' '.join(arguments)} did not end within {seconds} s:\n{text[-4000:]}") from None
+        return Run(process.returncode, text, time.monotonic() - started)
+
+    def bootstrap(self, *arguments: str, status: int = 0, **environment: str) -> Run:
+        """Run bootstrap.sh, and see it end as it should."""
+        run = self.run("./bootstrap.sh", *arguments, **environment)
+        assert run.status == status, f"{run.text}\n{json.dumps(self.processes.dead(), indent=1)}"
+        return run
+
+    # The lab's repository
+
+    @property
+    def repository(self) -> Path:
+        path = "external/lab" if self.answers["gitops_source"] == "external" else self.facts.project
+        return self.gitlab.gitlab.repository(path)
+
+    def git(self, *arguments: str, check: bool = True) -> str:
+        """Run Git in the lab's folder as its owner."""
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.lab, env=self.environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 or not check, f"git {' '.join(arguments)}: {done.stderr}"
+        return done.stdout.strip()
+
+    def push(self, message: str) -> str:
+        """Commit what is in the lab's folder, push it as an owner whose rights GitLab does not question, return the commit."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--no-verify", "--message", message)
+        branch = self.answers["gitops_branch"]
+        for _ in range(10):
+            self.git("pull", "--quiet", "--rebase", str(self.repository), branch)
+            if not self.git("push", "--quiet", str(self.repository), f"HEAD:{branch}", check=False):
+                head = self.git("rev-parse", "HEAD")
+                if self.tip() == head or self.git("merge-base", "--is-ancestor", head, self.tip(), check=False) == "":
+                    return head
+        raise AssertionError("the push did not arrive")
+
+    def tip(self) -> str:
+        return (self.repository / "refs" / "heads" / self.answers["gitops_branch"]).read_text().strip()
+
+    def show(self, path: str) -> str:
+        """Return a file as the repository's branch has it now."""
+        command = ["git", "--git-dir", str(self.repository), "show", f"{self.answers['gitops_branch']}:{path}"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    # Looking
+
+    def wait(self, what: str, look: Callable[[], Found | None], seconds: float = 60) -> Found:
+        """Return what *look* finds, and how things were where it does not in time."""
+        try:
+            return wait_for(what, look, seconds=seconds, pause=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.report()}") from None
+
+    def report(self) -> str:
+        """Return what an owner would look at: what is not ready, and what Flux said last."""
+        lines = [f"{name} ended: {text}" for name, text in self.processes.dead().items()]
+        for kind in ("gitrepositories", "kustomizations", "helmreleases", "imagerepositories", "imagepolicies"):
+            for item in self.api.list(kind):
+                status, message = condition(item)
+                if status != "True":
+                    lines.append(f"{kind} {item['metadata']['name']}: {status or 'no status'} {message}")
+        return "\n".join(lines)
+
+    def ready(self, kind: str, name: str, namespace: str = NAMESPACE) -> bool:
+        """Say whether an object is Ready in its newest form."""
+        item = self.api.get(kind, name, namespace)
+        if item is None:
+            return False
+        seen = item.get("status", {}).get("observedGeneration", -1)
+        return condition(item)[0] == "True" and seen == item["metadata"]["generation"]
+
+    def pods(self, namespace: str, release: str) -> list[Object]:
+        """Return a release's pods that are there to stay."""
+        found = self.api.list("pods", namespace, labelSelector=f"app.kubernetes.io/instance={release}")
+        return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+
+    def uids(self, namespace: str, release: str) -> set[str]:
+        return {pod["metadata"]["uid"] for pod in self.pods(namespace, release)}
+
+    def deployed_tag(self, name: str, namespace: str) -> str:
+        """Return the image's tag of a Deployment."""
+        item = self.api.get("deployments", name, namespace)
+        if item is None:
+            return ""
+        return item["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")[2]
+
+    def statuses(self, commit: str) -> dict[str, Status]:
+        """Return the newest of each status that Flux wrote onto a commit."""
+        with self.gitlab.lock:
+            return {status.name: status for status in self.gitlab.statuses if status.commit == commit}
+
+
+@contextmanager
+def world_of(surroundings: Surroundings, lab: Path, name: str) -> Iterator[World]:
+    """A started world for the length of a block."""
+    folder = Path(tempfile.mkdtemp(prefix=f"lab-world-{name}."))
+    world = World(folder / "world", surroundings, lab)
+    try:
+        world.start()
+        yield world
+    finally:
+        world.stop()
+        remove(folder)
