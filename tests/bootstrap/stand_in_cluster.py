@@ -54,14 +54,6 @@ FLUX_KINDS = {
     "ImagePolicy",
     "ImageUpdateAutomation",
 }
-CONTROLLERS = (
-    "source-controller",
-    "kustomize-controller",
-    "helm-controller",
-    "notification-controller",
-    "image-reflector-controller",
-    "image-automation-controller",
-)
 # How many looks GitLab takes to become healthy, and what its log says meanwhile.
 GITLAB_LOOKS = 8
 GITLAB_START = ["Recipe: gitlab::default", "bash[migrate gitlab-rails database]", "gitlab Reconfigured!"]
@@ -102,6 +94,7 @@ class Cluster:
         self.gitlab_start = GITLAB_LOOKS
         self.gitlab_uid = 0
         self.flux_works = True
+        self.asked_again: list[str] = []
         self.flux_lag = 0  # how often Flux still looks at the repository without seeing what was pushed
         self.crash: str | None = None
         self.storage_works = True
@@ -211,12 +204,35 @@ class Cluster:
         if "--kustomize" in found:
             documents = self.kustomize(Path(found["--kustomize"]))
         else:
-            documents = [json.loads(text)]
+            documents = [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
         for document in documents:
             error = self.apply(document, found["--field-manager"])
             if error:
                 return 1, "", error
         return 0, "applied\n", ""
+
+    def kubectl_annotate(self, rest: list[str], _: str) -> Reply:
+        """Ask Flux to look again; the stand-in looks at every step of time as it is."""
+        (kind, name, annotation), found = flags(rest, {"--namespace"}, {"--overwrite"})
+        key, _sign, value = annotation.partition("=")
+        item = self.find(KINDS[kind], found["--namespace"], name)
+        if key != "reconcile.fluxcd.io/requestedAt" or not value or item is None:
+            raise CallError(f"kubectl annotate {rest}")
+        self.asked_again.append(f"{item['kind']} {name}")
+        return 0, "", ""
+
+    def kubectl_kustomize(self, rest: list[str], _: str) -> Reply:
+        (folder,) = rest
+        return 0, yaml.dump_all(self.kustomize(Path(folder)), sort_keys=False), ""
+
+    def kubectl_diff(self, rest: list[str], text: str) -> Reply:
+        """Whether the controllers are there as they would be applied; the stand-in knows only their versions."""
+        flags(rest, {"--filename", "--field-manager"}, {"--server-side", "--force-conflicts"})
+        for document in yaml.load_all(text, yaml.CSafeLoader):
+            there = self.find(document["kind"], document["metadata"].get("namespace", ""), document["metadata"]["name"])
+            if there is None or there["metadata"].get("labels") != document["metadata"].get("labels"):
+                return 1, "a difference\n", ""
+        return 0, "", ""
 
     @staticmethod
     def kustomize(folder: Path) -> list[dict[str, Any]]:
@@ -237,6 +253,8 @@ class Cluster:
         managers = {m["manager"] for m in old.get("metadata", {}).get("managedFields", [])} | {manager}
         rest = {k: v for k, v in document.items() if k not in ("apiVersion", "kind", "metadata")}
         status = {"status": old["status"]} if "status" in old else {}
+        if kind == "Deployment" and namespace == "flux-system":
+            status = {"status": {"readyReplicas": 1}}
         self.put(
             kind,
             namespace,
@@ -376,7 +394,7 @@ class Cluster:
 
     def run_flux(self, arguments: list[str]) -> Reply:
         words, found = flags(
-            arguments, {"--version", "--components-extra", "--timeout", "--namespace"}, {"--pre", "--client", "--force"}
+            arguments, {"--timeout", "--namespace"}, {"--pre", "--client", "--force"}
         )
         if words in (
             ["suspend", "helmrelease", "gitlab"],
@@ -391,21 +409,7 @@ class Cluster:
             return 0, f"flux: {self.world.versions['flux']}\n", ""
         if words == ["check"]:
             return self.world.flux_check
-        if words != ["install"]:
-            raise CallError(f"flux {arguments}")
-        self.put("Namespace", "", "flux-system")
-        extra = found.get("--components-extra", "").split(",")
-        for name in [*CONTROLLERS[:4], *extra]:
-            self.put(
-                "Deployment",
-                "flux-system",
-                name,
-                status={"readyReplicas": 1},
-                metadata={
-                    "labels": {"app.kubernetes.io/version": found["--version"], "app.kubernetes.io/part-of": "flux"}
-                },
-            )
-        return 0, "install finished\n", ""
+        raise CallError(f"flux {arguments}")
 
     # What happens by itself
 
@@ -504,6 +508,8 @@ class Cluster:
         entry = self.find("Kustomization", "flux-system", "flux-system")
         assert entry is not None
         folder = self.world.lab / entry["spec"]["path"]
+        # What tells that Flux applied its own controllers from the repository.
+        entry.setdefault("status", {})["inventory"] = {"entries": [{"id": "flux-system_helm-controller_apps_Deployment"}]}
         self.ready(entry, folder.is_dir(), "applied" if folder.is_dir() else f"kustomization path not found: stat {entry['spec']['path']}")
         for (document,) in map(read_yaml, sorted(folder.glob("*.yaml"))):
             name = document["metadata"]["name"]
@@ -562,9 +568,7 @@ class Cluster:
                     item["status"]["webhookPath"] = f"/hook/{digest}"
             if settings["GITOPS_SOURCE"] == "self" and "token" not in self.secret("flux-system", "gitlab-status"):
                 return "Provider gitlab: secret gitlab-status not found"
-        if name == "demo":
-            return "" if self.world.demo_runs() else "health check of HelmRelease demo"
-        return ""
+        return ""  # demo too: nobody waits for it
 
     def pull_allowed(self, namespace: str, image: str) -> bool:
         """Whether regcred there opens this image: kubelet and Flux take the longest key that its name begins with."""

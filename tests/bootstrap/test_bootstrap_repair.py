@@ -308,12 +308,42 @@ def test_changed_files_are_not_handed_to_flux(journey: Journey) -> None:
     assert run.status == 1 and "apps/gitlab/gitlab.rb" in run.err and "git stash" in run.err
 
 
-def test_a_newer_flux_is_left_alone_and_an_older_one_renewed(journey: Journey) -> None:
+def label_flux(world: World, version: str) -> None:
+    """Let Flux's controllers run in another version than the repository has."""
+    for (kind, namespace, _), item in world.cluster.objects.items():
+        if kind == "Deployment" and namespace == "flux-system":
+            item["metadata"]["labels"]["app.kubernetes.io/version"] = version
+
+
+def flux_labels(world: World) -> set[str]:
+    return {
+        item["metadata"]["labels"]["app.kubernetes.io/version"]
+        for (kind, namespace, _), item in world.cluster.objects.items()
+        if kind == "Deployment" and namespace == "flux-system"
+    }
+
+
+def test_an_older_flux_is_renewed_from_the_repository(journey: Journey) -> None:
     world = journey.to("flux")
     world.must_run("--only", "flux")
-    for version, changed in (("v2.10.0", False), ("v2.8.3", True)):
-        for (kind, namespace, _), item in world.cluster.objects.items():
-            if kind == "Deployment" and namespace == "flux-system":
-                item["metadata"]["labels"]["app.kubernetes.io/version"] = version
-        run = world.must_run("--only", "flux")
-        assert ("still v2.8.3" in run.out) == changed
+    label_flux(world, "v2.8.3")
+    run = world.must_run("--only", "flux")
+    assert "still v2.8.3" in run.out and flux_labels(world) == {"v2.9.4"}
+
+
+def test_a_flux_of_somebody_else_is_not_brought_back_to_an_older_version(journey: Journey) -> None:
+    """The repository would do so at the first push: the owner writes the newer Flux into it first."""
+    world = journey.to("flux")
+    world.must_run("--only", "flux")
+    label_flux(world, "v2.10.0")
+    run = world.run("--only", "flux")
+    assert run.status == 1 and flux_labels(world) == {"v2.10.0"}
+    assert "v2.10.0 runs in the cluster" in run.err and "flux install --export" in run.err
+
+
+def test_a_newer_flux_that_keeps_itself_is_left_alone(journey: Journey) -> None:
+    """Another commit brought it, which this working tree does not have yet."""
+    world = journey.to("runner")
+    label_flux(world, "v2.10.0")
+    run = world.must_run("--only", "flux")
+    assert "keeps itself" in run.out and flux_labels(world) == {"v2.10.0"}

@@ -103,13 +103,15 @@ class Lab:
     Attributes:
         path: its folder.
         answers: what its answers file records.
-        objects: everything that ends up in the cluster, except what the bootstrap makes.
+        objects: everything that ends up in the cluster, except what the bootstrap makes and Flux's own components.
+        components: Flux's controllers and what belongs to them, as the lab has them.
         values: the values of each HelmRelease, merged, by `namespace/name`.
     """
 
     path: Path
     answers: dict[str, Any]
     objects: list[Object] = field(default_factory=list)
+    components: list[Object] = field(default_factory=list)
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -123,10 +125,16 @@ class Lab:
         return sorted(file.parent for file in self.path.rglob("kustomization.yaml"))
 
 
+def is_flux(thing: Object) -> bool:
+    """Say whether an object is one of those that `flux install` makes."""
+    return thing["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") == "flux"
+
+
 def read_lab(path: Path, answers: dict[str, Any]) -> Lab:
     """Follow a lab as Flux does, from the entry point through every Kustomization and HelmRelease."""
     lab = Lab(path, answers)
-    lab.objects = documents(kustomize(lab.cluster / "flux-system"))
+    for thing in documents(kustomize(lab.cluster / "flux-system")):
+        (lab.components if is_flux(thing) else lab.objects).append(thing)
     done: set[str] = set()
     while True:
         todo = [
@@ -138,7 +146,8 @@ def read_lab(path: Path, answers: dict[str, Any]) -> Lab:
         for thing in todo:
             done.add(thing["metadata"]["name"])
             found = flux_build(path / thing["spec"]["path"])
-            lab.objects += [one for one in found if title(one) not in {title(known) for known in lab.objects}]
+            known = {title(one) for one in lab.objects}
+            lab.objects += [one for one in found if title(one) not in known and not is_flux(one)]
     for release in lab.of_kind("HelmRelease"):
         lab.objects += render_release(lab, release)
     return lab

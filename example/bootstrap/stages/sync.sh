@@ -203,6 +203,8 @@ object_ready() {
   fi
   if [[ $(condition "$KUBE_OUT" Ready) == True ]]; then return 0; fi
   WAIT_REASON=$(condition_message "$KUBE_OUT" Ready)
+  # A repository that could not be read is looked at again after a pause that grows; its reason may be gone by now.
+  if [[ $1 == gitrepositories.* && $(condition "$KUBE_OUT" Ready) == False ]] && ! dry_run; then ask_flux_again "$@"; fi
   return 1
 }
 

@@ -129,3 +129,10 @@ condition_message() {
   printf '%s' "$1" | jq --raw-output --arg type "$2" \
     '[.status.conditions[]? | select(.type == $type) | .message] | first // "no word from it yet"'
 }
+
+# ask_flux_again KIND NAME NAMESPACE: what failed is tried again now. After failures Flux pauses for minutes by itself.
+# https://fluxcd.io/flux/components/source/gitrepositories/#triggering-a-reconcile
+ask_flux_again() {
+  kube '' annotate "$1" "$2" --namespace "$3" --overwrite "reconcile.fluxcd.io/requestedAt=$(date +%s)" \
+    || kube_die "ask Flux to look at $1 $3/$2 again"
+}

@@ -269,6 +269,9 @@ migrations (Admin > Monitoring > Background migrations), then take the next'
 }
 
 check_flux_prerequisites() {
+  local text=''
+  flux_keeps_itself || text=$(flux_too_new)
+  if [[ -n $text ]]; then problem flux-version "$text" "$(flux_export)"; fi
   if flux check --pre >"$LAB_TMP/flux.log" 2>&1 </dev/null; then
     have "the cluster suits Flux"
   else

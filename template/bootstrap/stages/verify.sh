@@ -213,18 +213,26 @@ sample_scan() {
   kube_get imagerepositories.image.toolkit.fluxcd.io demo flux-system
   if [[ $(condition "${KUBE_OUT:-null}" Ready) != True ]]; then
     WAIT_REASON=$(condition_message "${KUBE_OUT:-null}" Ready)
+    if [[ $(condition "${KUBE_OUT:-null}" Ready) == False ]]; then
+      ask_flux_again imagerepositories.image.toolkit.fluxcd.io demo flux-system
+    fi
   fi
   return 1
 }
 
 sample_commit() {
-  local tag
+  local tag failed
   kube_list helmreleases.helm.toolkit.fluxcd.io --all-namespaces
   tag=$(field "$KUBE_OUT" '[.items[] | select(.metadata.name == "demo") | .spec.values.image.tag] | first // ""')
   if [[ $tag == "$2" ]]; then return 0; fi
   kube_list imageupdateautomations.image.toolkit.fluxcd.io --namespace flux-system
   WAIT_REASON=$(field "$KUBE_OUT" '[.items[].status.conditions[]? | select(.type == "Ready") | .message]
     | first // "no word from the image automation yet"')
+  failed=$(field "$KUBE_OUT" '[.items[] | select(any(.status.conditions[]?; .type == "Ready" and .status == "False"))
+    | .metadata.name] | first // ""')
+  if [[ -n $failed ]]; then
+    ask_flux_again imageupdateautomations.image.toolkit.fluxcd.io "$failed" flux-system
+  fi
   return 1
 }
 
