@@ -172,7 +172,8 @@ YAML
 
 flux_kustomization() {
   cat <<YAML
-# $name, built by $project. It waits for nobody: with GitLab down it keeps running.
+# $name, built by $project. With GitLab down it keeps running. Flux applies its release and does not wait for it here: an
+# application that is not ready must hold up nobody else.
 apiVersion: kustomize.toolkit.fluxcd.io/v1
 kind: Kustomization
 metadata:
@@ -181,12 +182,13 @@ metadata:
 spec:
   dependsOn:
     - name: infrastructure
+      # Once it was applied at all: what it holds is there. Flux's own check waits for this very commit.
+      readyExpr: has(dep.status.lastAppliedRevision)
   interval: 10m
-  retryInterval: 1m
-  timeout: 10m
+  retryInterval: 20s
+  timeout: 2m
   path: ./apps/$name
   prune: true
-  wait: true
   sourceRef:
     kind: GitRepository
     name: flux-system
@@ -196,13 +198,15 @@ YAML
 helm_release() {
   cat <<YAML
 # $name, built by $project. Flux scans the registry for its image and writes each new version into the line with the tag.
-# 0.0.0 stands for none yet. automation/image-updates.yaml says how to hold it, pin it and go back.
+# 0.0.0 stands for none yet: nothing runs before the first image. automation/image-updates.yaml says how to hold it, pin
+# it and go back.
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
 metadata:
   name: $(yaml "$name")
 spec:
-  interval: 10m
+  # What somebody changes in the cluster by hand is put back within this time.
+  interval: 1m
   timeout: 5m
   releaseName: $(yaml "$name")
   chart:
@@ -213,7 +217,10 @@ spec:
         kind: GitRepository
         name: flux-system
         namespace: flux-system
-  # The first release waits for the first image: keep trying.
+  # Helm's own way of waiting looks at what runs and not at image policies, which are not ready before the first image,
+  # or while one is suspended.
+  waitStrategy:
+    name: legacy
   install:
     strategy:
       name: RetryOnFailure
@@ -296,7 +303,7 @@ Added apps/$name/ and clusters/$CLUSTER_NAME/$name.yaml. What comes next:
   3. Here: git add apps/$name clusters/$CLUSTER_NAME/$name.yaml && git commit -m "Add $name" && git push
   4. There: git tag v0.1.0 && git push origin v0.1.0
 
-Until the first image is there, the release waits: flux -n $APP_NAMESPACE get helmrelease $name
+Until the first image is there, nothing runs: flux get image repository $name says what Flux finds.
 NEXT
 }
 

@@ -1,6 +1,11 @@
-{{/* How many pods, and how many old versions of them. Left out where a value was set to null. */}}
+{{/*
+How many pods, and how many old versions of them. Left out where a value was set to null.
+Before the first image there is nothing to run: no pod, instead of one that tries to pull for ever.
+*/}}
 {{- define "app.counts" -}}
-{{- if not (kindIs "invalid" .Values.replicas) }}
+{{- if include "app.waitsForImage" . }}
+replicas: 0
+{{- else if not (kindIs "invalid" .Values.replicas) }}
 replicas: {{ int64 .Values.replicas }}
 {{- end }}
 {{- if not (kindIs "invalid" .Values.revisionHistoryLimit) }}
