@@ -217,15 +217,15 @@ spec:
         kind: GitRepository
         name: flux-system
         namespace: flux-system
-  # Helm's own way of waiting looks at what runs and not at image policies, which are not ready before the first image,
-  # or while one is suspended.
-  waitStrategy:
-    name: legacy
+  # The release is done when its objects are in the cluster. Waiting for them would keep out the image that mends a broken
+  # one, and an image policy is not ready before the first image. What runs: kubectl get deployments -A
   install:
+    disableWait: true
     strategy:
       name: RetryOnFailure
       retryInterval: 1m
   upgrade:
+    disableWait: true
     strategy:
       name: RetryOnFailure
       retryInterval: 1m

@@ -32,6 +32,7 @@ from stand_in_docker import write_docker
 from support.loopback import wait_for
 from support.rendering import recorded_answers
 
+OWNER_PASSWORD, FLUX_PASSWORD = "the-owners-own", "a-token-for-flux"
 RUNNER_ADDRESS, EXTERNAL_ADDRESS = "127.0.0.2", "127.0.0.3"
 # Programs that stand for what is in GitLab's container.
 GITLAB_RAILS = f"""\
@@ -86,6 +87,8 @@ class World:
         self.flux = FluxProcesses(self.plane, self.processes, folder / "flux")
         self.home, self.machine = folder / "home", folder / "machine"
         self.running: subprocess.Popen[str] | None = None
+        self.external_fingerprint = ""
+        self.is_built = False
         self.stopping = threading.Event()
         self.servers: list[Server] = []
 
@@ -98,6 +101,9 @@ class World:
         self._start_gitlab()
         self._start_machines()
         self._start_storage_server()
+        self._prepare_external_repository()
+        if self.answers["tls_source"] == "cert-manager":
+            self._prepare_issuer()
         self.flux.start()
         threading.Thread(target=self._pass_time, daemon=True).start()
         threading.Thread(target=self._watch_pushes, daemon=True).start()
@@ -159,6 +165,8 @@ class World:
         ssh.mkdir(mode=0o700)
         external = Sshd(self.folder / "external-sshd", self.processes, "external-sshd")
         start_gitlab_sshd(external, self.gitlab.gitlab.repositories, 22, EXTERNAL_ADDRESS)
+        shown = ["ssh-keygen", "-l", "-f", str(external.host_key("ed25519"))]
+        self.external_fingerprint = subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[1]
         known = "".join(f"git.example {' '.join(k.split()[:2])}\n" for k in external.public_keys().splitlines())
         if self.answers["runner_kind"] == "docker":
             machine = Sshd(self.folder / "machine-sshd", self.processes, "machine-sshd")
@@ -184,6 +192,30 @@ class World:
             return
         listener = socket.create_server(("127.0.0.1", 2049))
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def _prepare_external_repository(self) -> None:
+        """Make the-owners-own repository, empty, and give the owner and Flux a user of it."""
+        if self.answers["gitops_source"] != "external":
+            return
+        repository = self.gitlab.gitlab.repository("external/lab")
+        subprocess.run(["git", "init", "--quiet", "--bare", f"--initial-branch={self.answers['gitops_branch']}", str(repository)], check=True)
+        subprocess.run(["git", "config", "--file", str(repository / "config"), "http.receivepack", "true"], check=True)
+        self.gitlab.external_logins = {("owner", OWNER_PASSWORD), ("flux", FLUX_PASSWORD)}
+        netrc = self.home / ".netrc"
+        netrc.write_text(f"machine git.example login owner password {OWNER_PASSWORD}\n", encoding="utf-8")
+        netrc.chmod(0o600)
+        password = self.home / "flux-password"
+        password.write_text(f"{FLUX_PASSWORD}\n", encoding="utf-8")
+        password.chmod(0o600)
+
+    def _prepare_issuer(self) -> None:
+        """Have the issuer that cert-manager would have: no controller of it runs, so its word is put into the status."""
+        name = self.answers["cluster_issuer"]
+        spec = {"selfSigned": {}}
+        self.plane.apply(json.dumps({"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": name}, "spec": spec}))
+        ready = {"type": "Ready", "status": "True", "reason": "IsReady", "message": "ready", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        patch = json.dumps({"status": {"conditions": [ready]}})
+        self.plane.kubectl("patch", "clusterissuer", name, "--subresource=status", "--type=merge", "--patch", patch)
 
     def _accept(self, listener: socket.socket) -> None:
         with listener:
@@ -248,6 +280,9 @@ class World:
             "LAB_WAIT_GITLAB_MINUTES": "3",
             "LAB_WAIT_RUNNER_MINUTES": "2",
             "LAB_WAIT_VERIFY_MINUTES": "3",
+            "LAB_GIT_USERNAME": "flux",
+            "LAB_GIT_PASSWORD_FILE": str(self.home / "flux-password"),
+            "LAB_GIT_HOST_KEY": self.external_fingerprint,
         } | more
 
     def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -285,6 +320,13 @@ class World:
         run = self.run("./bootstrap.sh", *arguments, **environment)
         assert run.status == status, f"{run.text}\n{json.dumps(self.processes.dead(), indent=1)}"
         return run
+
+    def build(self) -> World:
+        """Run bootstrap.sh to its end, unless that was done before."""
+        if not self.is_built:
+            self.bootstrap()
+            self.is_built = True
+        return self
 
     # The lab's repository
 

@@ -1,0 +1,84 @@
+"""bootstrap.sh on a real cluster: from nothing to the end, in every kind of lab, and again without a change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cluster.conftest import Worlds
+from cluster.world import World
+
+EXTERNAL = {"gitops_source": "external"}
+LABS: dict[str, tuple[str, dict[str, Any]]] = {
+    "article": ("article", {}),
+    "defaults": ("defaults", {}),
+    "external-ssh": ("article", {**EXTERNAL, "gitops_url": "ssh://git@git.example/external/lab.git"}),
+    "external-https": ("article", {**EXTERNAL, "gitops_url": "https://git.example/external/lab.git"}),
+    "runner-in-the-cluster": (
+        "defaults",
+        {"setup_level": "full", "runner_kind": "kubernetes", "build_method": "buildkit", "groups": ["HomeLAB", "Tools/Apps"],
+         "pipeline_auth": "group-variable", "app_namespace": "apps", "base_domain": "home.lan", "private_ca": True,
+         "tls_source": "traefik"},
+    ),
+}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LABS])
+def world(request: pytest.FixtureRequest, worlds: Worlds) -> World:
+    """Return the world of one lab."""
+    name, changes = LABS[request.param]
+    return worlds.get(name, **changes)
+
+
+def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_restart(world: World) -> None:
+    world.bootstrap("--only", "preflight")
+    first = world.bootstrap()
+    world.is_built = True
+    namespace = world.answers["gitlab_namespace"]
+    if world.answers["gitops_source"] == "self":
+        assert "GitLab was not restarted" in first.text
+    for name in ("flux-system", "infrastructure", "gitlab", "automation"):
+        assert world.ready("kustomizations", name), world.report()
+    assert world.ready("helmreleases", "gitlab", namespace), world.report()
+    assert world.deployed_tag("demo", world.answers["app_namespace"]) == "v1.0.0"
+    assert not world.gitlab.errors
+    print(f"\nbootstrap.sh from nothing: {first.seconds:.1f} s")
+
+
+def test_a_second_run_changes_nothing(world: World) -> None:
+    world.build()
+    pods = {pod["metadata"]["uid"] for pod in world.api.list("pods")}
+    kinds = ("deployments", "secrets", "configmaps", "kustomizations", "helmreleases", "gitrepositories")
+    before = {(kind, uid): version for kind in kinds for uid, version in generations(world, kind).items()}
+    head, settled = world.tip(), world.gitlab.gitlab.numbers
+    again = world.bootstrap()
+    print(f"\nbootstrap.sh with nothing to do: {again.seconds:.1f} s")
+    assert "   done" not in again.text
+    assert {pod["metadata"]["uid"] for pod in world.api.list("pods")} == pods
+    assert {(kind, uid): version for kind in kinds for uid, version in generations(world, kind).items()} == before
+    assert world.tip() == head
+    assert world.gitlab.gitlab.numbers <= settled + 1, "nothing was made in GitLab but the token to look with"
+
+
+def generations(world: World, kind: str) -> dict[str, str]:
+    """Return what changes about an object when somebody changes what it asks for: its generation, or a Secret's content."""
+    found = {}
+    for item in world.api.list(kind):
+        meta = item["metadata"]
+        if meta.get("annotations", {}).get("control-plane.alpha.kubernetes.io/leader") or meta["namespace"] == "kube-system":
+            continue
+        wanted = {key: value for key, value in item.items() if key not in ("metadata", "status")}
+        found[meta["uid"]] = f"{meta.get('generation')} {wanted}"
+    return found
+
+
+def test_flux_runs_with_the_arguments_that_the_lab_gives_it(world: World) -> None:
+    world.build()
+    for name, wanted in (("kustomize-controller", "--concurrent=20"), ("helm-controller", "--concurrent=20")):
+        process = world.processes.running[name]
+        with open(f"/proc/{process.pid}/cmdline", "rb") as file:
+            arguments = file.read().decode().split("\0")
+        assert wanted in arguments
+        assert "--feature-gates=CancelHealthCheckOnNewRevision=true" in arguments
+        assert world.flux.starts[name] == 1, "Flux kept its own controllers, and did not start them again"

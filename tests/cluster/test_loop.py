@@ -1,0 +1,185 @@
+"""From a tag to a pod, by the real Flux: how long it takes, for several applications at once, beside broken ones."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.api import Object, condition
+from cluster.conftest import Worlds
+from cluster.node_agent import CRASH_LOOP
+from cluster.world import World
+
+pytestmark = pytest.mark.xdist_group("article")
+ROUNDS = 10
+
+
+@pytest.fixture
+def world(worlds: Worlds) -> Iterator[World]:
+    """Return the article's lab, built."""
+    found = worlds.get("article").build()
+    yield found
+    found.agent.fate_of = lambda pod: ""
+
+
+def add_application(world: World, name: str, *options: str) -> None:
+    run = world.run("./new-app.sh", name, "--project", f"HomeLAB/{name}", *options)
+    assert run.status == 0, run.text
+
+
+def push_and_follow(world: World, name: str, tag: str, seconds: float = 60) -> tuple[float, float]:
+    """Push an image and return after how many seconds its commit and its Deployment were there."""
+    namespace = world.answers["app_namespace"]
+    started = time.monotonic()
+    world.gitlab.push_image(f"homelab/{name}", tag)
+    commit = world.wait(
+        f"the commit of {name} {tag}",
+        lambda: time.monotonic() if f"tag: {tag} #" in world.show(f"apps/{name}/helmrelease.yaml") else None,
+        seconds,
+    )
+    deployed = world.wait(
+        f"the Deployment of {name} {tag}",
+        lambda: time.monotonic() if world.deployed_tag(name, namespace) == tag else None,
+        seconds,
+    )
+    return commit - started, deployed - started
+
+
+def follow_all(world: World, tags: dict[str, str], seconds: float = 60) -> dict[str, float]:
+    """Wait until each application's Deployment has its tag, and return after how many seconds it had."""
+    started, namespace = time.monotonic(), world.answers["app_namespace"]
+    found: dict[str, float] = {}
+
+    def look() -> bool:
+        for name, tag in tags.items():
+            if name not in found and world.deployed_tag(name, namespace) == tag:
+                found[name] = time.monotonic() - started
+        return len(found) == len(tags)
+
+    world.wait(f"the Deployments of {', '.join(tags)}", look, seconds)
+    return found
+
+
+def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World) -> None:
+    """Webhooks tell Flux of image and commit; nothing waits for a poll, a retry or another part."""
+    push_and_follow(world, "demo", "v1.1.0")
+    taken = []
+    for number in range(ROUNDS):
+        taken.append(push_and_follow(world, "demo", f"v1.2.{number}"))
+        world.wait("the release", lambda: world.ready("helmreleases", "demo", world.answers["app_namespace"]))
+    commits, deployments = zip(*taken, strict=True)
+    print(f"\nimage pushed -> commit: median {statistics.median(commits):.1f} s ({min(commits):.1f} to {max(commits):.1f})")
+    print(f"image pushed -> Deployment: median {statistics.median(deployments):.1f} s ({min(deployments):.1f} to {max(deployments):.1f})")
+    assert statistics.median(commits) <= 2
+    assert statistics.median(deployments) <= 5
+
+
+def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(world: World) -> None:
+    namespace = world.answers["gitlab_namespace"]
+    taken = []
+    for number in range(3):
+        before = {item["metadata"]["uid"] for item in world.api.list("replicasets", namespace)}
+        with (world.lab / "apps/gitlab/gitlab.rb").open("a", encoding="utf-8") as file:
+            file.write(f"# change {number}\n")
+        world.push(f"Change {number} of GitLab's settings")
+        started = time.monotonic()
+        world.wait(
+            "the new ReplicaSet",
+            lambda known=before: {item["metadata"]["uid"] for item in world.api.list("replicasets", namespace)} - known,
+        )
+        taken.append(time.monotonic() - started)
+        world.wait("GitLab", lambda: world.gitlab.gitlab_is_ready() and world.ready("kustomizations", "gitlab"), 90)
+    print(f"\npush of gitlab.rb -> new ReplicaSet: median {statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})")
+    assert statistics.median(taken) <= 15
+
+
+def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(world: World) -> None:
+    names = ["shop", "blog", "wiki"]
+    for name in names:
+        add_application(world, name)
+    world.push("Three applications")
+    for name in names:
+        world.wait(f"the policy of {name}", lambda name=name: world.api.get("imagepolicies", name, "flux-system"))
+    for name in names:
+        world.wait(f"{name} before its first image", lambda name=name: world.ready("helmreleases", name, "default"), 30)
+        assert not world.pods("default", name), "nothing runs before the first image"
+    for name in names:
+        world.gitlab.push_image(f"homelab/{name}", "v1.0.0")
+    print(f"\nthree first images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.0'))}")
+    for name in names:
+        world.gitlab.push_image(f"homelab/{name}", "v1.0.1")
+    print(f"three next images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.1'))}")
+
+
+def test_twenty_broken_applications_slow_a_healthy_one_by_less_than_ten_seconds(world: World) -> None:
+    alone = statistics.median(push_and_follow(world, "demo", f"v1.3.{number}")[1] for number in range(3))
+    broken = [f"broken-{number}" for number in range(20)]
+
+    def fate(pod: Object) -> str:
+        return CRASH_LOOP if pod["metadata"]["name"].startswith("broken-") else ""
+
+    world.agent.fate_of = fate
+    for name in broken:
+        add_application(world, name)
+        world.gitlab.push_image(f"homelab/{name}", "v1.0.0")
+    world.push("Twenty applications")
+    world.wait("the broken pods", lambda: all(world.pods("default", name) for name in broken), 120)
+    beside = [push_and_follow(world, "demo", f"v1.4.{number}")[1] for number in range(5)]
+    print(f"\nhealthy beside twenty broken ones: {statistics.median(beside):.1f} s (alone {alone:.1f})")
+    assert max(beside) <= alone + 10
+    assert all(condition(world.api.get("helmreleases", name, "default"))[0] != "True" for name in broken)
+    # A commit with another application, while all twenty wait.
+    add_application(world, "newcomer")
+    world.gitlab.push_image("homelab/newcomer", "v1.0.0")
+    commit = world.push("One more application")
+    print(f"a new application beside them: {follow_all(world, {'newcomer': 'v1.0.0'})}")
+    world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
+    for name in broken:
+        world.git("rm", "-r", "--quiet", f"apps/{name}", f"clusters/homelab/{name}.yaml")
+    world.push("Twenty applications less")
+    world.wait("their removal", lambda: not any(world.api.get("deployments", name, "default") for name in broken), 60)
+    assert commit
+
+
+def test_a_removed_application_goes_and_its_commit_is_green(world: World) -> None:
+    """Five times, for its Kustomization may be reconciled once more before it is removed."""
+    add_application(world, "leaving")
+    world.gitlab.push_image("homelab/leaving", "v1.0.0")
+    for number in range(5):
+        if number:
+            world.git("revert", "--no-edit", "HEAD")
+            world.git("commit", "--amend", "--quiet", "--allow-empty", "--message", f"Back again {number}")
+            (world.lab / "note").write_text(f"{number}\n", encoding="utf-8")
+        world.push(f"leaving comes {number}")
+        world.wait("the application", lambda: world.pods("default", "leaving"), 60)
+        world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
+        world.git("rm", "-r", "--quiet", "apps/leaving", "clusters/homelab/leaving.yaml")
+        commit = world.push(f"leaving goes {number}")
+        world.wait("its end", lambda: not world.api.get("deployments", "leaving", "default") and not world.api.get("kustomizations", "leaving", "flux-system"), 60)
+        world.wait("the commit's status", lambda commit=commit: "success" in {s.state for n, s in world.statuses(commit).items() if "flux-system" in n}, 60)
+        assert not [s for s in world.statuses(commit).values() if s.state == "failed"]
+    assert world.gitlab.gitlab.images["homelab/leaving"] == ["v1.0.0"], "its images stay"
+
+
+def test_a_change_by_hand_is_put_back(world: World) -> None:
+    world.wait("the release", lambda: world.ready("helmreleases", "demo", "default"))
+    world.plane.kubectl("scale", "deployment", "demo", "--namespace", "default", "--replicas", "3")
+    started = time.monotonic()
+    world.wait("one pod", lambda: world.api.get("deployments", "demo", "default")["spec"]["replicas"] == 1, 90)
+    print(f"\na change by hand is put back after {time.monotonic() - started:.0f} s")
+
+
+@pytest.mark.parametrize("policy", ["semver: '>=9.0.0'", "suspend: true"], ids=["matches nothing", "suspended"])
+def test_a_policy_without_an_image_keeps_no_release_from_being_ready(world: World, policy: str) -> None:
+    name = "held-" + policy[:4].strip(":")
+    add_application(world, name)
+    file = world.lab / "apps" / name / "helmrelease.yaml"
+    text = file.read_text(encoding="utf-8").replace("    imagePolicy:\n", f"    imagePolicy:\n      {policy}\n")
+    file.write_text(text.replace("tag: 0.0.0", "tag: v1.0.0"), encoding="utf-8")
+    world.gitlab.push_image(f"homelab/{name}", "v1.0.0")
+    world.push(f"{name}, held at its tag")
+    world.wait("the release", lambda: world.ready("helmreleases", name, "default"), 60)
+    assert len(world.pods("default", name)) == 1
