@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import Entry, Git
+from ..files import Entry, Git
 
 # Copier's own words, which an owner may know already.
 LABELS = ("before updating", "last update", "after updating")
@@ -62,6 +62,28 @@ def _lines(git: Git, ours: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bo
     if done.returncode < 0 or done.returncode > 127:
         raise OSError(f"git merge-file failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout, done.returncode > 0
+
+
+def rejected(git: Git, ours: Entry, base: Entry, theirs: Entry, context: int) -> tuple[Entry, bytes] | None:
+    """Merge as a patch does: the owner's changes onto the template's file, and those that find no place returned as `.rej` has them.
+
+    Returns:
+        The file and the rejected part; None where a line of the owner's would be in neither.
+    """
+    with tempfile.TemporaryDirectory(prefix="homelab-merge.") as name:
+        folder = Path(name).resolve()
+        here = Git(folder)
+        here.environment["GIT_CEILING_DIRECTORIES"] = str(folder.parent)
+        for path, data in (("base/file", base.data), ("ours/file", ours.data), ("file", theirs.data)):
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_bytes(data)
+        patch = here.run("diff", "--no-index", "--no-prefix", "--no-ext-diff", f"--unified={context}", "base/file", "ours/file").stdout
+        here.run("apply", "--reject", "-p1", "--whitespace=nowarn", given=patch)
+        rest = folder / "file.rej"
+        data, left = (folder / "file").read_bytes(), rest.read_bytes() if rest.exists() else b""
+    if not left or lost(ours.data, base.data, data + b"\n" + b"\n".join(line[1:] for line in left.split(b"\n"))):
+        return None
+    return Entry(data, ours.executable), left
 
 
 def written(ours: bytes, base: bytes) -> Counter[bytes]:
