@@ -146,6 +146,10 @@ def finish(lab: Path, git: Git, where: Path) -> Finished:
     with _uninterrupted():
         for number, change in enumerate(record["changes"]):
             path, now = change["path"], _digest(read(lab / change["path"]))
+            with contextlib.suppress(OSError):
+                _beside(lab / path).unlink()
+            if change["after"] is None and now is None:
+                remove_empty((lab / path).parent, lab)
             if now == change["before"]:
                 _put(lab, folder, number, change)
             elif now != change["after"]:
@@ -252,17 +256,24 @@ def _put(lab: Path, folder: Path, number: int, change: dict[str, Any]) -> None:
 
 def _move(source: Path, target: Path) -> None:
     """Put *source* at *target* in one step, from another file system too; *source* stays, for a second time."""
-    beside = target.with_name(f".{target.name[:100]}.lab-update")
-    with contextlib.suppress(FileNotFoundError):
-        beside.unlink()
+    beside = _beside(target)
+    beside.unlink(missing_ok=True)
     try:
-        os.link(source, beside, follow_symlinks=False)
+        try:
+            os.link(source, beside, follow_symlinks=False)
+        except OSError:
+            shutil.copy2(source, beside, follow_symlinks=False)
+            status = source.lstat()
+            with contextlib.suppress(OSError):
+                os.chown(beside, status.st_uid, status.st_gid, follow_symlinks=False)
+        os.replace(beside, target)
     except OSError:
-        shutil.copy2(source, beside, follow_symlinks=False)
-        status = source.lstat()
-        with contextlib.suppress(OSError):
-            os.chown(beside, status.st_uid, status.st_gid, follow_symlinks=False)
-    os.replace(beside, target)
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name[:100]}.lab-update")
 
 
 def _write_index(git: Git, lines: list[str]) -> None:
