@@ -23,6 +23,12 @@ unset -v CDPATH # with it, cd may go elsewhere, and says so on standard output
 LAB_DIR=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 readonly LAB_DIR
 
+# Half a lab would be pushed and rolled out.
+if git_dir=$(git -C "$LAB_DIR" rev-parse --absolute-git-dir 2> /dev/null) && [[ -d $git_dir/lab-update/journal ]]; then
+  printf 'An update of this lab was cut off while it wrote. Run ./update.sh: it brings the update to its end. Nothing was done.\n' >&2
+  exit 1
+fi
+
 # shellcheck source=bootstrap/lab.sh
 source "$LAB_DIR/bootstrap/lab.sh"
 # shellcheck source=bootstrap/lib/output.sh

@@ -1,18 +1,32 @@
 #!/usr/bin/env bash
 #
-# Brings the template's improvements into this lab, or changes an answer: ./update.sh [--data QUESTION=ANSWER] ...
-# Every option is copier update's own. Nothing is committed; update-report.md says what changed and what that does.
+# Brings the template's improvements into this lab, or changes an answer. `./update.sh --help` says how.
+# What it does is the template's: this script fetches that, so that an old lab is updated as a new one is.
 set -euo pipefail
+unset -v CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE GIT_PREFIX
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+
+usage() {
+  cat << 'END'
+./update.sh                            takes the template's improvements into this lab
+./update.sh --data QUESTION=ANSWER ... changes an answer; --data-file FILE changes several
+./update.sh --all                      asks every question again, and not only the new ones
+./update.sh --pretend                  says from which version to which it would go
+
+Commit first: an update starts from a clean working tree, and commits nothing. update-report.md says what changed and what that
+does in the cluster. Every other option is `copier update`'s: --defaults asks nothing, --vcs-ref VERSION goes to that version,
+--skip FILE leaves a file alone, --conflict rej writes `.rej` files instead of conflict markers.
+
+It ends with 0: done; 1: done, with conflicts to resolve; 2: refused or stopped, and nothing was changed; 3: cut off while it wrote,
+and the next run brings it to its end.
+END
+}
 
 # stop LINE...: why there is no update. Nothing has been touched when this is said.
 stop() {
   printf '%s\n' "$@" 'The lab is as it was.' >&2
-  exit 1
+  exit 2
 }
-
-# newest_of TWO VERSIONS: the newer one.
-newest_of() { printf '%s\n' "$@" | sort -V | tail -n 1; }
 
 # recorded NAME: what .copier-answers.yml says, without its quotes. YAML folds a long path at its blanks; an editor may have
 # ended the lines as Windows does.
@@ -21,24 +35,30 @@ recorded() {
     | sed -n "s/^$1: *//p" | sed "s/^'\(.*\)'\$/\1/; s/^\"\(.*\)\"\$/\1/; s/''/'/g"
 }
 
-# holds REPOSITORY: whether its history holds the commit that made this lab.
-holds() { git -C "$1" cat-file -e "${made_from##*-g}^{commit}" 2> /dev/null; }
-
-# template_holds: the same of the template. Of a remote one the commits alone are fetched; where that fails, Copier says why.
-template_holds() {
-  local history missing=0
-  if [[ -d $address ]]; then
-    holds "$address"
-    return
+# fetch_driver FOLDER: the template's own part of an update, from its newest commit.
+fetch_driver() {
+  local said from=$address
+  if [[ ! -d $address ]]; then
+    said=$(git clone --quiet --depth 1 --no-checkout -- "$address" "$1/template" 2>&1) || unreachable "$said"
+    from=$1/template
   fi
-  history=$(mktemp -d)
-  if git clone --quiet --bare --filter=tree:0 "$address" "$history" 2> /dev/null; then
-    holds "$history" || missing=1
-  fi
-  rm -rf -- "$history"
-  return "$missing"
+  said=$(git -C "$from" archive --output="$1/hooks.tar" HEAD hooks 2>&1) || unreachable "$said"
+  tar -xf "$1/hooks.tar" -C "$1"
 }
 
+# unreachable TEXT: what Git says of the template, all of it.
+unreachable() {
+  if [[ $1 == *'dubious ownership'* ]]; then
+    stop "The template at $address belongs to another user, so Git does not read it. If you trust it:" \
+      "git config --global --add safe.directory $(printf '%q' "$address")"
+  fi
+  stop "The template cannot be reached at $address: ${1:-it has no commit}" \
+    'Check the network and your access to it; or put where it is now into _src_path in .copier-answers.yml, and commit that.'
+}
+
+for argument in "$@"; do
+  case $argument in -h | --help) usage && exit ;; esac
+done
 command -v git > /dev/null || stop 'Git is not installed, and an update is a merge: install it.'
 [[ -f .copier-answers.yml ]] || stop 'The answers that made this lab, .copier-answers.yml, are missing.' 'Restore them: git checkout HEAD -- .copier-answers.yml'
 if grep -q '^<<<<<<< ' .copier-answers.yml; then
@@ -57,37 +77,23 @@ case $template in
   [~]/*) address=$HOME/${template#??} ;;
   *) address=$template ;;
 esac
-
-if [[ $address != *://* && $address != *@*:* && ! -e $address ]]; then
+# What has a colon before its first slash is an address: https://…, host:path.git, an alias of ~/.ssh/config.
+if [[ ! -e $address && ${address%%/*} != *:* ]]; then
   stop "The template that made this lab, $address, is not there any more." \
     'Put where it is now into _src_path in .copier-answers.yml, and commit that.'
 fi
-if ! said=$(git ls-remote --quiet --exit-code "$address" HEAD 'refs/tags/*' 2>&1); then
-  stop "The template cannot be reached at $address: $(tail -n 1 <<< "${said:-it has no commit}")" \
-    'Check the network and your access to it; or put where it is now into _src_path in .copier-answers.yml, and commit that.'
-fi
-# Without the version that made this lab nobody can tell your edits from it.
-if [[ $made_from =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
-  grep -q "refs/tags/$made_from\$" <<< "$said" || lost=$made_from
-elif ! template_holds; then
-  lost=$made_from
-fi
-if [[ -n ${lost-} ]]; then
-  stop "The template at $address has no version $lost any more, which made this lab, so your edits cannot be told from it." \
-    'Put the version that comes nearest into _commit in .copier-answers.yml, commit that, and update again.'
-fi
 
-copier=(copier)
-command -v copier > /dev/null && version=$(copier --version | sed -n 's/[^0-9]*\([0-9][0-9.]*\).*/\1/p' | head -n 1)
-if [[ -z ${version-} || $(newest_of "$version" 9.19.0) != "$version" ]]; then
-  command -v uvx > /dev/null || stop "Copier 9.19 or newer is needed${version:+, and this is $version}." \
-    'Install it: pipx install copier && pipx inject copier copier-template-extensions; or install uv, which brings it: docs.astral.sh/uv'
-  copier=(uvx --quiet --from 'copier>=9.19,<10' --with 'copier-template-extensions<1' copier)
-fi
-# Copier reads the answers before anything of the template can speak, and shows where it stopped in its own code.
-if said=$("${copier[@]}" check-update --quiet 2>&1) || [[ $said != *yaml.*Error:* ]]; then
-  exec "${copier[@]}" update --trust "$@"
-fi
-place=${said##*, line }
-stop "The answers that made this lab cannot be read: .copier-answers.yml is not YAML at line ${place%%,*}." \
-  'Mend that line, and commit; or restore the file: git log -p -- .copier-answers.yml'
+for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10 ''; do
+  [[ -n $python ]] || stop 'Python 3.10 or newer is needed. On Debian and Ubuntu: apt install python3'
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null && break
+done
+# Temporary files in the lab would be changes of the lab.
+case $(cd -- "${TMPDIR:-/tmp}" 2> /dev/null && pwd -P)/ in "$(pwd -P)"/*) export TMPDIR=/tmp ;; esac
+driver=$(mktemp -d)
+trap 'rm -rf -- "$driver"' EXIT
+fetch_driver "$driver"
+[[ -f $driver/hooks/run.py ]] || stop "The template at $address has no hooks/run.py, so it is no template of such a lab, or an older one." \
+  'Put the address of the right one into _src_path in .copier-answers.yml, and commit that.'
+trap - EXIT
+# It removes its own folder.
+exec "$python" -B "$driver/hooks/run.py" "$driver" "$template" "$address" "$made_from" "$@"

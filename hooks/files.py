@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 # What a hook or an alias of Git hands down to the programs that it starts: it would lead every command to that repository.
@@ -69,6 +69,11 @@ def tree(folder: Path) -> dict[str, Entry]:
             if entry is not None:
                 found[path.relative_to(folder).as_posix()] = entry
     return found
+
+
+def with_line_feeds(files: dict[str, Entry]) -> dict[str, Entry]:
+    """Return rendered files as Git commits them where core.autocrlf is on: with it, a template is checked out as Windows ends its lines."""
+    return {path: replace(entry, data=entry.data.replace(b"\r\n", b"\n")) if entry.text else entry for path, entry in files.items()}
 
 
 class GitError(OSError):

@@ -20,7 +20,7 @@ import yaml
 
 from . import answers as answer_changes
 from . import renames
-from .files import Entry, Git, tree
+from .files import Entry, Git, tree, with_line_feeds
 from .update import copier_contract, effects, journal, moves, plan, recorded, refusals, report
 from .update.findings import Findings
 from .update.refusals import Refused
@@ -67,7 +67,7 @@ class Begun:
     def rendered(self, folder: Path) -> None:
         """Take note of today's template, where Copier has rendered it into a folder of its own."""
         if folder.absolute() != self.lab:
-            self.new = tree(folder)
+            self.new = _as_committed(tree(folder), self.git)
 
     def close(self) -> None:
         """Let go of the lab, and say that it is as it was, unless it was updated."""
@@ -75,6 +75,10 @@ class Begun:
         if not self.finished:
             self.finished = True
             print("The update stopped, and the lab is as it was.", file=sys.stderr)
+
+
+def _as_committed(files: dict[str, Entry], git: Git) -> dict[str, Entry]:
+    return with_line_feeds(files) if git.setting("core.autocrlf") in ("true", "input") else files
 
 
 def before(notes: ModuleType, conf: Mapping[str, Any], version_from: str, version_to: str, judge: Judge) -> None:
@@ -140,7 +144,7 @@ def _begun(
     except (OSError, ValueError) as error:
         raise Refused(f"The answers file, {file.name}, {error}. Nothing was changed.") from error
     then, by_hand = edited if edited is not None else (now, [])
-    old = tree(old_copy) if edited is None else _rendered_again(then, conf)
+    old = _as_committed(tree(old_copy) if edited is None else _rendered_again(then, conf), git)
     refusals.refuse_before(found, old)
     changes = renames.newer(answer_changes.CHANGES, versions[0])
     answers, migrated = answer_changes.migrated(now, changes)
@@ -156,7 +160,7 @@ def _rendered_again(answers: Answers, conf: Mapping[str, Any]) -> dict[str, Entr
     """Render the old template with the answers of the last update: the ones that Copier took are those of the edited file."""
     with tempfile.TemporaryDirectory(prefix="copier.answers.") as folder:
         copier.run_copy(
-            str(answers["_src_path"]), folder, data=answers, answers_file=conf["answers_file"], vcs_ref=str(answers["_commit"]),
+            str(answers["_src_path"]), folder, data=answers, answers_file=str(conf["answers_file"]), vcs_ref=str(answers["_commit"]),
             exclude=list(conf["exclude"]), defaults=True, overwrite=True, quiet=True, unsafe=True, skip_tasks=True,
         )
         return tree(Path(folder))

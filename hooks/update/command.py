@@ -285,7 +285,7 @@ def _why_lost(template: Template, history: list[str]) -> str:
 def _run(copier: list[str], words: list[str], where: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="lab-update.") as folder:
         result = Path(folder) / "result"
-        status = _child([*copier, *words], {**os.environ, "LAB_UPDATE_RESULT": str(result)})
+        status = _child([*copier, *words], {**os.environ, **_without_hooks(), "LAB_UPDATE_RESULT": str(result)})
         conflicts = json.loads(result.read_text(encoding="utf-8"))["conflicts"] if result.exists() else None
     if conflicts is not None:
         return CONFLICTS if conflicts else DONE
@@ -295,6 +295,13 @@ def _run(copier: list[str], words: list[str], where: Path) -> int:
     if status < 0:
         print(f"Copier was ended by signal {-status}, before anything was changed. The lab is as it was.", file=sys.stderr)
     return DONE if status == 0 else REFUSED
+
+
+def _without_hooks() -> dict[str, str]:
+    """Return what keeps the owner's hooks out of the repositories that Copier makes for a moment."""
+    count = os.environ.get("GIT_CONFIG_COUNT", "0")
+    number = int(count) if count.isdigit() else 0
+    return {"GIT_CONFIG_COUNT": str(number + 1), f"GIT_CONFIG_KEY_{number}": "core.hooksPath", f"GIT_CONFIG_VALUE_{number}": os.devnull}
 
 
 def _child(command: list[str], environment: dict[str, str]) -> int:
