@@ -259,6 +259,7 @@ class LabExtension(ContextHook):
         environment.globals["default_docker_version"] = facts.DEFAULT_DOCKER_VERSION
         environment.tests["private_name"] = names.is_private_name
         environment.filters.update(
+            checksum=_sibling("update.recorded", "hooks").checksum,
             lab_name=rules.lab_name_of,
             dotenv=literals.dotenv,
             md=literals.markdown,

@@ -7,7 +7,9 @@ commit in which it holds has what the last update wrote, and the difference is a
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +50,21 @@ def parsed(text: str) -> Answers:
     return {str(name): value for name, value in loaded.items()}
 
 
+def checksum(answers: Mapping[str, Any]) -> str:
+    """Return what tells answers from others; how they are written down makes no difference, nor does what Copier notes beside them."""
+    asked = {name: value for name, value in answers.items() if not name.startswith("_")}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def as_written(text: str) -> bool | None:
-    """Say whether a file is as the template wrote it; None where it carries no checksum."""
+    """Say whether a file has the answers that the template wrote; None where it carries no checksum."""
     found = CHECKSUM.search(text)
     if found is None:
         return None
-    rest = text[found.end() :].replace("\r\n", "\n")
-    return hashlib.sha256(rest.encode()).hexdigest() == found[1]
+    try:
+        return checksum(parsed(text)) == found[1]
+    except ValueError:
+        return False
 
 
 def edited_since(git: Git, path: str, text: str) -> tuple[Answers, list[str]] | None:

@@ -109,7 +109,8 @@ def test_a_checksum_holds_in_every_lab(named: Path) -> None:
     text = (named / ".copier-answers.yml").read_text(encoding="utf-8")
     assert recorded.as_written(text) is True
     assert recorded.as_written(text.replace("garage", "cellar")) is False
-    assert recorded.as_written(text.replace("\n", "\r\n")) is True
+    assert recorded.as_written(text.replace("\n", "\r\n").replace("garage", "'garage' # mine")) is True
+    assert recorded.as_written(text.replace("_src_path: ", "_src_path: https://elsewhere.example")) is True
     assert recorded.as_written(yaml.safe_dump(recorded.parsed(text))) is None
 
 
