@@ -9,5 +9,5 @@ CHART = "charts/app"
 
 def version(text: str) -> str:
     """Return the version that a Chart.yaml names."""
-    found = re.search(r"^version:\s*[\"']?([^\"'\s]+)", text, re.M)
+    found = re.search(r"^version:\s*[\"']?([^\"'\s]+)", text, re.MULTILINE)
     return found[1] if found else "unknown"

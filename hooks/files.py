@@ -9,10 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-# What a hook or an alias of Git hands down to the programs that it starts: it would lead every command to that repository.
+# What a hook or an alias of Git hands down to the programs that it starts: it would lead every command to that
+# repository.
 HANDED_DOWN = (
-    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
 )
 
 
@@ -40,7 +49,7 @@ def read(path: Path) -> Entry | None:
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            return Entry(os.fsencode(os.readlink(path)), link=True)
+            return Entry(os.fsencode(path.readlink()), link=True)
         return Entry(path.read_bytes(), executable=bool(mode & 0o100)) if stat.S_ISREG(mode) else None
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -62,7 +71,7 @@ def tree(folder: Path) -> dict[str, Entry]:
     for parent, folders, names in os.walk(folder):
         if ".git" in folders:
             folders.remove(".git")
-        names += [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        names += [name for name in folders if Path(parent, name).is_symlink()]
         for name in names:
             path = Path(parent, name)
             entry = read(path)
@@ -72,8 +81,11 @@ def tree(folder: Path) -> dict[str, Entry]:
 
 
 def with_line_feeds(files: dict[str, Entry]) -> dict[str, Entry]:
-    """Return rendered files as Git commits them where core.autocrlf is on: with it, a template is checked out as Windows ends its lines."""
-    return {path: replace(entry, data=entry.data.replace(b"\r\n", b"\n")) if entry.text else entry for path, entry in files.items()}
+    """Return rendered files as Git commits them with core.autocrlf, which checks a template out with CRLF."""
+    return {
+        path: replace(entry, data=entry.data.replace(b"\r\n", b"\n")) if entry.text else entry
+        for path, entry in files.items()
+    }
 
 
 class GitError(OSError):
@@ -87,18 +99,33 @@ class Git:
         self.folder = folder
         # A lab's owner may have told Git to colour, to quote, to convert or to run hooks; what is read here is plain.
         self.command = (
-            "git", "-c", "core.quotePath=false", "-c", "core.safecrlf=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false",
-            "-c", "submodule.recurse=false", "-c", "color.ui=false",
+            "git",
+            "-c",
+            "core.quotePath=false",
+            "-c",
+            "core.safecrlf=false",
+            "-c",
+            f"core.hooksPath={os.devnull}",
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "submodule.recurse=false",
+            "-c",
+            "color.ui=false",
         )
         self.environment = {name: value for name, value in os.environ.items() if name not in HANDED_DOWN}
         self.environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 
     def run(self, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-        """Run git and return what it said and how it ended. Ctrl-C in the terminal does not reach it: what it writes is written whole."""
-        stdin = {"input": given} if given is not None else {"stdin": subprocess.DEVNULL}
+        """Run git and return what it said and how it ended. Ctrl-C in the terminal does not reach it."""
         return subprocess.run(
-            [*self.command, *arguments], cwd=self.folder, capture_output=True, check=False, env=self.environment, start_new_session=True,
-            **stdin,  # type: ignore[call-overload]
+            [*self.command, *arguments],
+            cwd=self.folder,
+            input=given or b"",
+            capture_output=True,
+            check=False,
+            env=self.environment,
+            start_new_session=True,
         )
 
     def __call__(self, *arguments: str, given: bytes | None = None) -> bytes:

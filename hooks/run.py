@@ -1,6 +1,7 @@
 """What a lab's ./update.sh runs, out of the template that it has just fetched.
 
-Arguments: a temporary folder, which is removed in the end; the template as the lab records it, and its address; the version that
+Arguments: a temporary folder, which is removed in the end; the template as the lab records it, and its address; the
+version that
 made the lab; then the owner's. It runs in the lab's folder, and needs Python 3.10 and nothing else.
 """
 

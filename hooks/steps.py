@@ -1,4 +1,4 @@
-"""The update's steps as Copier comes to them: copier.yml asks for each in a `when`, and they run in Copier's process."""
+"""The update's steps as Copier comes to them: copier.yml asks for each in a `when`; they run in its process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import copier
@@ -24,6 +23,7 @@ from .files import Entry, Git, tree, with_line_feeds
 from .update import copier_contract, effects, journal, moves, plan, recorded, refusals, report
 from .update.findings import Findings
 from .update.refusals import Refused
+from .update.state import Lab
 
 HERE = Path(__file__).resolve().parent
 # Where the lab's own command wants to be told how the update ended.
@@ -35,7 +35,8 @@ Answers = dict[str, Any]
 class Judge:
     """What the template's rules say of answers.
 
-    problems: what is wrong with recorded answers, a line each; and the names of those that the wizard has to ask for again.
+    problems: what is wrong with recorded answers, a line each; and the names of those that the wizard has to ask
+    for again.
     jump: why GitLab cannot go from the first answers' version to the second ones', if it cannot.
     """
 
@@ -81,7 +82,7 @@ def _as_committed(files: dict[str, Entry], git: Git) -> dict[str, Entry]:
     return with_line_feeds(files) if git.setting("core.autocrlf") in ("true", "input") else files
 
 
-def before(notes: ModuleType, conf: Mapping[str, Any], version_from: str, version_to: str, judge: Judge) -> None:
+def before(notes: Any, conf: Mapping[str, Any], version_from: str, version_to: str, judge: Judge) -> None:
     """Begin an update: look at everything, and touch nothing of the lab.
 
     Args:
@@ -100,7 +101,8 @@ def before(notes: ModuleType, conf: Mapping[str, Any], version_from: str, versio
     lab, old_copy = Path(conf["dst_path"]).absolute(), getattr(notes, "old_copy", None)
     if old_copy is None or not old_copy.is_dir():
         raise Refused(
-            f"The template's version {version_from} cannot say what it rendered, so your edits could not be told from it."
+            f"The template's version {version_from} cannot say what it rendered, so your edits could not be told"
+            f" from it."
             " Update to version 1.0.0 first, with `--vcs-ref v1.0.0`. Nothing was changed."
         )
     worker, frame = copier_contract.apply_update()
@@ -111,9 +113,17 @@ def before(notes: ModuleType, conf: Mapping[str, Any], version_from: str, versio
     _hold(lock, where)
     try:
         begun = _begun(lab, git, where, lock, found, conf, old_copy, (version_from, version_to), judge)
-        changed = {name: value for name, value in begun.answers_now.items() if begun.answers_then.get(name, lab) != value} if begun.migrated else {}
-        copier_contract.answer(worker, changed, [*begun.asked, *(changed if not conf["skip_answered"] and not conf["defaults"] else [])])
-        begun.wishes = plan.Wishes(str(conf["answers_file"]), worker.conflict == "rej", worker.context_lines, copier_contract.skips(worker))
+        changed = (
+            {name: value for name, value in begun.answers_now.items() if begun.answers_then.get(name, lab) != value}
+            if begun.migrated
+            else {}
+        )
+        copier_contract.answer(
+            worker, changed, [*begun.asked, *(changed if not conf["skip_answered"] and not conf["defaults"] else [])]
+        )
+        begun.wishes = plan.Wishes(
+            str(conf["answers_file"]), worker.conflict == "rej", worker.context_lines, copier_contract.skips(worker)
+        )
         copier_contract.keep_off(worker, frame, git)
     except BaseException:
         lock.close()
@@ -128,12 +138,22 @@ def _hold(lock: contextlib.ExitStack, where: Path) -> None:
     if not lock.enter_context(journal.only_one(where)):
         raise Refused("Another update of this lab is running. Wait for it, or end it; nothing was changed.")
     if journal.is_unfinished(where):
-        raise Refused("An earlier update was cut off while it wrote. Run `./update.sh`: it brings that one to its end first. Nothing was changed.")
+        raise Refused(
+            "An earlier update was cut off while it wrote. Run `./update.sh`: it brings that one to its end first."
+            " Nothing was changed."
+        )
 
 
 def _begun(
-    lab: Path, git: Git, where: Path, lock: contextlib.ExitStack, found: refusals.Lab, conf: Mapping[str, Any], old_copy: Path,
-    versions: tuple[str, str], judge: Judge,
+    lab: Path,
+    git: Git,
+    where: Path,
+    lock: contextlib.ExitStack,
+    found: Lab,
+    conf: Mapping[str, Any],
+    old_copy: Path,
+    versions: tuple[str, str],
+    judge: Judge,
 ) -> Begun:
     """Read what the update starts from."""
     file = lab / str(conf["answers_file"])
@@ -151,22 +171,33 @@ def _begun(
     problems, asked = judge.problems(answers)
     problems = problems or judge.jump(then, {**answers, **conf["data"]})
     if problems:
-        raise Refused("The lab was not updated, and nothing was changed:\n" + "\n".join(f"  {line}" for line in problems))
+        raise Refused(
+            "The lab was not updated, and nothing was changed:\n" + "\n".join(f"  {line}" for line in problems)
+        )
     wishes = plan.Wishes(str(conf["answers_file"]))
     return Begun(lab, git, where, lock, versions, wishes, old, text, then, answers, migrated, by_hand, asked, judge)
 
 
 def _rendered_again(answers: Answers, conf: Mapping[str, Any]) -> dict[str, Entry]:
-    """Render the old template with the answers of the last update: the ones that Copier took are those of the edited file."""
+    """Render the old template with the answers of the last update; Copier took those of the edited file."""
     with tempfile.TemporaryDirectory(prefix="copier.answers.") as folder:
         copier.run_copy(
-            str(answers["_src_path"]), folder, data=answers, answers_file=str(conf["answers_file"]), vcs_ref=str(answers["_commit"]),
-            exclude=list(conf["exclude"]), defaults=True, overwrite=True, quiet=True, unsafe=True, skip_tasks=True,
+            str(answers["_src_path"]),
+            folder,
+            data=answers,
+            answers_file=str(conf["answers_file"]),
+            vcs_ref=str(answers["_commit"]),
+            exclude=list(conf["exclude"]),
+            defaults=True,
+            overwrite=True,
+            quiet=True,
+            unsafe=True,
+            skip_tasks=True,
         )
         return tree(Path(folder))
 
 
-def after(notes: ModuleType, quiet: bool) -> None:
+def after(notes: Any, quiet: bool) -> None:
     """End an update: merge, write, and report.
 
     Raises:
@@ -197,14 +228,22 @@ def _merged_and_written(begun: Begun) -> Findings:
     file = begun.wishes.answers_file
     here = lab.here(file)
     if here is None or here.data != begun.answers_file:
-        raise Refused(f"`{file}` was changed while the update ran. Commit that, or take it back, and update again; nothing was changed.")
+        raise Refused(
+            f"`{file}` was changed while the update ran. Commit that, or take it back, and update again; nothing was"
+            f" changed."
+        )
     final = recorded.parsed(begun.new[file].data.decode("utf-8")) if file in begun.new else {}
-    if (jump := begun.judge.jump(begun.answers_then, final)):
+    if jump := begun.judge.jump(begun.answers_then, final):
         raise Refused("The lab was not updated, and nothing was changed:\n" + "\n".join(f"  {line}" for line in jump))
     then = answer_changes.migrated(begun.answers_then, renames.newer(answer_changes.CHANGES, begun.versions[0]))[0]
     steps = [*renames.steps(HERE / "renames.yml", begun.versions[0], then), renames.of_answers(then, final)]
     findings = Findings(
-        *begun.versions, lab.commit, answers_before=begun.answers_then, answers_after=final, migrated=begun.migrated, by_hand=begun.by_hand
+        *begun.versions,
+        lab.commit,
+        answers_before=begun.answers_then,
+        answers_after=final,
+        migrated=begun.migrated,
+        by_hand=begun.by_hand,
     )
     made = plan.made(lab, moves.carried_over(lab, begun.old, steps), begun.new, begun.wishes, findings)
     said = report.text(findings, _parts(lab, made, findings))
@@ -219,7 +258,7 @@ def _merged_and_written(begun: Begun) -> Findings:
     return findings
 
 
-def _parts(lab: refusals.Lab, made: journal.Plan, findings: Findings) -> list[report.Part]:
+def _parts(lab: Lab, made: journal.Plan, findings: Findings) -> list[report.Part]:
     """Return the parts of the report that look at the whole lab, before and after."""
     trees: list[tuple[dict[str, bytes], dict[str, bytes]]] = []
 
@@ -233,7 +272,7 @@ def _parts(lab: refusals.Lab, made: journal.Plan, findings: Findings) -> list[re
     return [("In the cluster", cluster), ("The chart", lambda: effects.chart(*trees[0]) if trees else [])]
 
 
-def template_folder(notes: ModuleType, conf: Mapping[str, Any]) -> str:
+def template_folder(notes: Any, conf: Mapping[str, Any]) -> str:
     """Return the folder of the template that is rendered: for the lab itself, in an update, an empty one."""
     begun = getattr(notes, "update", None)
     if begun is None or Path(conf["dst_path"]).absolute() != begun.lab:
@@ -250,15 +289,15 @@ def _command_line() -> bool:
 
 
 def _end_in_order() -> None:
-    """Let a closed terminal, or a job that is cancelled, end this program as Ctrl-C does: the terminal usable, temporary folders removed."""
+    """Let a closed terminal, or a job that is cancelled, end this program as Ctrl-C does: in order."""
     for name in ("SIGHUP", "SIGTERM"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _as_ctrl_c)
 
 
-def _as_ctrl_c(number: int, frame: object) -> None:
-    def end(alarm: int, frame: object) -> None:
+def _as_ctrl_c(number: int, _: object) -> None:
+    def end(_alarm: int, _frame: object) -> None:
         sys.exit(128 + number)
 
     # A list of choices knows the key, and not the signal.

@@ -1,4 +1,5 @@
-"""The lab's own command for an update: which Copier, which version of the template, which exit code. It needs Python alone.
+"""The lab's own command for an update: which Copier, which version of the template, which exit code. It needs
+Python alone.
 
 Exit codes: 0 done, 1 done with conflicts, 2 refused or stopped and nothing was changed, 3 cut off while it wrote.
 """
@@ -66,7 +67,7 @@ class Wanted:
 
 
 def _has_letter(word: str, letters: str) -> bool:
-    """Say whether an argument such as -lA holds one of the letters; what follows an option that takes a value is the value."""
+    """Say whether an argument such as -lA holds one of the letters; behind one that takes a value comes the value."""
     if not word.startswith("-") or word.startswith("--"):
         return False
     for letter in word[1:]:
@@ -104,15 +105,20 @@ def _place(git: Git) -> Path:
     reason = said.stderr.decode(errors="replace")
     if "dubious ownership" in reason:
         raise Stop(
-            "The lab belongs to another user, so Git does not touch it. Run this as that user; or, if you trust the lab:\n"
+            "The lab belongs to another user, so Git does not touch it. Run this as that user; or, if you trust the"
+            " lab:\n"
             f"git config --global --add safe.directory {shlex.quote(str(git.folder))}"
         )
     if "not a git repository" in reason:
-        raise Stop("The lab is no Git repository, so an update could not be told from your own work: git init && git add --all && git commit")
+        raise Stop(
+            "The lab is no Git repository, so an update could not be told from your own work: git init && git add"
+            " --all && git commit"
+        )
     raise Stop(f"Git cannot read the lab: {reason.strip()}")
 
 
-# What was cut off ---------------------------------------------------------------------------------------------------------------
+# What was cut off
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def _finished(lab: Path, git: Git, where: Path) -> int:
@@ -124,13 +130,17 @@ def _finished(lab: Path, git: Git, where: Path) -> int:
             done = journal.finish(lab, git, where)
         except (OSError, KeyError, ValueError) as error:
             print(
-                f"An update was cut off while it wrote, and cannot be brought to its end: {error}\nMend that, and run ./update.sh again."
+                f"An update was cut off while it wrote, and cannot be brought to its end: {error}\nMend that, and"
+                f" run ./update.sh again."
                 f" What it would write lies in {where / journal.JOURNAL}.",
                 file=sys.stderr,
             )
             return CUT_OFF
     begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(done.begun))
-    print(f"An update was cut off on {begun}, while it wrote. It is finished now; nothing else was begun. Its report:\n", file=sys.stderr)
+    print(
+        f"An update was cut off on {begun}, while it wrote. It is finished now; nothing else was begun. Its report:\n",
+        file=sys.stderr,
+    )
     for path, name in sorted(done.left.items()):
         version = f"The update's version: `git cat-file blob {name[:12]}`" if name else "The update would delete it."
         print(f"`{path}` was changed since, and stays as it is. {version}", file=sys.stderr)
@@ -138,7 +148,8 @@ def _finished(lab: Path, git: Git, where: Path) -> int:
     return CONFLICTS if done.conflicts else DONE
 
 
-# Which Copier -------------------------------------------------------------------------------------------------------------------
+# Which Copier
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def _copier(template: Template) -> list[str]:
@@ -151,7 +162,15 @@ def _copier(template: Template) -> list[str]:
                 return [str(path)]
             found.append(".".join(map(str, version)))
     if shutil.which("uvx"):
-        return ["uvx", "--quiet", "--from", f"copier>={_text(OLDEST)},<{_text(BELOW)}", "--with", f"{LOADER}<1", "copier"]
+        return [
+            "uvx",
+            "--quiet",
+            "--from",
+            f"copier>={_text(OLDEST)},<{_text(BELOW)}",
+            "--with",
+            f"{LOADER}<1",
+            "copier",
+        ]
     raise Stop(
         f"Copier {_text(OLDEST)} or newer is needed{f', and this is {found[0]}' if found else ''}.\n"
         f"Install it: pipx install 'copier>={_text(OLDEST)},<{_text(BELOW)}' && pipx inject copier {LOADER};"
@@ -165,7 +184,9 @@ def _text(version: tuple[int, ...]) -> str:
 
 def _version(copier: str) -> tuple[int, ...] | None:
     try:
-        said = subprocess.run([copier, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+        said = subprocess.run(
+            [copier, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        ).stdout
     except OSError:
         return None
     found = re.search(r"\d+(?:\.\d+)+", said)
@@ -173,15 +194,20 @@ def _version(copier: str) -> tuple[int, ...] | None:
 
 
 def _refuse_unreadable_answers(copier: list[str]) -> None:
-    """Say where the answers file is no YAML. Copier reads it before anything of the template can speak, and ends in a traceback."""
+    """Say where the answers file is no YAML: Copier reads it before the template can speak, and ends in a traceback."""
     python = _interpreter(copier)
     if python is None:
         return
-    code = "import sys, yaml\ntry: yaml.safe_load(open('.copier-answers.yml', encoding='utf-8'))\nexcept yaml.MarkedYAMLError as e: print(e.problem_mark.line + 1)"
+    code = (
+        "import sys, yaml\n"
+        "try: yaml.safe_load(open('.copier-answers.yml', encoding='utf-8'))\n"
+        "except yaml.MarkedYAMLError as e: print(e.problem_mark.line + 1)"
+    )
     said = subprocess.run([*python, "-c", code], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if said.returncode == 0 and said.stdout.strip():
         raise Stop(
-            f"The answers that made this lab cannot be read: .copier-answers.yml is not YAML at line {said.stdout.strip()}.\n"
+            f"The answers that made this lab cannot be read: .copier-answers.yml is not YAML at line"
+            f" {said.stdout.strip()}.\n"
             "Mend that line, and commit; or restore the file: git log -p -- .copier-answers.yml"
         )
 
@@ -199,7 +225,8 @@ def _interpreter(copier: list[str]) -> list[str] | None:
     return None
 
 
-# Which version ------------------------------------------------------------------------------------------------------------------
+# Which version
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def _options(template: Template, wanted: Wanted) -> list[str]:
@@ -239,7 +266,10 @@ def _history(template: Template, folder: Path) -> list[str]:
         return ["-C", template.address]
     place = str(folder / "history.git")
     done = subprocess.run(
-        ["git", "clone", "--quiet", "--bare", "--filter=tree:0", "--", template.address, place], stderr=subprocess.PIPE, text=True, check=False
+        ["git", "clone", "--quiet", "--bare", "--filter=tree:0", "--", template.address, place],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise Stop(f"The template cannot be reached at {template.address}: {done.stderr.strip()}")
@@ -248,7 +278,9 @@ def _history(template: Template, folder: Path) -> list[str]:
 
 
 def _git(history: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *history, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        ["git", *history, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
 
 
 def _commit(history: list[str], version: str) -> str | None:
@@ -269,17 +301,25 @@ def _why_lost(template: Template, history: list[str]) -> str:
     here = shlex.quote(template.address)
     if template.local and _git(history, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
         return (
-            f"The checkout of the template, {template.address}, is a shallow clone, and does not reach back to {template.made_from}, which made"
+            f"The checkout of the template, {template.address}, is a shallow clone, and does not reach back to"
+            f" {template.made_from}, which made"
             f" this lab. Fetch the rest: git -C {here} fetch --unshallow --tags"
         )
-    more = f" If it was only not fetched: git -C {here} fetch --tags. If it is gone:" if template.local else "\nIf it is gone for good:"
+    more = (
+        f" If it was only not fetched: git -C {here} fetch --tags. If it is gone:"
+        if template.local
+        else "\nIf it is gone for good:"
+    )
     return (
-        f"The template at {template.address} has no version {template.made_from} any more, which made this lab, so your edits cannot be told"
-        f" from it.{more} put the version that comes nearest into _commit in .copier-answers.yml, commit that, and update again."
+        f"The template at {template.address} has no version {template.made_from} any more, which made this lab, so"
+        f" your edits cannot be told"
+        f" from it.{more} put the version that comes nearest into _commit in .copier-answers.yml, commit that, and"
+        f" update again."
     )
 
 
-# The run itself -----------------------------------------------------------------------------------------------------------------
+# The run itself
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def _run(copier: list[str], words: list[str], where: Path) -> int:
@@ -290,10 +330,15 @@ def _run(copier: list[str], words: list[str], where: Path) -> int:
     if conflicts is not None:
         return CONFLICTS if conflicts else DONE
     if journal.is_unfinished(where):
-        print("The update was cut off while it wrote. Run ./update.sh again: it brings the update to its end.", file=sys.stderr)
+        print(
+            "The update was cut off while it wrote. Run ./update.sh again: it brings the update to its end.",
+            file=sys.stderr,
+        )
         return CUT_OFF
     if status < 0:
-        print(f"Copier was ended by signal {-status}, before anything was changed. The lab is as it was.", file=sys.stderr)
+        print(
+            f"Copier was ended by signal {-status}, before anything was changed. The lab is as it was.", file=sys.stderr
+        )
     return DONE if status == 0 else REFUSED
 
 
@@ -301,15 +346,20 @@ def _without_hooks() -> dict[str, str]:
     """Return what keeps the owner's hooks out of the repositories that Copier makes for a moment."""
     count = os.environ.get("GIT_CONFIG_COUNT", "0")
     number = int(count) if count.isdigit() else 0
-    return {"GIT_CONFIG_COUNT": str(number + 1), f"GIT_CONFIG_KEY_{number}": "core.hooksPath", f"GIT_CONFIG_VALUE_{number}": os.devnull}
+    return {
+        "GIT_CONFIG_COUNT": str(number + 1),
+        f"GIT_CONFIG_KEY_{number}": "core.hooksPath",
+        f"GIT_CONFIG_VALUE_{number}": os.devnull,
+    }
 
 
 def _child(command: list[str], environment: dict[str, str]) -> int:
     """Run a program in this terminal. Ctrl-C is its own to answer; what ends this process ends it first."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
-    process = subprocess.Popen(command, env=environment, preexec_fn=_usual_signals)  # noqa: PLW1509 - there are no threads
+    # Nothing else runs in this process, so there is no thread that a fork could catch unawares.
+    process = subprocess.Popen(command, env=environment, preexec_fn=_usual_signals)  # noqa: PLW1509
     for number in (signal.SIGTERM, signal.SIGHUP):
-        before[number] = signal.signal(number, lambda received, frame: process.send_signal(received))
+        before[number] = signal.signal(number, lambda received, _: process.send_signal(received))
     try:
         return process.wait()
     finally:

@@ -1,16 +1,22 @@
 """What this template relies on in Copier beyond its documentation, all of it, and nowhere else.
 
-Copier's `_apply_update` renders the old template into a temporary folder (`old_copy`), runs the before-migrations, makes that folder
-a Git repository, compares it with the lab's index (`subproject_head`), runs the wizard and renders into the lab, renders once more
+Copier's `_apply_update` renders the old template into a temporary folder (`old_copy`), runs the before-migrations,
+makes that folder
+a Git repository, compares it with the lab's index (`subproject_head`), runs the wizard and renders into the lab,
+renders once more
 into `new_copy`, and applies the comparison as a patch to the lab. The lab is kept out of that so:
 
     1  `_apply_update` is on the stack while a before-migration's `when` is rendered; its `self` is the Worker.
-       The Worker's `data`, `ask`, `conflict`, `skip_answered` and `match_skip` mean what the command line's options mean, and the
+       The Worker's `data`, `ask`, `conflict`, `skip_answered` and `match_skip` mean what the command line's options
+       mean, and the
        Worker that runs the wizard is made of them after that moment.
-    2  `_git_initialize_repo` and `_git_commit` make the repositories of `old_copy` and `new_copy`, each called in its folder. Here
-       they are replaced: no hook and no setting of the owner's is in force there, and the commit is the lab's own index. So the patch
+    2  `_git_initialize_repo` and `_git_commit` make the repositories of `old_copy` and `new_copy`, each called in
+    its folder. Here
+       they are replaced: no hook and no setting of the owner's is in force there, and the commit is the lab's own
+       index. So the patch
        is empty, and no file counts as deleted.
-    3  `_subdirectory` is rendered before the first file of a rendering, when all answers are known. For the lab it names a folder
+    3  `_subdirectory` is rendered before the first file of a rendering, when all answers are known. For the lab it
+    names a folder
        that is empty, so nothing is rendered into the lab.
     4  Files that `old_copy` has and `new_copy` lacks are removed from the lab. `old_copy` is emptied, so none is.
     5  With `conflict` at "rej" Copier leaves `.rej` files alone.
@@ -54,9 +60,11 @@ def apply_update() -> tuple[Any, FrameType]:
     if frame is None or missing or not {"old_copy", "subproject_top"} <= frame.f_locals.keys():
         version = getattr(copier, "__version__", "of that version")
         raise Refused(
-            f"Copier {version} updates in another way than the one that this template knows, so your edits could not be kept."
+            f"Copier {version} updates in another way than the one that this template knows, so your edits could not"
+            f" be kept."
             f" Update with the version that it was tried with:"
-            f" `uvx --from copier=={TRIED} --with 'copier-template-extensions<1' copier update --trust`. Nothing was changed."
+            f" `uvx --from copier=={TRIED} --with 'copier-template-extensions<1' copier update --trust`. Nothing was"
+            f" changed."
         )
     return worker, frame
 
@@ -80,7 +88,7 @@ def keep_off(worker: Any, frame: FrameType, lab: Git) -> None:
 
     worker.conflict = "rej"
     worker._git_initialize_repo = initialize
-    worker._git_commit = lambda *arguments, **options: None
+    worker._git_commit = lambda *_, **__: None
 
 
 def _repository(folder: Path, lab: Git, tree: str | None) -> None:

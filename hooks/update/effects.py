@@ -1,8 +1,11 @@
 """What an update does in the cluster once it is pushed: derived from what Flux applies of the lab before and after.
 
-Flux starts at clusters/<name>/ and goes on to the folder of each Kustomization that it finds there; in a folder it reads
-kustomization.yaml, or all YAML files where there is none (https://fluxcd.io/flux/components/kustomize/kustomizations/#path). Objects
-are told apart by kind, namespace and name. What a release does to its pods is asked of Helm, or derived from its values.
+Flux starts at clusters/<name>/ and goes on to the folder of each Kustomization that it finds there; in a folder it
+reads
+kustomization.yaml, or all YAML files where there is none
+(https://fluxcd.io/flux/components/kustomize/kustomizations/#path). Objects
+are told apart by kind, namespace and name. What a release does to its pods is asked of Helm, or derived from its
+values.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ Tree = Mapping[str, bytes]
 # Answers that say where GitLab keeps its files. The changed files alone would tell of a restart.
 PLACES = ("gitlab_namespace", "storage_backend", "data_backend", "storage_root", "nfs_server", "storage_class")
 FLUX = "kustomize.toolkit.fluxcd.io"
+# Stands for the kind of what is no YAML: a file with conflict markers, say.
+UNREADABLE = ""
 
 
 class Key(NamedTuple):
@@ -54,7 +59,10 @@ class Applied:
 
 def trees(lab: Lab, plan: Plan) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Return the lab's files before an update and after it."""
-    before = {path: entry.data for path, entry in lab.entries(path for path, blob in lab.tracked.items() if blob.mode != SUBMODULE).items()}
+    before = {
+        path: entry.data
+        for path, entry in lab.entries(path for path, blob in lab.tracked.items() if blob.mode != SUBMODULE).items()
+    }
     after = dict(before)
     for change in plan.changes:
         after.pop(change.path, None)
@@ -63,7 +71,9 @@ def trees(lab: Lab, plan: Plan) -> tuple[dict[str, bytes], dict[str, bytes]]:
     return before, after
 
 
-def told(before: Tree, after: Tree, answers: tuple[Mapping[str, Any], Mapping[str, Any]], table: Mapping[str, Any]) -> list[str]:
+def told(
+    before: Tree, after: Tree, answers: tuple[Mapping[str, Any], Mapping[str, Any]], table: Mapping[str, Any]
+) -> list[str]:
     """Return what happens in the cluster, a line each.
 
     Args:
@@ -72,8 +82,14 @@ def told(before: Tree, after: Tree, answers: tuple[Mapping[str, Any], Mapping[st
         table: effects.yml.
     """
     old, new = applied(before), applied(after)
-    differing = {path for path in {*before, *after} if before.get(path) != after.get(path)}
+    broken = sorted(key.name for key in new if key.kind == UNREADABLE)
+    old, new = ({key: one for key, one in side.items() if key.kind != UNREADABLE} for side in (old, new))
+    differing = {path for path in {*before, *after} if before.get(path) != after.get(path)} - {*broken}
+    # Of what such a file holds nothing is known, so it is no object that goes.
+    old = {key: one for key, one in old.items() if not one.files & {*broken} or key in new}
     lines = _left_behind(*answers)
+    if broken:
+        lines.append(f"Flux cannot read this, and applies nothing of its folder until it is mended.{_some(broken)}")
     releases_told, covered = _releases(old, new, before, after, table["not_in_pods"])
     lines += releases_told
     lines += _objects(old, new, table["kinds"], differing)
@@ -88,12 +104,15 @@ def _left_behind(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
     if not moved:
         return []
     return [
-        f"**Nothing moves what GitLab keeps.** With another {' and '.join(moved)} it begins anew without its files, or Kubernetes refuses the change."
+        f"**Nothing moves what GitLab keeps.** With another {' and '.join(moved)} it begins anew without its files,"
+        f" or Kubernetes refuses the change."
         " Before you push, make a backup and copy it elsewhere; afterwards `./restore.sh` brings it back."
     ]
 
 
-def _releases(old: Mapping[Key, Applied], new: Mapping[Key, Applied], before: Tree, after: Tree, not_in_pods: list[str]) -> tuple[list[str], set[str]]:
+def _releases(
+    old: Mapping[Key, Applied], new: Mapping[Key, Applied], before: Tree, after: Tree, not_in_pods: list[str]
+) -> tuple[list[str], set[str]]:
     """Tell what the releases' pods do, those whose pods go first."""
     lines: dict[str, list[str]] = {}
     covered: set[str] = set()
@@ -105,26 +124,42 @@ def _releases(old: Mapping[Key, Applied], new: Mapping[Key, Applied], before: Tr
         effect = releases.effect((old[key], before), (new[key], after), not_in_pods)
         gitlab = key.name == "gitlab"
         if effect is releases.Pods.REPLACED:
-            text = "Pushing this restarts GitLab. Expect about 5 minutes of downtime." if gitlab else f"`{key.name}`: its pods are replaced."
+            text = (
+                "Pushing this restarts GitLab. Expect about 5 minutes of downtime."
+                if gitlab
+                else f"`{key.name}`: its pods are replaced."
+            )
         elif effect is releases.Pods.KEPT:
             text = f"`{key.name}`: Flux upgrades the release; its pods go on."
         else:
-            text = f"`{key.name}`: Flux upgrades the release, and its pods may be replaced." + (" Expect about 5 minutes of downtime." if gitlab else "")
+            text = f"`{key.name}`: Flux upgrades the release, and its pods may be replaced." + (
+                " Expect about 5 minutes of downtime." if gitlab else ""
+            )
         changed = sorted(path for path in new[key].files | old[key].files if before.get(path) != after.get(path))
         lines.setdefault(f"{int(effect is not releases.Pods.REPLACED)}{text}", []).extend(changed)
     return [f"{text[1:]}{_some(files)}" for text, files in sorted(lines.items())], covered
 
 
-def _objects(old: Mapping[Key, Applied], new: Mapping[Key, Applied], kinds: list[dict[str, Any]], differing: set[str]) -> list[str]:
+def _objects(
+    old: Mapping[Key, Applied], new: Mapping[Key, Applied], kinds: list[dict[str, Any]], differing: set[str]
+) -> list[str]:
     lines = []
-    for title, keys in (("Flux makes", new.keys() - old.keys()), ("Flux removes from the cluster:", old.keys() - new.keys())):
+    for title, keys in (
+        ("Flux makes", new.keys() - old.keys()),
+        ("Flux removes from the cluster:", old.keys() - new.keys()),
+    ):
         if keys:
             files = {path for key in keys for path in (new if key in new else old)[key].files} & differing
             lines.append(f"{title} {_names(keys)}.{_some(sorted(files))}")
     changed: dict[int, set[Key]] = {}
     for key in old.keys() & new.keys():
         if key.kind != "HelmRelease" and old[key].made_of != new[key].made_of:
-            changed.setdefault(next(number for number, entry in enumerate(kinds) if key.kind in entry["kinds"] or "*" in entry["kinds"]), set()).add(key)
+            changed.setdefault(
+                next(
+                    number for number, entry in enumerate(kinds) if key.kind in entry["kinds"] or "*" in entry["kinds"]
+                ),
+                set(),
+            ).add(key)
     for number, keys in sorted(changed.items()):
         files = {path for key in keys for path in new[key].files | old[key].files} & differing
         lines.append(kinds[number]["changed"].format(names=_names(keys)) + _some(sorted(files)))
@@ -139,7 +174,9 @@ def _names(keys: Iterable[Key]) -> str:
 def _files(paths: list[str], table: list[dict[str, Any]]) -> list[str]:
     by_effect: dict[str, list[str]] = {}
     for path in paths:
-        effect = next(entry["effect"] for entry in table if any(fnmatch.fnmatchcase(path, pattern) for pattern in entry["files"]))
+        effect = next(
+            entry["effect"] for entry in table if any(fnmatch.fnmatchcase(path, pattern) for pattern in entry["files"])
+        )
         by_effect.setdefault(effect, []).append(path)
     order = [entry["effect"] for entry in table]
     return [f"{effect}{_some(by_effect[effect])}" for effect in sorted(by_effect, key=order.index)]
@@ -147,7 +184,11 @@ def _files(paths: list[str], table: list[dict[str, Any]]) -> list[str]:
 
 def _by_the_bootstrap(before: Mapping[str, Any], after: Mapping[str, Any], table: list[dict[str, Any]]) -> list[str]:
     changed = changed_answers(before, after)
-    return [f"{entry['effect']} ({', '.join(f'`{name}`' for name in entry['answers'] if name in changed)})" for entry in table if set(entry["answers"]) & set(changed)]
+    return [
+        f"{entry['effect']} ({', '.join(f'`{name}`' for name in entry['answers'] if name in changed)})"
+        for entry in table
+        if set(entry["answers"]) & set(changed)
+    ]
 
 
 def _some(paths: list[str]) -> str:
@@ -157,12 +198,16 @@ def _some(paths: list[str]) -> str:
 
 def chart(before: Tree, after: Tree) -> list[str]:
     """Return what became of the lab's chart."""
-    files = [{path: data for path, data in tree.items() if path.startswith(f"{charts.CHART}/")} for tree in (before, after)]
+    files = [
+        {path: data for path, data in tree.items() if path.startswith(f"{charts.CHART}/")} for tree in (before, after)
+    ]
     if files[0] == files[1]:
         return []
     if not files[1]:
         return [f"`{charts.CHART}` is gone."]
-    old, new = (charts.version(tree.get(f"{charts.CHART}/Chart.yaml", b"").decode(errors="replace")) for tree in (before, after))
+    old, new = (
+        charts.version(tree.get(f"{charts.CHART}/Chart.yaml", b"").decode(errors="replace")) for tree in (before, after)
+    )
     if not files[0]:
         return [f"`{charts.CHART}` {new} is new."]
     if old == new:
@@ -170,14 +215,17 @@ def chart(before: Tree, after: Tree) -> list[str]:
     return [f"`{charts.CHART}` {old} → {new}"]
 
 
-# What Flux applies -------------------------------------------------------------------------------------------------------------
+# What Flux applies
+# -------------------------------------------------------------------------------------------------------------
 
 
 def applied(tree: Tree) -> dict[Key, Applied]:
     """Return the objects that Flux applies of a lab."""
     found: dict[Key, Applied] = {}
     seen: set[str] = set()
-    waiting = sorted({"/".join(path.split("/")[:2]) for path in tree if path.startswith("clusters/") and path.count("/") > 1})
+    waiting = sorted(
+        {"/".join(path.split("/")[:2]) for path in tree if path.startswith("clusters/") and path.count("/") > 1}
+    )
     while waiting:
         folder = waiting.pop()
         if folder in seen:
@@ -186,7 +234,9 @@ def applied(tree: Tree) -> dict[Key, Applied]:
         for key, one in _built(tree, folder, "").items():
             found[key] = one
             if key.kind == "Kustomization" and str(one.document.get("apiVersion", "")).startswith(FLUX):
-                path = PurePosixPath(str((one.document.get("spec") or {}).get("path", "."))).as_posix().removeprefix("./")
+                path = (
+                    PurePosixPath(str((one.document.get("spec") or {}).get("path", "."))).as_posix().removeprefix("./")
+                )
                 waiting.append(path)
     return found
 
@@ -194,15 +244,33 @@ def applied(tree: Tree) -> dict[Key, Applied]:
 def _built(tree: Tree, folder: str, namespace: str) -> dict[Key, Applied]:
     """Return what kustomize makes of a folder, as far as it matters here."""
     prefix = f"{folder}/" if folder not in ("", ".") else ""
-    name = next((f"{prefix}{name}" for name in ("kustomization.yaml", "kustomization.yml", "Kustomization") if f"{prefix}{name}" in tree), None)
+    name = next(
+        (
+            f"{prefix}{name}"
+            for name in ("kustomization.yaml", "kustomization.yml", "Kustomization")
+            if f"{prefix}{name}" in tree
+        ),
+        None,
+    )
     if name is None:
-        return _documents(tree, [path for path in tree if path.startswith(prefix) and path.endswith((".yaml", ".yml"))], folder, namespace, b"", set())
+        return _documents(
+            tree,
+            [path for path in tree if path.startswith(prefix) and path.endswith((".yaml", ".yml"))],
+            folder,
+            namespace,
+            b"",
+            set(),
+        )
     settings = _first(tree[name])
     namespace = str(settings.get("namespace") or namespace)
     listed = [_within(folder, str(path)) for path in settings.get("resources") or ()]
     known = {_within(folder, str(path)) for path in settings.get("resources") or ()}
     # Values, settings and patches: whatever else the folder brings in may be part of a release in it.
-    rest = sorted(path for path in tree if path.startswith(prefix) and path not in known and not any(path.startswith(f"{other}/") for other in known))
+    rest = sorted(
+        path
+        for path in tree
+        if path.startswith(prefix) and path not in known and not any(path.startswith(f"{other}/") for other in known)
+    )
     inputs = b"\0".join([*(path.encode() + b"\0" + tree[path] for path in rest if path != name), _generated(settings)])
     found: dict[Key, Applied] = {}
     for path in listed:
@@ -215,7 +283,9 @@ def _built(tree: Tree, folder: str, namespace: str) -> dict[Key, Applied]:
 
 def _generated(settings: Mapping[str, Any]) -> bytes:
     """Return what a kustomization says beyond its list of files."""
-    return repr({name: value for name, value in sorted(settings.items()) if name not in ("resources", "apiVersion", "kind")}).encode()
+    return repr(
+        {name: value for name, value in sorted(settings.items()) if name not in ("resources", "apiVersion", "kind")}
+    ).encode()
 
 
 def _within(folder: str, path: str) -> str:
@@ -228,12 +298,23 @@ def _within(folder: str, path: str) -> str:
     return "/".join(parts)
 
 
-def _documents(tree: Tree, paths: list[str], folder: str, namespace: str, inputs: bytes, others: set[str]) -> dict[Key, Applied]:
+def _documents(
+    tree: Tree, paths: list[str], folder: str, namespace: str, inputs: bytes, others: set[str]
+) -> dict[Key, Applied]:
     found = {}
     for path in paths:
-        for document in _all(tree[path]):
+        try:
+            documents = _all(tree[path])
+        except yaml.YAMLError:
+            found[Key(UNREADABLE, "", path)] = Applied({}, folder, hashlib.sha256(tree[path]).hexdigest(), {path})
+            continue
+        for document in documents:
             meta = document.get("metadata") or {}
-            if not document.get("kind") or not meta.get("name") or str(document.get("apiVersion", "")).startswith("kustomize.config"):
+            if (
+                not document.get("kind")
+                or not meta.get("name")
+                or str(document.get("apiVersion", "")).startswith("kustomize.config")
+            ):
                 continue
             # Only a release takes in what lies beside it.
             release = document["kind"] == "HelmRelease"

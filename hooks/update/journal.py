@@ -1,7 +1,9 @@
 """The writing of an update: all of it, or nothing, or finished by the next run.
 
-Everything that will be written is first put beside Git's own files, with a list of it: the journal. Its folder appears under its
-name in one step, and from then on the update is finished whatever happens, by this process or by the next run. Each file is put
+Everything that will be written is first put beside Git's own files, with a list of it: the journal. Its folder
+appears under its
+name in one step, and from then on the update is finished whatever happens, by this process or by the next run. Each
+file is put
 into place by one rename, so none is ever half written. What was saved in the meantime is left alone, and told.
 """
 
@@ -59,7 +61,8 @@ class Finished:
     report: what the update itself would have said.
     conflicts: the files with something to resolve.
     begun: when it was cut off, as seconds since 1970.
-    left: files that were changed after it was cut off, which stay; each with the name of the update's version, if it has one.
+    left: files that were changed after it was cut off, which stay; each with the name of the update's version, if
+    it has one.
     """
 
     report: str
@@ -164,7 +167,8 @@ def finish(lab: Path, git: Git, where: Path) -> Finished:
     return Finished(report, record["conflicts"], record["begun"], left)
 
 
-# How it is recorded -----------------------------------------------------------------------------------------------------------
+# How it is recorded
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _staged(lab: Path, git: Git, where: Path, prefix: str, plan: Plan, report: str, conflicts: list[str]) -> Path:
@@ -182,8 +186,13 @@ def _staged(lab: Path, git: Git, where: Path, prefix: str, plan: Plan, report: s
             changes.append({"path": change.path, "before": _digest(change.before), "after": _digest(change.after)})
         paths = sorted({line.partition("\t")[2].removeprefix(prefix) for line in plan.index})
         record = {
-            "begun": time.time(), "prefix": prefix, "changes": changes, "index": plan.index, "paths": paths,
-            "index_before": _index_of(git, paths), "conflicts": conflicts,
+            "begun": time.time(),
+            "prefix": prefix,
+            "changes": changes,
+            "index": plan.index,
+            "paths": paths,
+            "index_before": _index_of(git, paths),
+            "conflicts": conflicts,
         }
         (making / "report").write_text(report, encoding="utf-8")
         with (making / "record").open("w", encoding="utf-8") as file:
@@ -202,7 +211,7 @@ def _stage(lab: Path, change: Change, place: Path) -> None:
     entry, path = change.after, lab / change.path
     assert entry is not None
     if entry.link:
-        os.symlink(os.fsdecode(entry.data), place)
+        place.symlink_to(os.fsdecode(entry.data))
         return
     place.write_bytes(entry.data)
     before = path.lstat() if change.before is not None and not change.before.link else None
@@ -232,7 +241,8 @@ def _digest(entry: Entry | None) -> list[Any] | None:
     return None if entry is None else [hashlib.sha256(entry.data).hexdigest(), entry.executable, entry.link]
 
 
-# How it is written ------------------------------------------------------------------------------------------------------------
+# How it is written
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _put(lab: Path, folder: Path, number: int, change: dict[str, Any]) -> None:
@@ -353,7 +363,11 @@ def _uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = [number for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if (number := getattr(signal, name, None)) is not None]
+    names = [
+        number
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+        if (number := getattr(signal, name, None)) is not None
+    ]
     before: dict[int, Callable[..., Any] | int | None] = {number: signal.signal(number, _wait) for number in names}
     try:
         yield

@@ -43,7 +43,9 @@ def carried_over(lab: Lab, old: dict[str, Entry], steps: list[Paths]) -> Moves:
         steps: renames.py's, in order.
     """
     moves = Moves(dict(old), dict(lab.tracked))
-    moves.stay_behind = _stay_behind(lab, old, [pair for step in steps for pair in step.moved.items() if pair[0].endswith("/")])
+    moves.stay_behind = _stay_behind(
+        lab, old, [pair for step in steps for pair in step.moved.items() if pair[0].endswith("/")]
+    )
     for step in steps:
         for source, target in step.moved.items():
             for pair in _pairs(moves, source, target):
@@ -75,7 +77,10 @@ def _move(lab: Lab, moves: Moves, source: str, target: str) -> None:
 
 
 def _stay_behind(lab: Lab, old: dict[str, Entry], folders: list[tuple[str, str]]) -> dict[str, str]:
-    """Name what does not move with its folder. Git may not ignore there what it ignores here, and a commit would have the secret."""
+    """Name what does not move with its folder.
+
+    Git may not ignore there what it ignores here, and a commit would have the secret.
+    """
     if not folders:
         return {}
     found = {}

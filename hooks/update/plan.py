@@ -1,4 +1,4 @@
-"""What becomes of every file: the owner's, the template's of the last update and of today, together. Nothing is written here."""
+"""What becomes of every file, out of the owner's and both of the template's. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Wishes:
     answers_file: str
     reject: bool = False
     context: int = 3
-    skip: Callable[[str], bool] = field(default=lambda path: False)
+    skip: Callable[[str], bool] = field(default=lambda _: False)
 
 
 def made(lab: Lab, moves: Moves, new: dict[str, Entry], wishes: Wishes, findings: Findings) -> Plan:
@@ -135,7 +135,7 @@ class _Planner:
         for parent in [*PurePosixPath(path).parents][-2::-1]:
             here = self.lab.folder / parent
             if here.is_symlink():
-                return f"Your `{parent}` is a link to `{os.readlink(here)}`, so it was not written"
+                return f"Your `{parent}` is a link to `{here.readlink()}`, so it was not written"
             if (here / ".git").exists():
                 return f"Your `{parent}` is another repository, so it was not written"
         return None
@@ -147,7 +147,9 @@ class _Planner:
             if path in self.moves.split:
                 self.splits[path] = mine
             else:
-                self.findings.kept[path] = f"{self._why_gone(path)} You had edited it, so yours stays; delete it once you don't need it."
+                self.findings.kept[path] = (
+                    f"{self._why_gone(path)} You had edited it, so yours stays; delete it once you don't need it."
+                )
             return
         merged = merging.merge(self.lab.git, mine, base, theirs)
         if merged.refused is not None:
@@ -166,7 +168,7 @@ class _Planner:
 
     def _reject(self, path: str, mine: Entry, base: Entry, theirs: Entry) -> bool:
         rest = f"{path}.rej"
-        made = merging.rejected(self.lab.git, mine, base, theirs, self.wishes.context)
+        made = merging.rejected(mine, base, theirs, self.wishes.context)
         # An earlier one that waits to be worked in is not written over.
         if made is None or self.lab.exists(rest) or rest in self.new:
             return False
@@ -187,9 +189,15 @@ class _Planner:
 
     def _settle_converted(self, path: str, base: Entry | None, theirs: Entry | None) -> None:
         if theirs is not None and theirs != base:
-            self._refuse(path, theirs, "A filter in .gitattributes stands before it, so it cannot be merged, and yours stays as it was")
+            self._refuse(
+                path,
+                theirs,
+                "A filter in .gitattributes stands before it, so it cannot be merged, and yours stays as it was",
+            )
         elif theirs is None and base is not None:
-            self.findings.kept[path] = f"{self._why_gone(path)} A filter in .gitattributes stands before yours, so it stays."
+            self.findings.kept[path] = (
+                f"{self._why_gone(path)} A filter in .gitattributes stands before yours, so it stays."
+            )
 
     def _settle_answers(self, path: str) -> None:
         theirs = self.new.get(path)
@@ -199,15 +207,24 @@ class _Planner:
         if path in self.mine and path in self.moves.old:
             lines = recorded.written_by_hand(self.mine[path].data, self.moves.old[path].data, theirs.data)
             if lines:
-                shown = "; ".join(f"`{line}`" for line in lines[:3]) + (f" and {len(lines) - 3} more" if len(lines) > 3 else "")
-                self._aside(path, f"Copier writes this file anew, and what you had written into it by hand is gone from it: {shown}")
+                shown = "; ".join(f"`{line}`" for line in lines[:3]) + (
+                    f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+                )
+                self._aside(
+                    path,
+                    f"Copier writes this file anew, and what you had written into it by hand is gone from it: {shown}",
+                )
 
     def settle_splits(self) -> None:
         """Bring the owner's changes of a file into the files that it was split into."""
         for path, mine in self.splits.items():
             names = self.moves.split[path]
             # A part that the owner has a file of already was settled on its own.
-            parts = {part: entry.data for part in names if (entry := self.results.get(part)) is not None and part not in self.moves.tracked}
+            parts = {
+                part: entry.data
+                for part in names
+                if (entry := self.results.get(part)) is not None and part not in self.moves.tracked
+            }
             base = self.moves.old[path].data
             carried, homeless = merging.carry_over(mine.data, base, parts) if mine.text else (parts, [mine.data])
             for part, data in carried.items():
@@ -252,12 +269,18 @@ class _Planner:
         leaving = {path for path, entry in self.results.items() if entry is None}
         for path in sorted(path for path, entry in self.results.items() if entry is not None):
             if self._folder(path) and not _leaves_with(self.lab.folder, path, leaving):
-                raise Refused(f"`{path}` is a folder in your lab, where the template has a file. Rename yours, commit, and update again.")
+                raise Refused(
+                    f"`{path}` is a folder in your lab, where the template has a file. Rename yours, commit, and"
+                    f" update again."
+                )
             for parent in [*PurePosixPath(path).parents][:-1]:
                 name = parent.as_posix()
                 here = self.lab.folder / name
                 if here.exists() and not here.is_dir() and name not in leaving:
-                    raise Refused(f"`{name}` is a file in your lab, where the template has a folder. Rename yours, commit, and update again.")
+                    raise Refused(
+                        f"`{name}` is a file in your lab, where the template has a folder. Rename yours, commit, and"
+                        f" update again."
+                    )
 
     def tell(self) -> None:
         """Note what the report says of the files."""
@@ -268,24 +291,36 @@ class _Planner:
                     findings.removed[path] = self.moves.reasons.get(path, "")
             elif entry != self.lab.here(path):
                 (findings.changed if path in self.moves.tracked else findings.added).append(path)
-            if entry is not None and path not in findings.conflicts and entry.text and (places := merging.conflict_lines(entry.data)):
+            if (
+                entry is not None
+                and path not in findings.conflicts
+                and entry.text
+                and (places := merging.conflict_lines(entry.data))
+            ):
                 findings.conflicts[path] = places
         findings.kept |= self.moves.stay_behind
         findings.ignored |= self._ignored([path for path in findings.added if not path.endswith(".rej")])
         findings.saved |= {path: blob.name if blob else "" for path, blob in self.lab.saved.items()}
-        findings.left += sorted(name for name in self.lab.git.names("ls-files", "--others", "--", "*.rej") if name not in self.results)
+        findings.left += sorted(
+            name for name in self.lab.git.names("ls-files", "--others", "--", "*.rej") if name not in self.results
+        )
 
     def _ignored(self, paths: Iterable[str]) -> dict[str, str]:
         """Return which of the new files Git ignores, with the rule: no commit would have them."""
         given = b"".join(os.fsencode(path) + b"\0" for path in paths)
         if not given or not self.lab.tracked:
             return {}
-        said = self.lab.git.run("check-ignore", "--verbose", "--no-index", "-z", "--stdin", given=given).stdout.split(b"\0")
+        said = self.lab.git.run("check-ignore", "--verbose", "--no-index", "-z", "--stdin", given=given).stdout.split(
+            b"\0"
+        )
         found = {}
         for file, line, pattern, path in zip(said[::4], said[1::4], said[2::4], said[3::4], strict=False):
             if not pattern.startswith(b"!"):
                 rule = f"`{os.fsdecode(pattern)}` (line {line.decode()} of `{os.fsdecode(file)}`)"
-                found[os.fsdecode(path)] = f"{rule} keeps it out of every commit. To take it in: `git add --force {shlex.quote(os.fsdecode(path))}`"
+                found[os.fsdecode(path)] = (
+                    f"{rule} keeps it out of every commit. To take it in: `git add --force"
+                    f" {shlex.quote(os.fsdecode(path))}`"
+                )
         return found
 
     def _why_gone(self, path: str) -> str:
@@ -305,12 +340,15 @@ class _Planner:
         self.findings.set_aside[path] = f"{why}. Your version: {where}"
 
     def _refuse(self, path: str, theirs: Entry, why: str) -> None:
-        # It is shown, and written nowhere: what stands at that path may be the only copy of a secret, or outside of the lab.
+        # It is shown, and written nowhere: what stands at that path may be the only copy of a secret, or outside of the
+        # lab.
         name = self.lab.git.store(theirs.data)
         self.findings.set_aside[path] = f"{why}. The template's new version: `git cat-file blob {name[:12]}`"
 
 
 def _leaves_with(lab: Path, folder: str, leaving: set[str]) -> bool:
     """Say whether all that stands in a folder goes away."""
-    there = (path.relative_to(lab).as_posix() for path in (lab / folder).rglob("*") if path.is_symlink() or not path.is_dir())
+    there = (
+        path.relative_to(lab).as_posix() for path in (lab / folder).rglob("*") if path.is_symlink() or not path.is_dir()
+    )
     return all(name in leaving for name in there)

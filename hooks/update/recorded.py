@@ -1,6 +1,7 @@
 """The lab's answers file: read strictly, and told from what the last update wrote.
 
-The template writes a checksum of the answers into the file. Where it does not hold, somebody has edited the file since; the newest
+The template writes a checksum of the answers into the file. Where it does not hold, somebody has edited the file
+since; the newest
 commit in which it holds has what the last update wrote, and the difference is a change of answers like any other.
 """
 
@@ -17,7 +18,7 @@ import yaml
 
 from ..files import Git
 
-CHECKSUM = re.compile(r"^# Checksum[^\n]*: ([0-9a-f]{64})\r?\n", re.M)
+CHECKSUM = re.compile(r"^# Checksum[^\n]*: ([0-9a-f]{64})\r?\n", re.MULTILINE)
 Answers = dict[str, Any]
 
 
@@ -29,7 +30,10 @@ class _Once(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if isinstance(key.value, str) and key.value in seen:
-                raise ValueError(f"answers `{key.value}` twice, in lines {seen[key.value]} and {line}; keep the right one, commit, and update again")
+                raise ValueError(
+                    f"answers `{key.value}` twice, in lines {seen[key.value]} and {line}; keep the right one,"
+                    f" commit, and update again"
+                )
             if isinstance(key.value, str):
                 seen[key.value] = line
         return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
@@ -51,7 +55,7 @@ def parsed(text: str) -> Answers:
 
 
 def checksum(answers: Mapping[str, Any]) -> str:
-    """Return what tells answers from others; how they are written down makes no difference, nor does what Copier notes beside them."""
+    """Return what tells answers from others, however they are written down and whatever Copier notes beside them."""
     asked = {name: value for name, value in answers.items() if not name.startswith("_")}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -76,7 +80,8 @@ def edited_since(git: Git, path: str, text: str) -> tuple[Answers, list[str]] | 
         text: what stands in it now.
 
     Returns:
-        The answers of the last update and the names of those that were edited. None where nothing was edited, or no commit has the
+        The answers of the last update and the names of those that were edited. None where nothing was edited, or no
+        commit has the
         answers of that update any more.
     """
     if as_written(text):
@@ -87,7 +92,11 @@ def edited_since(git: Git, path: str, text: str) -> tuple[Answers, list[str]] | 
         before = shown.stdout.decode("utf-8", errors="replace")
         if shown.returncode == 0 and as_written(before):
             answers = parsed(before)
-            names = [name for name in {**answers, **now} if not name.startswith("_") and answers.get(name, now) != now.get(name, now)]
+            names = [
+                name
+                for name in {**answers, **now}
+                if not name.startswith("_") and answers.get(name, now) != now.get(name, now)
+            ]
             # Of an older update the newer questions' answers are unknown.
             if answers.get("_commit") != now.get("_commit") or not names:
                 return None

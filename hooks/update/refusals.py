@@ -23,7 +23,11 @@ UNFINISHED = {
     "BISECT_LOG": "a bisection; end it with `git bisect reset`",
 }
 # The three markers of a conflict, each at the beginning of a line.
-MARKERS = (re.compile(rb"^<<<<<<<( .*)?\r?$", re.M), re.compile(rb"^=======\r?$", re.M), re.compile(rb"^>>>>>>>( .*)?\r?$", re.M))
+MARKERS = (
+    re.compile(rb"^<<<<<<<( .*)?\r?$", re.MULTILINE),
+    re.compile(rb"^=======\r?$", re.MULTILINE),
+    re.compile(rb"^>>>>>>>( .*)?\r?$", re.MULTILINE),
+)
 
 
 class Refused(UserMessageError):
@@ -51,8 +55,13 @@ def _no_lab(folder: Path, git: Git, error: GitError) -> str:
             f"The lab belongs to another user, so Git does not touch it. If you trust it:"
             f" `git config --global --add safe.directory {shlex.quote(str(folder))}`. Nothing was changed."
         )
-    if git.run("rev-parse", "--verify", "--quiet", "HEAD").returncode != 0 and git.run("rev-parse", "--git-dir").returncode == 0:
-        return "The lab has no commit yet, so an update could not be undone. Commit it first: `git commit -m \"The lab\"`."
+    if (
+        git.run("rev-parse", "--verify", "--quiet", "HEAD").returncode != 0
+        and git.run("rev-parse", "--git-dir").returncode == 0
+    ):
+        return (
+            'The lab has no commit yet, so an update could not be undone. Commit it first: `git commit -m "The lab"`.'
+        )
     return f"The lab cannot be read: {error}. Nothing was changed."
 
 
@@ -62,7 +71,10 @@ def refuse_unfinished(lab: Lab) -> None:
         if (lab.git_dir / name).exists():
             raise Refused(f"The lab is in the middle of {what}. Then update again; nothing was changed.")
     if lab.unmerged:
-        raise Refused(f"Conflicts are open in {some(lab.unmerged)}. Resolve them, `git add` and commit, then update again; nothing was changed.")
+        raise Refused(
+            f"Conflicts are open in {some(lab.unmerged)}. Resolve them, `git add` and commit, then update again;"
+            f" nothing was changed."
+        )
 
 
 def refuse_before(lab: Lab, old: dict[str, Entry]) -> None:
@@ -81,18 +93,23 @@ def refuse_before(lab: Lab, old: dict[str, Entry]) -> None:
 def _refuse_unseen(lab: Lab) -> None:
     """Refuse a lab with changes that `git status` was told to hide: Copier calls it clean."""
     listed = lab.git("ls-files", "-v", "-z").split(b"\0")
-    marked = [line[2:].decode(errors="surrogateescape") for line in listed if line and not line.startswith((b"H ", b"M "))]
+    marked = [
+        line[2:].decode(errors="surrogateescape") for line in listed if line and not line.startswith((b"H ", b"M "))
+    ]
     if marked:
         raise Refused(
-            f"Git is told not to look at {some(marked)} (skip-worktree, assume-unchanged or a sparse checkout), so what you changed"
+            f"Git is told not to look at {some(marked)} (skip-worktree, assume-unchanged or a sparse checkout), so"
+            f" what you changed"
             " there is in no commit, and would be lost. Let it look again, and commit, then update again:"
-            f" `git update-index --no-skip-worktree --no-assume-unchanged {shlex.quote(marked[0])}`, or `git sparse-checkout disable`."
+            f" `git update-index --no-skip-worktree --no-assume-unchanged {shlex.quote(marked[0])}`, or `git"
+            f" sparse-checkout disable`."
             " Nothing was changed."
         )
     hidden = [path for path in lab.untracked if not _of_copier(path)]
     if hidden and lab.git.setting("status.showuntrackedfiles") == "no":
         raise Refused(
-            f"No commit has {some(hidden)}, which Git was told not to show (status.showUntrackedFiles). Commit or stash it, and update"
+            f"No commit has {some(hidden)}, which Git was told not to show (status.showUntrackedFiles). Commit or"
+            f" stash it, and update"
             " again; nothing was changed."
         )
 
@@ -106,21 +123,24 @@ def _refuse_folders(lab: Lab, old: dict[str, Entry]) -> None:
     folders = {parent.as_posix() for path in lab.tracked for parent in Path(path).parents}
     for path in sorted(folders & old.keys()):
         raise Refused(
-            f"`{path}` is a folder in your lab, where the template has a file. Rename the folder, commit, and update again;"
+            f"`{path}` is a folder in your lab, where the template has a file. Rename the folder, commit, and update"
+            f" again;"
             " nothing was changed."
         )
 
 
 def _refuse_elsewhere(lab: Lab, old: dict[str, Entry]) -> None:
-    """Refuse a folder of the template's that is another repository, or leads there: what is written to it, nothing here could undo."""
+    """Refuse a folder of the template's that is another repository, or leads there: no commit of the lab's holds it."""
     folders = {parent.as_posix() for path in old for parent in Path(path).parents}
     for path in sorted(folders & lab.tracked.keys()):
         mode = lab.tracked[path].mode
         leads_out = mode == LINK and not (lab.folder / path).resolve().is_relative_to(lab.folder.resolve())
         if mode == SUBMODULE or leads_out:
             raise Refused(
-                f"`{path}` {'is a submodule of' if mode == SUBMODULE else 'leads out of'} your lab, where the template has a folder. Rename it:"
-                f" `git mv {shlex.quote(path)} {shlex.quote(f'my-{Path(path).name}')}`, commit, and update again; nothing was changed."
+                f"`{path}` {'is a submodule of' if mode == SUBMODULE else 'leads out of'} your lab, where the"
+                f" template has a folder. Rename it:"
+                f" `git mv {shlex.quote(path)} {shlex.quote(f'my-{Path(path).name}')}`, commit, and update again;"
+                f" nothing was changed."
             )
 
 
@@ -132,11 +152,16 @@ def _refuse_markers(lab: Lab, old: dict[str, Entry]) -> None:
     for path, entry in lab.entries(paths).items():
         # An example in a text of the owner's is no conflict, unless an update left it there.
         if path in old or merging.conflict_lines(entry.data):
-            places += [f"`{path}` line {line}" for line in _markers(entry.data) if path not in old or line not in set(_markers(old[path].data))]
+            places += [
+                f"`{path}` line {line}"
+                for line in _markers(entry.data)
+                if path not in old or line not in set(_markers(old[path].data))
+            ]
     if places:
         shown = ", ".join(places[:5]) + (f" and {len(places) - 5} more" if len(places) > 5 else "")
         raise Refused(
-            f"Conflict markers were committed: {shown}. Keep what is right between them, remove the markers, commit, and update again;"
+            f"Conflict markers were committed: {shown}. Keep what is right between them, remove the markers, commit,"
+            f" and update again;"
             " nothing was changed."
         )
 

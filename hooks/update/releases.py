@@ -1,4 +1,4 @@
-"""What an update does to a release's pods: asked of Helm where it is installed, derived from the release's values where it is not."""
+"""What an update does to a release's pods: asked of Helm if it is installed, derived from the values if it is not."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def chart_is_released(chart: str | None, before: Tree, after: Tree) -> bool:
     """Say whether Flux releases the chart anew: with reconcileStrategy ChartVersion only another version is one."""
     if chart is None:
         return False
-    versions = [charts.version(tree.get(f"{chart}/Chart.yaml", b"").decode(errors="replace")) for tree in (before, after)]
+    versions = [
+        charts.version(tree.get(f"{chart}/Chart.yaml", b"").decode(errors="replace")) for tree in (before, after)
+    ]
     return versions[0] != versions[1]
 
 
@@ -95,7 +97,8 @@ def values(release: Release, tree: Tree) -> dict[str, Any]:
     try:
         merged: dict[str, Any] = {}
         spec = release.document["spec"]
-        # The lab's kustomization makes the ConfigMap of the file of that name (valuesKey, values.yaml if nothing is said).
+        # The lab's kustomization makes the ConfigMap of the file of that name (valuesKey, values.yaml if nothing is
+        # said).
         for source in spec.get("valuesFrom") or ():
             text = tree.get(f"{release.folder}/{source.get('valuesKey', 'values.yaml')}")
             if text is not None:
@@ -135,7 +138,9 @@ def _pods(helm: str, release: Release, tree: Tree, chart: str, charts_from: Tree
                 place.write_bytes(data)
         done = subprocess.run(
             [helm, "template", name, str(Path(folder) / chart), "-f", "-"],
-            input=yaml.safe_dump(values(release, tree)).encode(), capture_output=True, check=False,
+            input=yaml.safe_dump(values(release, tree)).encode(),
+            capture_output=True,
+            check=False,
         )
     if done.returncode != 0:
         raise NotRendered((done.stderr.decode(errors="replace").strip().splitlines() or ["helm failed"])[-1])

@@ -19,10 +19,13 @@ def text(found: Findings, parts: Sequence[Part] = ()) -> str:
 
     Args:
         found: what the update did.
-        parts: what is said between the files that need a look and the list of files. One that fails says so, and no more.
+        parts: what is said between the files that need a look and the list of files. One that fails says so, and no
+        more.
     """
     same = found.version_from == found.version_to
-    title = f"The lab, still at {found.version_to}" if same else f"The lab, from {found.version_from} to {found.version_to}"
+    title = (
+        f"The lab, still at {found.version_to}" if same else f"The lab, from {found.version_from} to {found.version_to}"
+    )
     said = [
         f"# {title}",
         _summary(found),
@@ -54,7 +57,10 @@ def _safely(lines: Callable[[], list[str]]) -> list[str]:
 
 def _summary(found: Findings) -> str:
     counts = (
-        (len(found.changed), "changed"), (len(found.added), "added"), (len(found.removed), "removed"), (len(found.moved), "moved"),
+        (len(found.changed), "changed"),
+        (len(found.added), "added"),
+        (len(found.removed), "removed"),
+        (len(found.moved), "moved"),
         (sum(len(places) or 1 for places in found.conflicts.values()), "to resolve"),
     )
     said = ", ".join(f"{count} {what}" for count, what in counts if count)
@@ -64,9 +70,13 @@ def _summary(found: Findings) -> str:
 def _conflicts(found: Findings) -> list[str]:
     lines = []
     for path, places in sorted(found.conflicts.items()):
-        lines += [f"`{path}`, lines {first} to {last}: you and the template changed the same place" for first, last in places]
+        lines += [
+            f"`{path}`, lines {first} to {last}: you and the template changed the same place" for first, last in places
+        ]
         if not places:
-            lines.append(f"`{path}`: what could not be patched stands in `{path}.rej`; work it in, and delete that file")
+            lines.append(
+                f"`{path}`: what could not be patched stands in `{path}.rej`; work it in, and delete that file"
+            )
     if any(found.conflicts.values()):
         lines.append("Keep what is right between the markers, remove the markers, and `git add` the file.")
     return lines
@@ -81,7 +91,10 @@ def _saved(found: Findings) -> list[str]:
         if not name:
             lines.append(f"`{path}`: you deleted it, and it stays away")
         elif path in sources:
-            lines.append(f"`{path}`: what you saved is in the file, with the template's changes. Without them: `git cat-file blob {name[:12]}`")
+            lines.append(
+                f"`{path}`: what you saved is in the file, with the template's changes. Without them: `git cat-file"
+                f" blob {name[:12]}`"
+            )
         else:
             lines.append(f"`{path}`: it is as you saved it")
     return lines
@@ -93,8 +106,13 @@ def _answers(found: Findings) -> list[str]:
     lines = [f"{what}." for what in found.migrated]
     lines += [f"edited by hand in the answers file, and carried out now: `{name}`" for name in found.by_hand]
     lines += [f"new: `{name}: {_value(after[name])}`" for name in after if name not in before]
-    lines += [f"changed: `{name}: {_value(before[name])}` is `{_value(after[name])}` now" for name in changed_answers(before, after)]
-    lines += [f"not asked any more: `{name}`, which was `{_value(before[name])}`" for name in before if name not in after]
+    lines += [
+        f"changed: `{name}: {_value(before[name])}` is `{_value(after[name])}` now"
+        for name in changed_answers(before, after)
+    ]
+    lines += [
+        f"not asked any more: `{name}`, which was `{_value(before[name])}`" for name in before if name not in after
+    ]
     return lines
 
 
@@ -119,14 +137,15 @@ def _files(found: Findings) -> list[str]:
 def _how_to_go_on(found: Findings) -> str:
     take = "`git add --all . && git commit`"
     first = (
-        f"Nothing is committed. First resolve the conflicts above; then {take}." if found.conflicts
+        f"Nothing is committed. First resolve the conflicts above; then {take}."
+        if found.conflicts
         else f"Nothing is committed. To take it: {take}."
     )
     return f"{first} To undo all of it: `{undo(found)}`.\nThe lab before the update is the commit {found.commit[:12]}."
 
 
 def undo(found: Findings) -> str:
-    """Return the command that makes the lab what it was, and touches nothing else: no submodule, and nothing that the owner saved."""
+    """Return the command that undoes the update, and touches no submodule and nothing that the owner saved."""
     spared = [shlex.quote(f":(exclude,literal){path}") for path in sorted(found.saved)]
     restore = " ".join(["git restore --no-recurse-submodules --source=HEAD --staged --worktree -- .", *spared])
     if not found.added:

@@ -1,4 +1,4 @@
-"""What stands in the lab at one moment: its commit, its index, and what was saved since. It is read, never remembered for long."""
+"""What stands in the lab at one moment: its commit, its index, and what was saved since."""
 
 from __future__ import annotations
 
@@ -81,11 +81,16 @@ class Lab:
 
     def converted(self) -> frozenset[str]:
         """Return the tracked files that Git keeps in another form than the owner sees."""
-        if not any(path.rpartition("/")[2] == ".gitattributes" for path in self.tracked) and not (self.git_dir / "info" / "attributes").exists():
+        if (
+            not any(path.rpartition("/")[2] == ".gitattributes" for path in self.tracked)
+            and not (self.git_dir / "info" / "attributes").exists()
+        ):
             return frozenset()
         given = b"".join(os.fsencode(path) + b"\0" for path in self.tracked)
         said = self.git("check-attr", "-z", "--stdin", *CONVERTING, given=given).split(b"\0")
-        return frozenset(os.fsdecode(path) for path, value in zip(said[::3], said[2::3], strict=False) if value not in PLAIN)
+        return frozenset(
+            os.fsdecode(path) for path, value in zip(said[::3], said[2::3], strict=False) if value not in PLAIN
+        )
 
 
 def look(folder: Path, git: Git) -> Lab:
@@ -94,7 +99,9 @@ def look(folder: Path, git: Git) -> Lab:
     Raises:
         GitError: Git cannot say: no repository, no commit, not this user's.
     """
-    lines = git("rev-parse", "--absolute-git-dir", "HEAD", "--show-prefix").decode(errors="surrogateescape").splitlines()
+    lines = (
+        git("rev-parse", "--absolute-git-dir", "HEAD", "--show-prefix").decode(errors="surrogateescape").splitlines()
+    )
     file_mode = git.setting("core.filemode") != "false"
     staged: dict[str, Blob] = {}
     unmerged = set()
@@ -110,12 +117,16 @@ def look(folder: Path, git: Git) -> Lab:
     tracked = {path: blob for path, blob in {**staged, **saved}.items() if blob is not None}
     untracked = frozenset(git.names("ls-files", "--others", "--exclude-standard"))
     prefix = lines[2] if len(lines) > 2 else ""
-    return Lab(folder, git, Path(lines[0]), prefix, lines[1], file_mode, staged, tracked, frozenset(unmerged), saved, untracked)
+    return Lab(
+        folder, git, Path(lines[0]), prefix, lines[1], file_mode, staged, tracked, frozenset(unmerged), saved, untracked
+    )
 
 
 def _differing(git: Git) -> list[str]:
     # Unlike diff-files it looks into a file whose time alone is another.
-    return git.names("diff", "--name-only", "--no-ext-diff", "--no-renames", "--ignore-submodules=all", "--relative", "--", ".")
+    return git.names(
+        "diff", "--name-only", "--no-ext-diff", "--no-renames", "--ignore-submodules=all", "--relative", "--", "."
+    )
 
 
 def _saved(git: Git, folder: Path, path: str, blob: Blob, file_mode: bool) -> Blob | None:

@@ -30,7 +30,10 @@ def house(start: Path, tmp_path: Path) -> Path:
     """Return a lab, beside its template."""
     for name in ("lab", "template"):
         shutil.copytree(start.parent / name, tmp_path / name, symlinks=True)
-    edit(tmp_path / "lab" / ".copier-answers.yml", lambda text: text.replace(str(start.parent / "template"), str(tmp_path / "template")))
+    edit(
+        tmp_path / "lab" / ".copier-answers.yml",
+        lambda text: text.replace(str(start.parent / "template"), str(tmp_path / "template")),
+    )
     put(tmp_path / "lab", {".env": "TOKEN=secret\n"})
     commit(tmp_path / "lab")
     return tmp_path / "lab"

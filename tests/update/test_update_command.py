@@ -1,4 +1,6 @@
-"""The lab's own command, ./update.sh: which Copier, which version, which questions, which exit code, and the reason where there is no update."""
+"""The lab's own command, ./update.sh: which Copier, which version, which questions, which exit code, and the reason
+where there is no update.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,14 @@ def programs(folder: Path, *more: str, **stubs: str) -> str:
 
 
 def with_path(house: Path, path: str, *arguments: str, **env: str) -> CompletedProcess[str]:
-    return run("./update.sh", "--defaults", *arguments, cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
+    return run(
+        "./update.sh",
+        "--defaults",
+        *arguments,
+        cwd=house,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PATH": path, **env},
+    )
 
 
 def point_at(house: Path, address: str) -> None:
@@ -41,7 +50,8 @@ def point_at(house: Path, address: str) -> None:
     commit(house, "Another address")
 
 
-# Exit codes --------------------------------------------------------------------------------------------------------------------
+# Exit codes
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_it_ends_with_0_when_done_and_1_with_conflicts_and_2_when_refused(house: Path) -> None:
@@ -68,7 +78,13 @@ def test_it_ends_with_2_where_the_owner_stops_it(house: Path) -> None:
 
 def test_a_dry_run_ends_with_0_and_changes_nothing(house: Path) -> None:
     before = state(house)
-    done = run("./update.sh", "--pretend", "--defaults", cwd=house, env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"})
+    done = run(
+        "./update.sh",
+        "--pretend",
+        "--defaults",
+        cwd=house,
+        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
+    )
     assert done.returncode == 0 and "Updating to template version 1.1.0" in done.stderr
     assert state(house) == before
 
@@ -79,10 +95,14 @@ def test_help_needs_nothing_but_the_lab(house: Path, tmp_path: Path) -> None:
     for option in ("--help", "-h"):
         done = run("./update.sh", option, cwd=house, env={**os.environ, "PATH": path})
         assert done.returncode == 0 and done.stderr == ""
-        assert all(word in done.stdout for word in ("--data", "--all", "0: done; 1: done, with conflicts", "2: refused", "3: cut off"))
+        assert all(
+            word in done.stdout
+            for word in ("--data", "--all", "0: done; 1: done, with conflicts", "2: refused", "3: cut off")
+        )
 
 
-# Which version -----------------------------------------------------------------------------------------------------------------
+# Which version
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -97,7 +117,14 @@ def ahead(house: Path) -> Path:
 
 
 def test_a_lab_that_is_newer_than_the_newest_release_changes_an_answer(ahead: Path) -> None:
-    done = run("./update.sh", "--defaults", "--data", "feature=false", cwd=ahead, env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"})
+    done = run(
+        "./update.sh",
+        "--defaults",
+        "--data",
+        "feature=false",
+        cwd=ahead,
+        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
+    )
     assert done.returncode == 0, done.stderr
     assert "feature: false" in (ahead / ".copier-answers.yml").read_text() and (ahead / "ahead-2.txt").exists()
 
@@ -124,14 +151,28 @@ def test_a_lab_from_a_branch_stays_with_it(ahead: Path) -> None:
     git(template, "checkout", "--quiet", "-b", "other", "v1.1.0")
     put(template / "template", {"other.txt": "other\n"})
     commit(template)
-    done = run("./update.sh", "--defaults", "--data", "feature=false", cwd=ahead, env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"})
+    done = run(
+        "./update.sh",
+        "--defaults",
+        "--data",
+        "feature=false",
+        cwd=ahead,
+        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
+    )
     assert done.returncode == 0, done.stderr
     assert "feature: false" in (ahead / ".copier-answers.yml").read_text() and not (ahead / "other.txt").exists()
 
 
 def test_the_owner_says_which_version(house: Path) -> None:
     release(house.parent / "template", "1.2.0")
-    done = run("./update.sh", "-l", "-r", "v1.1.0", cwd=house, env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"})
+    done = run(
+        "./update.sh",
+        "-l",
+        "-r",
+        "v1.1.0",
+        cwd=house,
+        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
+    )
     assert done.returncode == 0, done.stderr
     assert "_commit: v1.1.0\n" in (house / ".copier-answers.yml").read_text()
 
@@ -139,16 +180,24 @@ def test_the_owner_says_which_version(house: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "long", "letters", "given"),
     [
-        (["--vcs-ref", "x"], "--vcs-ref", "r", True), (["--vcs-ref=x"], "--vcs-ref", "r", True), (["-rx"], "--vcs-ref", "r", True),
-        (["-nr", "x"], "--vcs-ref", "r", True), (["-d", "a=b"], "--vcs-ref", "r", False), (["-dr=1"], "--vcs-ref", "r", False),
-        (["--defaults"], "--defaults", "lf", True), (["-qf"], "--defaults", "lf", True), (["--data", "a=-l"], "--defaults", "lf", False), ([], "--all", "", False),
+        (["--vcs-ref", "x"], "--vcs-ref", "r", True),
+        (["--vcs-ref=x"], "--vcs-ref", "r", True),
+        (["-rx"], "--vcs-ref", "r", True),
+        (["-nr", "x"], "--vcs-ref", "r", True),
+        (["-d", "a=b"], "--vcs-ref", "r", False),
+        (["-dr=1"], "--vcs-ref", "r", False),
+        (["--defaults"], "--defaults", "lf", True),
+        (["-qf"], "--defaults", "lf", True),
+        (["--data", "a=-l"], "--defaults", "lf", False),
+        ([], "--all", "", False),
     ],
 )
 def test_an_option_is_recognized_in_each_of_its_forms(words: list[str], long: str, letters: str, given: bool) -> None:
     assert command.Wanted(tuple(words)).has(long, letters) is given
 
 
-# Which questions ---------------------------------------------------------------------------------------------------------------
+# Which questions
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def asking(house: Path, *arguments: str) -> Terminal:
@@ -175,15 +224,26 @@ def test_only_a_new_question_is_asked(house: Path) -> None:
 
 def test_an_answer_that_is_no_longer_valid_is_asked_for_again(house: Path) -> None:
     template = house.parent / "template"
-    edit(template / "extensions" / "rules.py", lambda text: text + '\nRULES["lab_name"] = lambda value, answers: "too short" if value == "lab" else None\n')
+    edit(
+        template / "extensions" / "rules.py",
+        lambda text: text + '\nRULES["lab_name"] = lambda value, answers: "too short" if value == "lab" else None\n',
+    )
     # Not even a question that this level leaves out is answered by its default in silence.
-    edit(template / "copier.yml", lambda text: text.replace("lab_name:\n", "lab_name:\n  ask: false\n").replace("default: lab\n", "default: home\n"))
+    edit(
+        template / "copier.yml",
+        lambda text: text.replace("lab_name:\n", "lab_name:\n  ask: false\n").replace(
+            "default: lab\n", "default: home\n"
+        ),
+    )
     release(template, "1.2.0")
     terminal = asking(house)
     terminal.until("lab_name")
     terminal.type("\x7f" * 4 + "longer\r")
     assert terminal.wait() == 0, terminal.said
-    assert "lab_name: longer\n" in (house / ".copier-answers.yml").read_text() and "cluster_name" not in terminal.said.split("# The lab")[0]
+    assert (
+        "lab_name: longer\n" in (house / ".copier-answers.yml").read_text()
+        and "cluster_name" not in terminal.said.split("# The lab")[0]
+    )
 
 
 def test_all_questions_are_asked_with_all(house: Path) -> None:
@@ -194,13 +254,14 @@ def test_all_questions_are_asked_with_all(house: Path) -> None:
     assert terminal.wait() == 0, terminal.said
 
 
-# Which Copier ------------------------------------------------------------------------------------------------------------------
+# Which Copier
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_checkouts_copier_is_taken_where_there_is_no_other(house: Path, tmp_path: Path) -> None:
     checkout = house.parent / "template" / ".venv" / "bin"
     checkout.mkdir(parents=True)
-    put(checkout, {"copier": f"#!/bin/sh\nexec {COPIER} \"$@\"\n"})
+    put(checkout, {"copier": f'#!/bin/sh\nexec {COPIER} "$@"\n'})
     (checkout / "copier").chmod(0o755)
     put(house.parent / "template", {".gitignore": ".venv/\n"})
     assert with_path(house, programs(tmp_path / "bin")).returncode == 0
@@ -212,20 +273,37 @@ def test_a_copier_that_does_not_fit_is_passed_over(house: Path, tmp_path: Path, 
     stub = f"#!/bin/sh\n[ $1 = --version ] && echo copier {version}\n[ $1 = --version ] || exit 99\n"
     path = programs(tmp_path / "bin", copier=stub)
     said = untouched(house, lambda: with_path(house, path))
-    assert said.returncode == 2 and said.stderr.startswith(f"Copier 9.19.1 or newer is needed, and this is {version}.\nInstall it: pipx install 'copier>=9.19.1,<10'")
-    put(tmp_path / "bin", {"uvx": f'#!/bin/sh\necho "$@" >> {tmp_path}/called\nwhile [ "$1" != copier ]; do shift; done\nshift\nexec {COPIER} "$@"\n'})
+    assert said.returncode == 2 and said.stderr.startswith(
+        f"Copier 9.19.1 or newer is needed, and this is {version}.\nInstall it: pipx install 'copier>=9.19.1,<10'"
+    )
+    put(
+        tmp_path / "bin",
+        {
+            "uvx": f'#!/bin/sh\necho "$@" >> {tmp_path}/called\nwhile [ "$1" != copier ]; do shift;'
+            f' done\nshift\nexec {COPIER} "$@"\n'
+        },
+    )
     (tmp_path / "bin" / "uvx").chmod(0o755)
     assert with_path(house, path).returncode == 0
-    assert "--from copier>=9.19.1,<10 --with copier-template-extensions<1 copier update --trust" in (tmp_path / "called").read_text()
+    assert (
+        "--from copier>=9.19.1,<10 --with copier-template-extensions<1 copier update --trust"
+        in (tmp_path / "called").read_text()
+    )
 
 
-# The reason --------------------------------------------------------------------------------------------------------------------
+# The reason
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_bare_repositories_that_have_to_be_named(house: Path) -> None:
     template = (house.parent / "template").rename(house.parent / "template.git")
     point_at(house, f"file://{template}")
-    edit(house / ".copier-answers.yml", lambda text: text.replace("_commit: v1.0.1", f"_commit: v1.0.1-0-g{git(template, 'rev-parse', 'v1.0.1^{commit}')[:8]}"))
+    edit(
+        house / ".copier-answers.yml",
+        lambda text: text.replace(
+            "_commit: v1.0.1", f"_commit: v1.0.1-0-g{git(template, 'rev-parse', 'v1.0.1^{commit}')[:8]}"
+        ),
+    )
     commit(house)
     done = script(house, GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.bareRepository", GIT_CONFIG_VALUE_0="explicit")
     assert "has no version" not in done.stderr
@@ -235,9 +313,12 @@ def test_bare_repositories_that_have_to_be_named(house: Path) -> None:
 def test_an_alias_of_ssh_is_an_address(house: Path, tmp_path: Path) -> None:
     (house.parent / "template").rename(house.parent / "template.git")
     address = f"alias:{house.parent / 'template.git'}"
-    edit(house / ".copier-answers.yml", lambda text: text.replace(f"_src_path: {house.parent / 'template'}", f"_src_path: {address}"))
+    edit(
+        house / ".copier-answers.yml",
+        lambda text: text.replace(f"_src_path: {house.parent / 'template'}", f"_src_path: {address}"),
+    )
     commit(house)
-    put(tmp_path, {"ssh": "#!/bin/sh\n[ \"$1\" = alias ] || exit 255\nshift\nexec sh -c \"$*\"\n"})
+    put(tmp_path, {"ssh": '#!/bin/sh\n[ "$1" = alias ] || exit 255\nshift\nexec sh -c "$*"\n'})
     (tmp_path / "ssh").chmod(0o755)
     done = script(house, GIT_SSH=str(tmp_path / "ssh"), GIT_SSH_VARIANT="simple")
     assert done.returncode == 0, done.stderr
@@ -253,7 +334,10 @@ def test_the_whole_reason_why_a_template_cannot_be_reached(house: Path) -> None:
     address = f"file://{house.parent}/nowhere.git"
     point_at(house, address)
     said = untouched(house, lambda: script(house)).stderr
-    assert f"The template cannot be reached at {address}: fatal: '{house.parent}/nowhere.git' does not appear to be a git repository" in said
+    assert (
+        f"The template cannot be reached at {address}: fatal: '{house.parent}/nowhere.git' does not appear to be a"
+        f" git repository" in said
+    )
     assert "_commit" not in said
 
 
@@ -275,7 +359,15 @@ def test_a_folder_that_is_no_repository(house: Path) -> None:
     assert done.returncode == 2 and "The lab is no Git repository" in done.stderr
 
 
-@pytest.mark.parametrize("address", ["--upload-pack=touch pwned;x.git", "-u:touch${IFS}pwned", "--config=core.fsmonitor=touch:pwned", "ext::sh -c touch% pwned"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "--upload-pack=touch pwned;x.git",
+        "-u:touch${IFS}pwned",
+        "--config=core.fsmonitor=touch:pwned",
+        "ext::sh -c touch% pwned",
+    ],
+)
 def test_an_address_is_never_an_option(house: Path, address: str) -> None:
     edit(house / ".copier-answers.yml", lambda text: text.replace(str(house.parent / "template"), f"'{address}'"))
     commit(house)
@@ -295,7 +387,13 @@ def test_a_version_is_never_an_option(house: Path) -> None:
 def test_the_script_is_small_and_the_rest_comes_from_the_template(house: Path) -> None:
     """An old lab is updated by what the newest template knows: here, that it refuses."""
     assert len((ROOT / "template" / "update.sh").read_text().splitlines()) < 130
-    put(house.parent / "template", {"hooks/update/command.py": "import sys\nclass Template:\n    def __init__(self, *words): pass\ndef main(*words):\n    print('the newest', file=sys.stderr)\n    return 2\n"})
+    put(
+        house.parent / "template",
+        {
+            "hooks/update/command.py": "import sys\nclass Template:\n    def __init__(self, *words): pass\ndef"
+            " main(*words):\n    print('the newest', file=sys.stderr)\n    return 2\n"
+        },
+    )
     commit(house.parent / "template")
     done = script(house)
     assert done.returncode == 2 and done.stderr == "the newest\n"

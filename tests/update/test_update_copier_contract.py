@@ -34,25 +34,36 @@ def spied(monkeypatch: pytest.MonkeyPatch, worker: type, name: str) -> Iterator[
     yield calls
 
 
-def test_1_the_worker_is_on_the_stack_while_a_migration_is_rendered(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_1_the_worker_is_on_the_stack_while_a_migration_is_rendered(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = Worker._apply_update.__code__
     with spied(monkeypatch, Worker, "_apply_update") as calls:
         update_here(house)
     # Had hooks/steps.py not found the worker there, it would have refused the update.
     assert len(calls) == 1, "Copier changed how often `_apply_update` runs in an update"
     fields = set(Worker.__dataclass_fields__)
-    assert set(copier_contract.FIELDS) <= fields, f"Copier changed the Worker's fields: {set(copier_contract.FIELDS) - fields} are gone"
+    assert set(copier_contract.FIELDS) <= fields, (
+        f"Copier changed the Worker's fields: {set(copier_contract.FIELDS) - fields} are gone"
+    )
     assert all(hasattr(Worker, name) for name in copier_contract.METHODS), "Copier changed the Worker's methods"
-    assert {"old_copy", "subproject_top", "subproject_head"} <= {*code.co_varnames, *code.co_cellvars}, "Copier changed the variables of `_apply_update`"
+    assert {"old_copy", "subproject_top", "subproject_head"} <= {*code.co_varnames, *code.co_cellvars}, (
+        "Copier changed the variables of `_apply_update`"
+    )
 
 
 def test_2_the_temporary_repositories_are_made_by_two_methods_in_their_folder(house: Path) -> None:
     # The template's own copy of the module runs.
-    put(house.parent / "template", {"hooks/update/copier_contract.py": (ROOT / "hooks" / "update" / "copier_contract.py").read_text() + PROBE})
+    put(
+        house.parent / "template",
+        {"hooks/update/copier_contract.py": (ROOT / "hooks" / "update" / "copier_contract.py").read_text() + PROBE},
+    )
     release(house.parent / "template", "1.2.0")
     update_here(house)
     said = (house.parent / "probe").read_text().splitlines()
-    assert len(said) == 2 and all(re.fullmatch(r"copier\..*(old|new)_copy\..* True", line) for line in said), f"Copier changed where repositories are made: {said}"
+    assert len(said) == 2 and all(re.fullmatch(r"copier\..*(old|new)_copy\..* True", line) for line in said), (
+        f"Copier changed where repositories are made: {said}"
+    )
 
 
 PROBE = """
@@ -80,7 +91,13 @@ def test_4_and_5_copier_removes_and_patches_nothing_in_the_lab(house: Path, monk
     commit(house)
     before = state(house)
     # The last step alone is left out, so whatever differs is Copier's.
-    put(house.parent / "template", {"hooks/update/journal.py": (ROOT / "hooks" / "update" / "journal.py").read_text() + "\ndef write(*arguments): pass\n"})
+    put(
+        house.parent / "template",
+        {
+            "hooks/update/journal.py": (ROOT / "hooks" / "update" / "journal.py").read_text()
+            + "\ndef write(*arguments): pass\n"
+        },
+    )
     (house.parent / "template" / "template" / "feature.txt").unlink()
     release(house.parent / "template", "1.2.0")
     put(house, {"update-report.md": ""})
@@ -102,7 +119,10 @@ def test_6_answers_that_are_given_are_not_asked_for_and_named_questions_are(tmp_
 
 def test_a_copier_that_works_otherwise_is_refused_and_the_lab_stays(house: Path) -> None:
     template = house.parent / "template"
-    edit(template / "hooks" / "update" / "copier_contract.py", lambda text: text.replace('FRAME = "_apply_update"', 'FRAME = "_update"'))
+    edit(
+        template / "hooks" / "update" / "copier_contract.py",
+        lambda text: text.replace('FRAME = "_apply_update"', 'FRAME = "_update"'),
+    )
     release(template, "1.2.0")
     before = files(house)
     done = update(house)
@@ -113,7 +133,10 @@ def test_a_copier_that_works_otherwise_is_refused_and_the_lab_stays(house: Path)
 
 def test_the_versions_of_copier_are_the_same_wherever_they_are_named() -> None:
     oldest, below = (".".join(map(str, version)) for version in (command.OLDEST, command.BELOW))
-    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("copier.yml", "README.md", "requirements/run.in", "requirements/run.txt")}
+    texts = {
+        name: (ROOT / name).read_text(encoding="utf-8")
+        for name in ("copier.yml", "README.md", "requirements/run.in", "requirements/run.txt")
+    }
     assert f'_min_copier_version: "{oldest}"' in texts["copier.yml"]
     assert f"copier>={oldest},<{below}" in texts["requirements/run.in"].splitlines()
     assert f"'copier>={oldest},<{below}'" in texts["README.md"]

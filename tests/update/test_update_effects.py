@@ -58,17 +58,27 @@ def test_the_sample_application_switched_off_goes_with_all_that_it_is(shared: Pa
 
 def test_a_second_group_needs_the_bootstrap_and_the_command_is_named(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, groups=[*article.answers["groups"], "second"])
-    assert "deploy tokens and `regcred` come only with `./bootstrap.sh --only groups` and `./bootstrap.sh --only registry`. (`groups`)" in said
+    assert (
+        "deploy tokens and `regcred` come only with `./bootstrap.sh --only groups` and `./bootstrap.sh --only"
+        " registry`. (`groups`)" in said
+    )
 
 
-@pytest.mark.parametrize("changes", [{"rack_attack": False}, {"gitlab_version": "19.3.1"}, {"gitlab_size": "standard"}], ids=str)
-def test_what_reaches_gitlabs_pod_is_a_downtime(shared: Path, article: Lab, helm: bool, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"rack_attack": False}, {"gitlab_version": "19.3.1"}, {"gitlab_size": "standard"}], ids=str
+)
+def test_what_reaches_gitlabs_pod_is_a_downtime(
+    shared: Path, article: Lab, helm: bool, changes: dict[str, Any]
+) -> None:
     assert "Pushing this restarts GitLab. Expect about 5 minutes of downtime. (" in told(shared, article, **changes)
 
 
 def test_the_runners_settings_are_the_bootstraps(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, runner_concurrent=7)
-    assert "Nothing until you run `./bootstrap.sh --only runner`, which restarts the runner. (`runner/config.toml`)" in said
+    assert (
+        "Nothing until you run `./bootstrap.sh --only runner`, which restarts the runner. (`runner/config.toml`)"
+        in said
+    )
     assert "Flux" not in said
 
 
@@ -80,7 +90,10 @@ def test_files_of_gitlabs_that_an_answer_leaves_behind_are_told_of(shared: Path,
 
 def test_another_folder_of_the_cluster_is_nothing_new_but_for_flux(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, cluster_name="cellar")
-    assert "Flux is pointed at the new place only by `./bootstrap.sh --only sync`, once this is committed. (`cluster_name`)" in said
+    assert (
+        "Flux is pointed at the new place only by `./bootstrap.sh --only sync`, once this is committed."
+        " (`cluster_name`)" in said
+    )
     assert "removes" not in said and "makes" not in said
 
 
@@ -104,9 +117,15 @@ def test_a_new_chart_is_asked_of_helm(article: Lab, helm: bool) -> None:
     deeper = {**newer, pod: newer[pod].replace(b"checksum/config:", b"checksum/other:", 1)}
     answers = (article.answers, article.answers)
     said = "\n".join(effects.told(before, deeper, answers, TABLE))
-    assert ("Pushing this restarts GitLab" in said) if helm else ("`gitlab`: Flux upgrades the release, and its pods may be replaced." in said)
+    assert (
+        ("Pushing this restarts GitLab" in said)
+        if helm
+        else ("`gitlab`: Flux upgrades the release, and its pods may be replaced." in said)
+    )
     if helm:
-        assert "`gitlab`: Flux upgrades the release; its pods go on." in "\n".join(effects.told(before, newer, answers, TABLE))
+        assert "`gitlab`: Flux upgrades the release; its pods go on." in "\n".join(
+            effects.told(before, newer, answers, TABLE)
+        )
     # The same chart without a new version: Flux releases nothing.
     still = {**deeper, "charts/app/Chart.yaml": chart}
     assert "gitlab" not in "\n".join(effects.told(before, still, answers, TABLE))
@@ -120,9 +139,15 @@ def test_values_that_the_table_calls_harmless_leave_the_pods_alone(article: Lab)
     release = effects.applied(before)[effects.Key("HelmRelease", "default", "demo")]
     values = yaml.safe_load(before["charts/app/values.yaml"])
     other = {
-        "annotations": {"a": "b"}, "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}],
-        "gateway": {"enabled": False}, "imagePolicy": {"interval": "9m"}, "replicas": 3, "revisionHistoryLimit": 1,
-        "ingress": {"enabled": True, "ssl": True, "hosts": [{"name": "other.lab", "servicePort": 80}]}, "tcpRoutes": [], "tests": {"enabled": False},
+        "annotations": {"a": "b"},
+        "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}],
+        "gateway": {"enabled": False},
+        "imagePolicy": {"interval": "9m"},
+        "replicas": 3,
+        "revisionHistoryLimit": 1,
+        "ingress": {"enabled": True, "ssl": True, "hosts": [{"name": "other.lab", "servicePort": 80}]},
+        "tcpRoutes": [],
+        "tests": {"enabled": False},
     }
     assert set(TABLE["not_in_pods"]) == set(other) <= set(values)
 
@@ -137,29 +162,53 @@ def test_values_that_the_table_calls_harmless_leave_the_pods_alone(article: Lab)
         assert pods(name) == pods(None), name
 
 
-def test_a_lab_without_its_chart_or_with_a_release_that_cannot_be_read_is_told_as_far_as_it_goes(article: Lab, helm: bool) -> None:
+def test_a_lab_without_its_chart_or_with_a_release_that_cannot_be_read_is_told_as_far_as_it_goes(
+    article: Lab, helm: bool
+) -> None:
     before = {path: data for path, data in tree(article.path).items() if not path.startswith("charts/")}
-    after = {**before, "apps/demo/helmrelease.yaml": before["apps/demo/helmrelease.yaml"].replace(b"interval: 10m", b"interval: 11m")}
+    after = {
+        **before,
+        "apps/demo/helmrelease.yaml": before["apps/demo/helmrelease.yaml"].replace(b"interval: 10m", b"interval: 11m"),
+    }
     said = "\n".join(effects.told(before, after, (article.answers, article.answers), TABLE))
     assert "`demo`: Flux upgrades the release" in said
     assert effects.told({}, {}, ({}, {}), TABLE) == []
 
 
-def test_helm_that_says_what_nobody_can_read_is_no_answer(article: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helm_that_says_what_nobody_can_read_is_no_answer(
+    article: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "helm").write_text("#!/bin/sh\nprintf 'a: [\\n'\n")
     (tmp_path / "helm").chmod(0o755)
     monkeypatch.setattr(releases.shutil, "which", lambda name: str(tmp_path / name))  # type: ignore[attr-defined]
     before = tree(article.path)
-    after = {**before, "apps/demo/helmrelease.yaml": before["apps/demo/helmrelease.yaml"].replace(b"targetPort: 8080", b"targetPort: 8081")}
+    after = {
+        **before,
+        "apps/demo/helmrelease.yaml": before["apps/demo/helmrelease.yaml"].replace(
+            b"targetPort: 8080", b"targetPort: 8081"
+        ),
+    }
     assert "`demo`: Flux upgrades the release, and its pods may be replaced." in "\n".join(
         effects.told(before, after, (article.answers, article.answers), TABLE)
     )
 
 
+def test_a_file_with_conflict_markers_is_named_and_the_rest_is_told(article: Lab, helm: bool) -> None:
+    before = tree(article.path)
+    path = "apps/demo/helmrelease.yaml"
+    marked = b"<<<<<<< before updating\na: 1\n=======\na: 2\n>>>>>>> after updating\n" + before[path]
+    after = {**before, path: marked, "apps/gitlab/gitlab.rb": before["apps/gitlab/gitlab.rb"] + b"# newer\n"}
+    said = "\n".join(effects.told(before, after, (article.answers, article.answers), TABLE))
+    assert "Flux cannot read this, and applies nothing of its folder until it is mended. (`apps/demo/helmrelease.yaml`)" in said
+    assert "Pushing this restarts GitLab." in said and "removes" not in said
+
+
 def test_every_pattern_of_the_tables_is_reached() -> None:
     patterns = [pattern for entry in TABLE["files"] for pattern in entry["files"]]
     for number, pattern in enumerate(patterns[:-1]):
-        assert not [before for before in patterns[:number] if fnmatch.fnmatchcase(pattern.replace("*", "x"), before)], pattern
+        assert not [before for before in patterns[:number] if fnmatch.fnmatchcase(pattern.replace("*", "x"), before)], (
+            pattern
+        )
     assert patterns[-1] == "*" and TABLE["kinds"][-1]["kinds"] == ["*"]
     answers = [answer for entry in TABLE["bootstrap"] for answer in entry["answers"]]
     assert len(answers) == len(set(answers)) and set(answers) <= set(QUESTIONS)

@@ -1,4 +1,6 @@
-"""An update that is disturbed: by an editor, by Ctrl-C, by kill -9, by a second update, by the settings of its surroundings."""
+"""An update that is disturbed: by an editor, by Ctrl-C, by kill -9, by a second update, by the settings of its
+surroundings.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,20 @@ from hooks.update import journal
 from support.rendering import ROOT
 from support.tools import run
 from update_support import (
-    COPIER, REPORT, Terminal, commit, edit, files, git, new_repository, put, release, script, state, update, untouched,
+    COPIER,
+    REPORT,
+    Terminal,
+    commit,
+    edit,
+    files,
+    git,
+    new_repository,
+    put,
+    release,
+    script,
+    state,
+    untouched,
+    update,
 )
 
 ASK = ("update", "--trust")
@@ -27,7 +42,8 @@ def conflicting(house: Path) -> None:
     commit(house, "Mine")
 
 
-# A person at the wizard --------------------------------------------------------------------------------------------------------
+# A person at the wizard
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_saved_while_the_wizard_waits_survives_a_ctrl_c(house: Path) -> None:
@@ -39,7 +55,12 @@ def test_what_is_saved_while_the_wizard_waits_survives_a_ctrl_c(house: Path) -> 
     assert terminal.wait() == 1
     assert "The update stopped, and the lab is as it was." in terminal.said
     after = state(house)
-    assert after.files == {**before.files, "a.txt": (b"saved\n", False), "fresh.txt": (b"fresh\n", False), ".env": (b"TOKEN=newer\n", False)}
+    assert after.files == {
+        **before.files,
+        "a.txt": (b"saved\n", False),
+        "fresh.txt": (b"fresh\n", False),
+        ".env": (b"TOKEN=newer\n", False),
+    }
     assert (after.index, after.head) == (before.index, before.head)
 
 
@@ -71,11 +92,25 @@ def test_what_is_saved_while_the_wizard_waits_is_merged_told_and_spared_by_the_u
     assert terminal.wait() == 0, terminal.said
     text = (house / "a.txt").read_text()
     assert text.startswith("saved\n") and text.endswith("new\n")
-    assert (house / "other.txt").read_text() == "saved\n" and (house / "fresh.txt").read_text() == "fresh\n" and not (house / "gone.txt").exists()
+    assert (
+        (house / "other.txt").read_text() == "saved\n"
+        and (house / "fresh.txt").read_text() == "fresh\n"
+        and not (house / "gone.txt").exists()
+    )
     report = (house / REPORT).read_text()
-    name = re.search(r"- `a.txt`: what you saved is in the file, with the template's changes. Without them: `git cat-file blob (\w+)`", report)
-    assert name and subprocess.run(["git", "cat-file", "blob", name[1]], cwd=house, capture_output=True, check=True).stdout == saved
-    assert "- `other.txt`: it is as you saved it" in report and "- `gone.txt`: you deleted it, and it stays away" in report
+    name = re.search(
+        r"- `a.txt`: what you saved is in the file, with the template's changes. Without them: `git cat-file blob"
+        r" (\w+)`",
+        report,
+    )
+    assert (
+        name
+        and subprocess.run(["git", "cat-file", "blob", name[1]], cwd=house, capture_output=True, check=True).stdout
+        == saved
+    )
+    assert (
+        "- `other.txt`: it is as you saved it" in report and "- `gone.txt`: you deleted it, and it stays away" in report
+    )
     undo = report.split("To undo all of it: `")[1].split("`")[0]
     assert run("sh", "-c", undo, cwd=house).returncode == 0
     assert (house / "a.txt").read_text() == text and (house / "other.txt").read_text() == "saved\n"
@@ -136,10 +171,12 @@ def test_a_second_update_is_refused_while_the_first_one_asks(house: Path) -> Non
     assert (house / "new").exists()
 
 
-# Cut off while it writes -------------------------------------------------------------------------------------------------------
+# Cut off while it writes
+# -------------------------------------------------------------------------------------------------------
 
-# Brings a fault at the n-th thing that the writing does to the file system or to Git's index. Python runs it before anything else.
-FAULTS = '''
+# Brings a fault at the n-th thing that the writing does to the file system or to Git's index. Python runs it before
+# anything else.
+FAULTS = """
 import os, signal, subprocess
 kind, _, number = os.environ.get("FAULT", "").partition(":")
 count = 0
@@ -173,7 +210,7 @@ def run_wrapped(command, *rest, **options):
         strike("the index")
     return run(command, *rest, **options)
 subprocess.run = run_wrapped
-'''
+"""
 
 
 def faulty(house: Path, fault: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -211,7 +248,12 @@ def test_the_next_run_finishes_what_was_cut_off(mine: Path, number: int, committ
     assert journal.is_unfinished(mine / ".git" / "lab-update"), f"the kill hit nothing: {first.stderr}"
     assert first.returncode == 3 and "The update was cut off while it wrote. Run ./update.sh again" in first.stderr
     shutil.copy2(ROOT / "template" / "bootstrap.sh", mine.parent / "bootstrap.sh")
-    bootstrap = run("bash", "-c", 'cp ../bootstrap.sh . && ./bootstrap.sh --dry-run; status=$?; rm bootstrap.sh; exit $status', cwd=mine)
+    bootstrap = run(
+        "bash",
+        "-c",
+        "cp ../bootstrap.sh . && ./bootstrap.sh --dry-run; status=$?; rm bootstrap.sh; exit $status",
+        cwd=mine,
+    )
     assert bootstrap.returncode == 1 and "Run ./update.sh: it brings the update to its end." in bootstrap.stderr
     if committed:
         # As Copier's "commit your changes" would have it.
@@ -231,12 +273,20 @@ def test_what_was_changed_after_the_cut_stays_and_is_told(mine: Path) -> None:
     expected = updated(mine)
     faulty(mine, "kill:11")
     assert journal.is_unfinished(mine / ".git" / "lab-update")
-    put(mine, {"a.txt": "changed after the cut\n", ".copier-answers.yml": (mine / ".copier-answers.yml").read_text() + "# Mine.\n"})
+    put(
+        mine,
+        {
+            "a.txt": "changed after the cut\n",
+            ".copier-answers.yml": (mine / ".copier-answers.yml").read_text() + "# Mine.\n",
+        },
+    )
     commit(mine)
     done = script(mine)
     assert done.returncode == 0
     assert (mine / "a.txt").read_text() == "changed after the cut\n"
-    name = re.search(r"`a.txt` was changed since, and stays as it is. The update's version: `git cat-file blob (\w+)`", done.stderr)
+    name = re.search(
+        r"`a.txt` was changed since, and stays as it is. The update's version: `git cat-file blob (\w+)`", done.stderr
+    )
     assert name and git(mine, "cat-file", "blob", name[1]).encode() == expected["a.txt"][0]
     assert (mine / "new").read_text() == "mine\nold\n"
 
@@ -267,7 +317,8 @@ def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
     assert script(mine).returncode == 0
 
 
-# The surroundings --------------------------------------------------------------------------------------------------------------
+# The surroundings
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_the_repository_of_a_calling_hook_is_left_alone(house: Path) -> None:
@@ -275,7 +326,12 @@ def test_the_repository_of_a_calling_hook_is_left_alone(house: Path) -> None:
     put(other, {"file.txt": "file\n"})
     commit(other)
     before = state(other)
-    env = {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_INDEX_FILE": str(other / ".git" / "index"), "GIT_PREFIX": "x/"}
+    env = {
+        "GIT_DIR": str(other / ".git"),
+        "GIT_WORK_TREE": str(other),
+        "GIT_INDEX_FILE": str(other / ".git" / "index"),
+        "GIT_PREFIX": "x/",
+    }
     done = script(house, **env)
     assert done.returncode == 0, done.stderr
     assert state(other) == before and (house / "a.txt").read_text().endswith("new\n")
@@ -352,7 +408,8 @@ def test_a_new_file_that_the_owners_rules_ignore_is_written_and_told(house: Path
     assert "`git add --force 'extra/new file.yaml'`" in done.stderr and "`plain.yaml`: `" not in done.stderr
 
 
-# The journal by itself ---------------------------------------------------------------------------------------------------------
+# The journal by itself
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_moment_of_the_writing_can_be_the_last(house: Path) -> None:
@@ -366,7 +423,11 @@ def test_every_moment_of_the_writing_can_be_the_last(house: Path) -> None:
     shutil.copytree(house, pristine, symlinks=True)
     blob = git(house, "rev-parse", "HEAD:bin/old").strip()
     targets = {
-        "a.txt": Entry(b"after\n"), "bin/old": None, "new": Entry(b"old\nmine\n", True), "deep/er/file": Entry(b"\0\1"), "feature.txt": Entry(b"on\n", True),
+        "a.txt": Entry(b"after\n"),
+        "bin/old": None,
+        "new": Entry(b"old\nmine\n", True),
+        "deep/er/file": Entry(b"\0\1"),
+        "feature.txt": Entry(b"on\n", True),
         "link": Entry(b"a.txt", link=True),
     }
     plan = journal.Plan(

@@ -61,11 +61,11 @@ def test_edits_without_one_clear_place_are_named() -> None:
     assert carried == pieces and homeless == [b"mine\n"]
 
 
-def test_a_patch_leaves_what_found_no_place_beside_the_templates_file(tmp_path: Path) -> None:
+def test_a_patch_leaves_what_found_no_place_beside_the_templates_file() -> None:
     base = Entry(BASE)
     mine, theirs = Entry(b"first\n" + BASE.replace(b"row 9\n", b"mine\n")), Entry(BASE.replace(b"row 9\n", b"theirs\n"), True)
-    made = merging.rejected(Git(tmp_path), mine, base, theirs, 3)
+    made = merging.rejected(mine, base, theirs, 3)
     assert made is not None
     assert made[0].data == b"first\n" + BASE.replace(b"row 9\n", b"theirs\n") and b"-row 9\n+mine\n" in made[1]
     # Nothing rejected, nothing to say.
-    assert merging.rejected(Git(tmp_path), mine, base, base, 3) is None
+    assert merging.rejected(mine, base, base, 3) is None

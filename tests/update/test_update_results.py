@@ -12,11 +12,28 @@ import yaml
 
 from support.rendering import ROOT, recorded_answers
 from update_support import (
-    COPIER, REPORT, Terminal, commit, edit, files, git, new_repository, put, release, script, small_template, state, untouched, update,
+    COPIER,
+    REPORT,
+    Terminal,
+    commit,
+    edit,
+    files,
+    git,
+    new_repository,
+    put,
+    release,
+    script,
+    small_template,
+    state,
+    untouched,
+    update,
 )
 
 ANSWERS = (ROOT / "template" / "{{ _copier_conf.answers_file }}.jinja").read_text(encoding="utf-8")
-CLUSTER = {"clusters/{{ cluster_name }}/sync.yaml": "one\ntwo\nthree\n", "name.txt.jinja": "{{ cluster_name }} {{ feature }}\n"}
+CLUSTER = {
+    "clusters/{{ cluster_name }}/sync.yaml": "one\ntwo\nthree\n",
+    "name.txt.jinja": "{{ cluster_name }} {{ feature }}\n",
+}
 
 
 @pytest.fixture
@@ -39,10 +56,13 @@ def moved(house: Path) -> None:
     assert "- moved: `clusters/garage/sync.yaml` to `clusters/cellar/sync.yaml`\n" in report
     assert "- changed: `cluster_name: garage` is `cellar` now" in report
     # As `git mv` leaves it, so the history of the file goes on.
-    assert git(house, "status", "--porcelain", "clusters").startswith("RM clusters/garage/sync.yaml -> ") or "R  clusters/garage" in git(house, "status", "--porcelain", "clusters")
+    assert git(house, "status", "--porcelain", "clusters").startswith(
+        "RM clusters/garage/sync.yaml -> "
+    ) or "R  clusters/garage" in git(house, "status", "--porcelain", "clusters")
 
 
-# Every way in ------------------------------------------------------------------------------------------------------------------
+# Every way in
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_that_is_typed_moves_the_folder_that_is_named_after_it(named: Path) -> None:
@@ -91,9 +111,15 @@ def test_an_answers_file_that_was_only_written_in_another_way_is_no_edit(named: 
 
 
 def test_what_was_written_into_the_answers_file_by_hand_is_told(named: Path) -> None:
-    edit(named / ".copier-answers.yml", lambda text: text.replace("cluster_name: garage", "cluster_name: garage # the one below"))
+    edit(
+        named / ".copier-answers.yml",
+        lambda text: text.replace("cluster_name: garage", "cluster_name: garage # the one below"),
+    )
     commit(named)
-    assert "what you had written into it by hand is gone from it: `cluster_name: garage # the one below`" in update(named).stderr
+    assert (
+        "what you had written into it by hand is gone from it: `cluster_name: garage # the one below`"
+        in update(named).stderr
+    )
 
 
 def test_two_answers_to_one_question_are_refused_with_their_lines(named: Path) -> None:
@@ -114,15 +140,24 @@ def test_a_checksum_holds_in_every_lab(named: Path) -> None:
     assert recorded.as_written(yaml.safe_dump(recorded.parsed(text))) is None
 
 
-# Git's settings ----------------------------------------------------------------------------------------------------------------
+# Git's settings
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("attributes", [True, False], ids=["with .gitattributes", "without"])
-def test_line_endings_of_windows_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: bool) -> None:
-    for name, value in {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "true"}.items():
+def test_line_endings_of_windows_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: bool
+) -> None:
+    for name, value in {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.autocrlf",
+        "GIT_CONFIG_VALUE_0": "true",
+    }.items():
         monkeypatch.setenv(name, value)
     lines = "".join(f"line {number}\n" for number in range(9))
-    template = small_template(tmp_path / "template", {"a.txt": lines, "run.sh": "#!/bin/sh\necho one\necho two\necho three\n"})
+    template = small_template(
+        tmp_path / "template", {"a.txt": lines, "run.sh": "#!/bin/sh\necho one\necho two\necho three\n"}
+    )
     if attributes:
         put(template, {".gitattributes": (ROOT / ".gitattributes").read_text()})
         put(template / "template", {".gitattributes": (ROOT / "template" / ".gitattributes").read_text()})
@@ -144,23 +179,37 @@ def test_line_endings_of_windows_change_nothing(tmp_path: Path, monkeypatch: pyt
     assert b"\r" not in (lab / "run.sh").read_bytes()
 
 
-HOOK = "#!/bin/sh\nfor file in $(git ls-files '*.txt'); do tr a-z A-Z < $file > $file.new && mv $file.new $file && git add $file; done\necho ran >> %s\n"
+HOOK = """#!/bin/sh
+for file in $(git ls-files '*.txt'); do tr a-z A-Z < $file > $file.new && mv $file.new $file && git add $file; done
+echo "$0" >> %s
+"""
 
 
 @pytest.mark.parametrize("way", ["copier", "script"])
-def test_the_owners_hooks_run_in_no_repository_of_the_updates(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_the_owners_hooks_run_in_no_repository_of_the_updates(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     log = tmp_path / "log"
-    put(tmp_path / "hooks", {name: HOOK % log for name in ("pre-commit", "post-commit", *(["post-checkout"] if way == "script" else []))})
+    put(
+        tmp_path / "hooks",
+        {name: HOOK % log for name in ("pre-commit", "post-commit", *(["post-checkout"] if way == "script" else []))},
+    )
     for path in (tmp_path / "hooks").iterdir():
         path.chmod(0o755)
     edit(house / "feature.txt", lambda text: text + "mine\n")
     commit(house)
-    for name, value in {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.hooksPath", "GIT_CONFIG_VALUE_0": str(tmp_path / "hooks")}.items():
+    for name, value in {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.hooksPath",
+        "GIT_CONFIG_VALUE_0": str(tmp_path / "hooks"),
+    }.items():
         monkeypatch.setenv(name, value)
     done = update(house) if way == "copier" else script(house)
     assert done.returncode == 0, done.stderr
     assert not log.exists() or way == "copier" and "checkout" in log.read_text()
-    assert (house / "feature.txt").read_text() == "on\nmine\n" and (house / "a.txt").read_text() == "one\n" * 9 + "new\n"
+    assert (house / "feature.txt").read_text() == "on\nmine\n" and (
+        house / "a.txt"
+    ).read_text() == "one\n" * 9 + "new\n"
 
 
 def test_executable_bits_are_the_indexs_where_git_does_not_look_at_the_disk(house: Path) -> None:
@@ -197,7 +246,8 @@ def test_a_repository_of_the_newer_object_format(house: Path) -> None:
     assert len(git(house, "ls-files", "--unmerged").splitlines()) == 3 and (house / "new").read_text() == "old\n"
 
 
-# Conflicts ---------------------------------------------------------------------------------------------------------------------
+# Conflicts
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_conflict_markers_that_were_committed_are_refused_with_file_and_line(house: Path) -> None:
@@ -208,7 +258,10 @@ def test_conflict_markers_that_were_committed_are_refused_with_file_and_line(hou
     assert update(house).returncode == 1
     assert "First resolve the conflicts above; then" in (house / REPORT).read_text()
     commit(house, "As it is")
-    assert "Conflict markers were committed: `a.txt` line 1. Keep what is right" in untouched(house, lambda: update(house)).stderr
+    assert (
+        "Conflict markers were committed: `a.txt` line 1. Keep what is right"
+        in untouched(house, lambda: update(house)).stderr
+    )
     edit(house / "a.txt", lambda text: re.sub(r"<<<<<<< .*?=======\n(.*?)>>>>>>> [^\n]*\n", r"\1", text, flags=re.S))
     commit(house, "Resolved")
     assert update(house).returncode == 0
@@ -221,7 +274,10 @@ def test_a_text_of_the_owners_about_conflicts_is_none(house: Path) -> None:
 
 
 def test_markers_that_the_template_brings_are_a_conflict(house: Path) -> None:
-    put(house.parent / "template" / "template", {"b.txt": "<<<<<<< before updating\nx\n=======\ny\n>>>>>>> after updating\n"})
+    put(
+        house.parent / "template" / "template",
+        {"b.txt": "<<<<<<< before updating\nx\n=======\ny\n>>>>>>> after updating\n"},
+    )
     release(house.parent / "template", "1.2.0")
     done = update(house)
     assert done.returncode == 1 and "- `b.txt`, lines 1 to 5" in done.stderr
@@ -237,7 +293,8 @@ def test_a_file_that_the_owner_skips_stays_also_where_it_is_edited(house: Path) 
     assert "- `a.txt`: `--skip` names it. The template has changed it since." in done.stderr
 
 
-# What is told ------------------------------------------------------------------------------------------------------------------
+# What is told
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_that_moved_and_that_an_answer_then_removed_is_told_as_removed(house: Path) -> None:
@@ -260,7 +317,11 @@ def test_no_file_is_told_twice(house: Path) -> None:
     release(house.parent / "template", "1.2.0")
     report = update(house).stderr.split("## Files\n\n")[1].split("\n\n")[0].splitlines()
     assert sorted(report) == [
-        "- added: `b.txt`", "- added: `c/d.txt`", "- changed: `.copier-answers.yml`", "- changed: `a.txt`", "- moved: `bin/old` to `new`",
+        "- added: `b.txt`",
+        "- added: `c/d.txt`",
+        "- changed: `.copier-answers.yml`",
+        "- changed: `a.txt`",
+        "- moved: `bin/old` to `new`",
     ]
 
 
@@ -276,15 +337,27 @@ def test_a_new_file_behind_a_link_is_told_and_not_written(house: Path, inside: b
     done = update(house)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in target.iterdir()] == ["mine.txt"]
-    name = re.search(r"- `extra/x.txt`: Your `extra` is a link to `.*elsewhere`, so it was not written. The template's new version: `git cat-file blob (\w+)`", done.stderr)
+    name = re.search(
+        r"- `extra/x.txt`: Your `extra` is a link to `.*elsewhere`, so it was not written. The template's new"
+        r" version: `git cat-file blob (\w+)`",
+        done.stderr,
+    )
     assert name and git(house, "cat-file", "blob", name[1]) == "new\n"
 
 
 def test_a_lab_without_apps_and_chart_is_updated_and_reported(house: Path) -> None:
     template = house.parent / "template"
     release_text = "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: demo}\nspec: [broken\n"
-    flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: demo}\nspec: {path: ./apps/demo}\n"
-    put(template / "template", {"apps/demo/helmrelease.yaml": "kind: HelmRelease\n", "charts/app/Chart.yaml": "version: 1.0.0\n", "clusters/x/demo.yaml": flux})
+    kind = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n"
+    flux = f"{kind}metadata: {{name: demo}}\nspec: {{path: ./apps/demo}}\n"
+    put(
+        template / "template",
+        {
+            "apps/demo/helmrelease.yaml": "kind: HelmRelease\n",
+            "charts/app/Chart.yaml": "version: 1.0.0\n",
+            "clusters/x/demo.yaml": flux,
+        },
+    )
     release(template, "1.2.0")
     update(house)
     commit(house)
@@ -300,7 +373,9 @@ def test_a_lab_without_apps_and_chart_is_updated_and_reported(house: Path) -> No
 
 
 @pytest.mark.parametrize("way", ["copier", "script"])
-def test_temporary_folders_within_the_lab_are_no_part_of_it(house: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_temporary_folders_within_the_lab_are_no_part_of_it(
+    house: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     put(house, {"tmp/.keep": ""})
     if way == "copier":
         edit(house / ".gitignore", lambda text: text + "tmp/copier*\n")
@@ -342,4 +417,7 @@ def test_the_lab_in_a_larger_repository_keeps_the_rest_as_it_is(house: Path) -> 
     done = update(house)
     assert done.returncode == 0, done.stderr
     assert {name: entry for name, entry in state(large).files.items() if not name.startswith("lab/")} == outside
-    assert files(house)["a.txt"][0].startswith(b"mine\n") and git(large, "status", "--porcelain", "--", "a.txt", "bin", "new") == ""
+    assert (
+        files(house)["a.txt"][0].startswith(b"mine\n")
+        and git(large, "status", "--porcelain", "--", "a.txt", "bin", "new") == ""
+    )
