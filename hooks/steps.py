@@ -211,10 +211,12 @@ def after(notes: Any, quiet: bool) -> None:
     finally:
         if not _command_line():
             begun.lock.close()
-    if not quiet:
-        print(f"\n{(begun.lab / journal.REPORT).read_text(encoding='utf-8')}", file=sys.stderr)
     if os.environ.get(RESULT):
         Path(os.environ[RESULT]).write_text(json.dumps({"conflicts": sorted(found.conflicts)}), encoding="utf-8")
+    if not quiet:
+        # The terminal may be closed by now; the lab is updated, and the file has the report.
+        with contextlib.suppress(OSError):
+            print(f"\n{(begun.lab / journal.REPORT).read_text(encoding='utf-8')}", file=sys.stderr)
     if found.conflicts:
         files = ", ".join(sorted(found.conflicts))
         raise Refused(f"The lab is updated, but conflicts remain in {files}. {journal.REPORT} says where.")

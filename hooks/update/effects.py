@@ -14,6 +14,7 @@ import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -30,6 +31,11 @@ Tree = Mapping[str, bytes]
 # Answers that say where GitLab keeps its files. The changed files alone would tell of a restart.
 PLACES = ("gitlab_namespace", "storage_backend", "data_backend", "storage_root", "nfs_server", "storage_class")
 FLUX = "kustomize.toolkit.fluxcd.io"
+KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+# Flux' own controllers make a file of half a megabyte.
+LARGEST = 4 * 2**20
+# Stands for the kind of what a kustomization says beyond its list of files: patches, labels, replacements.
+SETTINGS = "kustomization"
 # Stands for the kind of what is no YAML: a file with conflict markers, say.
 UNREADABLE = ""
 
@@ -59,10 +65,13 @@ class Applied:
 
 def trees(lab: Lab, plan: Plan) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Return the lab's files before an update and after it."""
-    before = {
-        path: entry.data
-        for path, entry in lab.entries(path for path, blob in lab.tracked.items() if blob.mode != SUBMODULE).items()
-    }
+    paths = [path for path, blob in lab.tracked.items() if blob.mode != SUBMODULE]
+    names = "".join(f"{lab.tracked[path].name}\n" for path in paths).encode()
+    sizes = lab.git("cat-file", "--batch-check=%(objectsize)", given=names).split() if paths else []
+    small = [path for path, size in zip(paths, sizes, strict=True) if int(size) <= LARGEST]
+    # What Flux reads is small; a large file of the owner's is told from another by its name.
+    before = {path: lab.tracked[path].name.encode() for path in paths}
+    before |= {path: entry.data for path, entry in lab.entries(small).items()}
     after = dict(before)
     for change in plan.changes:
         after.pop(change.path, None)
@@ -148,6 +157,8 @@ def _objects(
         ("Flux makes", new.keys() - old.keys()),
         ("Flux removes from the cluster:", old.keys() - new.keys()),
     ):
+        # A kustomization by itself is nothing in the cluster.
+        keys = {key for key in keys if key.kind != SETTINGS}
         if keys:
             files = {path for key in keys for path in (new if key in new else old)[key].files} & differing
             lines.append(f"{title} {_names(keys)}.{_some(sorted(files))}")
@@ -244,40 +255,44 @@ def applied(tree: Tree) -> dict[Key, Applied]:
 def _built(tree: Tree, folder: str, namespace: str) -> dict[Key, Applied]:
     """Return what kustomize makes of a folder, as far as it matters here."""
     prefix = f"{folder}/" if folder not in ("", ".") else ""
-    name = next(
-        (
-            f"{prefix}{name}"
-            for name in ("kustomization.yaml", "kustomization.yml", "Kustomization")
-            if f"{prefix}{name}" in tree
-        ),
-        None,
-    )
+    name = next((f"{prefix}{name}" for name in KUSTOMIZATIONS if f"{prefix}{name}" in tree), None)
     if name is None:
-        return _documents(
-            tree,
-            [path for path in tree if path.startswith(prefix) and path.endswith((".yaml", ".yml"))],
-            folder,
-            namespace,
-            b"",
-            set(),
-        )
+        return _built_without(tree, folder, prefix, namespace)
     settings = _first(tree[name])
     namespace = str(settings.get("namespace") or namespace)
     listed = [_within(folder, str(path)) for path in settings.get("resources") or ()]
-    known = {_within(folder, str(path)) for path in settings.get("resources") or ()}
-    # Values, settings and patches: whatever else the folder brings in may be part of a release in it.
+    # Values, settings and patches: what else the kustomization names may be part of a release beside it.
+    text = repr(settings)
     rest = sorted(
         path
         for path in tree
-        if path.startswith(prefix) and path not in known and not any(path.startswith(f"{other}/") for other in known)
+        if path.startswith(prefix) and path not in listed and repr(path.removeprefix(prefix))[1:-1] in text
     )
-    inputs = b"\0".join([*(path.encode() + b"\0" + tree[path] for path in rest if path != name), _generated(settings)])
+    inputs = b"\0".join([*(path.encode() + b"\0" + tree[path] for path in rest), _generated(settings)])
     found: dict[Key, Applied] = {}
     for path in listed:
         if path in tree:
             found |= _documents(tree, [path], folder, namespace, inputs, {*rest})
         else:
             found |= _built(tree, path, namespace)
+    if not any(one.folder == folder and key.kind == "HelmRelease" for key, one in found.items()):
+        found[Key(SETTINGS, "", folder)] = Applied(settings, folder, hashlib.sha256(inputs).hexdigest(), {name, *rest})
+    return found
+
+
+def _built_without(tree: Tree, folder: str, prefix: str, namespace: str) -> dict[Key, Applied]:
+    """Return what Flux makes of a folder without a kustomization: all YAML files, and the folders that have one."""
+    inside = [path for path in tree if path.startswith(prefix)]
+    below = {path.rpartition("/")[0] for path in inside if path.rpartition("/")[2] in KUSTOMIZATIONS}
+    outer = sorted(path for path in below if not any(path.startswith(f"{other}/") for other in below))
+    loose = [
+        path
+        for path in inside
+        if path.endswith((".yaml", ".yml")) and not any(path.startswith(f"{other}/") for other in outer)
+    ]
+    found = _documents(tree, loose, folder, namespace, b"", set())
+    for other in outer:
+        found |= _built(tree, other, namespace)
     return found
 
 
@@ -324,7 +339,9 @@ def _documents(
     return found
 
 
+@lru_cache(maxsize=1000)
 def _all(data: bytes) -> list[dict[str, Any]]:
+    # Most files are the same before and after.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [document for document in yaml.load_all(data, loader) if isinstance(document, dict)]
 

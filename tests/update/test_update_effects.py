@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def test_a_lab_without_its_chart_or_with_a_release_that_cannot_be_read_is_told_a
     before = {path: data for path, data in tree(article.path).items() if not path.startswith("charts/")}
     after = {
         **before,
-        "apps/demo/helmrelease.yaml": before["apps/demo/helmrelease.yaml"].replace(b"interval: 10m", b"interval: 11m"),
+        "apps/demo/helmrelease.yaml": re.sub(rb"interval: \w+", b"interval: 77m", before["apps/demo/helmrelease.yaml"]),
     }
     said = "\n".join(effects.told(before, after, (article.answers, article.answers), TABLE))
     assert "`demo`: Flux upgrades the release" in said
@@ -199,8 +200,22 @@ def test_a_file_with_conflict_markers_is_named_and_the_rest_is_told(article: Lab
     marked = b"<<<<<<< before updating\na: 1\n=======\na: 2\n>>>>>>> after updating\n" + before[path]
     after = {**before, path: marked, "apps/gitlab/gitlab.rb": before["apps/gitlab/gitlab.rb"] + b"# newer\n"}
     said = "\n".join(effects.told(before, after, (article.answers, article.answers), TABLE))
-    assert "Flux cannot read this, and applies nothing of its folder until it is mended. (`apps/demo/helmrelease.yaml`)" in said
+    assert (
+        "Flux cannot read this, and applies nothing of its folder until it is mended. (`apps/demo/helmrelease.yaml`)"
+        in said
+    )
     assert "Pushing this restarts GitLab." in said and "removes" not in said
+
+
+def test_patches_of_a_kustomization_are_an_effect(article: Lab, helm: bool) -> None:
+    before = tree(article.path)
+    path = "clusters/homelab/flux-system/kustomization.yaml"
+    after = {**before, path: before[path] + b"labels: [{pairs: {a: b}}]\n"}
+    said = effects.told(before, after, (article.answers, article.answers), TABLE)
+    folder = "clusters/homelab/flux-system"
+    assert said == [
+        f"Flux applies kustomization `{folder}` again. `kubectl diff -k` with that folder says what changes. (`{path}`)"
+    ]
 
 
 def test_every_pattern_of_the_tables_is_reached() -> None:
