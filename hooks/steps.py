@@ -95,6 +95,9 @@ def before(notes: Any, conf: Mapping[str, Any], version_from: str, version_to: s
     Raises:
         Refused: why there is no update.
     """
+    if (earlier := getattr(notes, "update", None)) is not None:
+        # One that ended within this process, before it wrote.
+        earlier.lock.close()
     notes.update = None
     if conf["skip_tasks"]:
         raise Refused("`--skip-tasks` would skip what keeps your edits; update without it. Nothing was changed.")

@@ -17,6 +17,7 @@ versions of every file are merged in memory, and what comes of it is written in 
     journal.py          the writing: all of it, or nothing, or finished by the next run
     findings.py         what the report tells
     effects.py          what a change does in the cluster
+    releases.py         what becomes of a release's pods
     report.py           the text
     command.py          what the lab's own command runs: the choice of Copier and of the version, exit codes
 """

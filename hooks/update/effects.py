@@ -158,10 +158,10 @@ def _objects(
         ("Flux removes from the cluster:", old.keys() - new.keys()),
     ):
         # A kustomization by itself is nothing in the cluster.
-        keys = {key for key in keys if key.kind != SETTINGS}
-        if keys:
-            files = {path for key in keys for path in (new if key in new else old)[key].files} & differing
-            lines.append(f"{title} {_names(keys)}.{_some(sorted(files))}")
+        objects = {key for key in keys if key.kind != SETTINGS}
+        if objects:
+            files = {path for key in objects for path in (new if key in new else old)[key].files} & differing
+            lines.append(f"{title} {_names(objects)}.{_some(sorted(files))}")
     changed: dict[int, set[Key]] = {}
     for key in old.keys() & new.keys():
         if key.kind != "HelmRelease" and old[key].made_of != new[key].made_of:

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ count = 0
 def strike(path):
     global count
     # From the journal's first folder to its last.
-    if not number or not count and not os.fspath(path).endswith("lab-update/being-made"):
+    if not number or not count and not os.fspath(path).endswith("/being-made"):
         return
     count += 1
     if count == int(number):
@@ -214,7 +215,7 @@ subprocess.run = run_wrapped
 
 
 def faulty(house: Path, fault: str, *command: str) -> subprocess.CompletedProcess[str]:
-    folder = house.parent / "faults"
+    folder = (house.parents[1] if (house.parent / ".git").exists() else house.parent) / "faults"
     put(folder, {"sitecustomize.py": FAULTS})
     path = os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(folder), "FAULT": fault}
@@ -468,3 +469,100 @@ def test_every_moment_of_the_writing_can_be_the_last(house: Path) -> None:
     else:
         pytest.fail("it never came to its end")
     assert reached > 20
+
+
+# Every way to end
+# --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lived_in(mine: Path) -> Path:
+    """Return a lab in a larger repository, with work of every kind that is in no commit around it."""
+    module = new_repository(mine.parent / "module")
+    put(module, {"file.txt": "file\n"})
+    commit(module)
+    shutil.rmtree(mine / ".git")
+    large = new_repository(mine.parent / "large")
+    house = mine.rename(large / "lab")
+    put(large, {"deleted.txt": "once\n", "edited.txt": "once\n", "a.txt": "another\n", "bin/old": "another\n"})
+    git(large, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(module), "lab/module")
+    git(large, "config", "submodule.recurse", "true")
+    git(large, "config", "submodule.lab/module.ignore", "all")
+    commit(large)
+    (large / "deleted.txt").unlink()
+    put(large, {"edited.txt": "not yet committed\n", "staged.txt": "staged\n", "untracked.txt": "untracked\n"})
+    git(large, "add", "staged.txt")
+    put(house / "module", {"file.txt": "not yet committed\n", "new.txt": "new\n"})
+    git(house / "module", "add", "new.txt")
+    put(house, {".env": "TOKEN=secret\n", "bin/.env": "TOKEN=another\n"})
+    return house
+
+
+def interrupted(house: Path, keys: str) -> int:
+    terminal = Terminal("./update.sh", "--all", cwd=house)
+    terminal.until("lab_name")
+    terminal.type(keys)
+    return terminal.wait()
+
+
+def closed(house: Path) -> int:
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    terminal.process.send_signal(signal.SIGHUP)
+    return int(terminal.wait() != 0) * 2
+
+
+def killed_at_the_wizard(house: Path) -> int:
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    terminal.process.kill()
+    return int(terminal.wait() != 0) * 2
+
+
+ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
+    "done": (lambda house: script(house).returncode, 0),
+    "refused": (
+        lambda house: (
+            run("./update.sh", "--defaults", "--data", "nobody=asks", cwd=house, env=with_copier()).returncode
+        ),
+        2,
+    ),
+    "ctrl-c": (lambda house: interrupted(house, "\x03"), 2),
+    "ctrl-c twice": (lambda house: interrupted(house, "\x03\x03"), 2),
+    "closed terminal": (closed, 2),
+    "killed at the wizard": (killed_at_the_wizard, 2),
+    "full disk": (lambda house: faulty(house, "full:15").returncode, 2),
+    "signals while it writes": (lambda house: faulty(house, "interrupt:15").returncode, 0),
+    "killed before it writes": (lambda house: faulty(house, "kill:5").returncode, 2),
+    "killed while it writes": (lambda house: faulty(house, "kill:15").returncode, 3),
+}
+
+
+def with_copier() -> dict[str, str]:
+    return {**os.environ, "PATH": os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_whatever_the_end_nothing_of_the_owners_is_touched(lived_in: Path, ending: str) -> None:
+    large, act, expected = lived_in.parent, *ENDINGS[ending]
+    before, module = state(large), state(lived_in / "module")
+    assert act(lived_in) == expected
+    after = state(large)
+    assert after.head == before.head and state(lived_in / "module") == module
+    outside = {name for name in {*before.files, *after.files} if not name.startswith("lab/")}
+    kept = outside | {"lab/.env", "lab/bin/.env", "lab/feature.txt", "lab/update.sh"}
+    assert {name: after.files.get(name) for name in kept} == {name: before.files.get(name) for name in kept}
+    staged = [line for line in before.index.splitlines() if "\tlab/" not in line]
+    assert [line for line in after.index.splitlines() if "\tlab/" not in line] == staged
+    if expected == 2:
+        assert after == before
+        return
+    if expected == 3:
+        assert script(lived_in).returncode == 0
+    assert (lived_in / "a.txt").read_text().startswith("mine\n") and (lived_in / "a.txt").read_text().endswith("new\n")
+    assert (lived_in / "new").read_text() == "mine\nold\n" and not (lived_in / "bin" / "old").exists()
+    after = state(large)
+    assert {name: after.files.get(name) for name in kept} == {name: before.files.get(name) for name in kept}
+    report = (lived_in / REPORT).read_text()
+    assert run("sh", "-c", report.split("To undo all of it: `")[1].split("`")[0], cwd=lived_in).returncode == 0
+    assert state(large) == before and state(lived_in / "module") == module
