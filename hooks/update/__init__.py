@@ -1,11 +1,9 @@
-"""An update of a lab, around Copier's own: nothing of the lab is touched before everything is known, and then it is
-written at once.
+"""An update of a lab, around Copier's own: nothing is touched before all is known, and then it is written at once.
 
-Copier renders the template of the last update and of today, each into a folder of its own, and asks its questions
-in between. Left
-to itself it would then write into the lab, and patch the owner's changes onto that. Here it never writes into the
-lab: all three
-versions of every file are merged in memory, and what comes of it is written in one short, recorded step (journal.py).
+Copier renders the template of the last update and of today, each into a folder of its own, and asks its questions in
+between. Left to itself it would then write into the lab, and patch the owner's changes onto that. Here it never writes
+into the lab: all three versions of every file are merged in memory, and what comes of it is written in one short,
+recorded step (journal.py).
 
     copier_contract.py  what is relied on in Copier, and how it is kept from the lab
     refusals.py         what stops an update, with the reason and the command

@@ -1,23 +1,18 @@
 """What this template relies on in Copier beyond its documentation, all of it, and nowhere else.
 
 Copier's `_apply_update` renders the old template into a temporary folder (`old_copy`), runs the before-migrations,
-makes that folder
-a Git repository, compares it with the lab's index (`subproject_head`), runs the wizard and renders into the lab,
-renders once more
-into `new_copy`, and applies the comparison as a patch to the lab. The lab is kept out of that so:
+makes that folder a Git repository, compares it with the lab's index (`subproject_head`), runs the wizard and renders
+into the lab, renders once more into `new_copy`, and applies the comparison as a patch to the lab. The lab is kept out
+of that so:
 
-    1  `_apply_update` is on the stack while a before-migration's `when` is rendered; its `self` is the Worker.
-       The Worker's `data`, `ask`, `conflict`, `skip_answered` and `match_skip` mean what the command line's options
-       mean, and the
-       Worker that runs the wizard is made of them after that moment.
-    2  `_git_initialize_repo` and `_git_commit` make the repositories of `old_copy` and `new_copy`, each called in
-    its folder. Here
-       they are replaced: no hook and no setting of the owner's is in force there, and the commit is the lab's own
-       index. So the patch
-       is empty, and no file counts as deleted.
+    1  `_apply_update` is on the stack while a before-migration's `when` is rendered; its `self` is the Worker. The
+       Worker's `data`, `ask`, `conflict`, `skip_answered` and `match_skip` mean what the command line's options mean,
+       and the Worker that runs the wizard is made of them after that moment.
+    2  `_git_initialize_repo` and `_git_commit` make the repositories of `old_copy` and `new_copy`, each called in its
+       folder. Here they are replaced: no hook and no setting of the owner's is in force there, and the commit is the
+       lab's own index. So the patch is empty, and no file counts as deleted.
     3  `_subdirectory` is rendered before the first file of a rendering, when all answers are known. For the lab it
-    names a folder
-       that is empty, so nothing is rendered into the lab.
+       names a folder that is empty, so nothing is rendered into the lab.
     4  Files that `old_copy` has and `new_copy` lacks are removed from the lab. `old_copy` is emptied, so none is.
     5  With `conflict` at "rej" Copier leaves `.rej` files alone.
     6  `data` holds answers that are not asked for; `ask` names questions that are.

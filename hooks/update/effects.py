@@ -1,11 +1,9 @@
 """What an update does in the cluster once it is pushed: derived from what Flux applies of the lab before and after.
 
 Flux starts at clusters/<name>/ and goes on to the folder of each Kustomization that it finds there; in a folder it
-reads
-kustomization.yaml, or all YAML files where there is none
-(https://fluxcd.io/flux/components/kustomize/kustomizations/#path). Objects
-are told apart by kind, namespace and name. What a release does to its pods is asked of Helm, or derived from its
-values.
+reads kustomization.yaml, or all YAML files where there is none
+(https://fluxcd.io/flux/components/kustomize/kustomizations/#path). Objects are told apart by kind, namespace and
+name. What a release does to its pods is asked of Helm, or derived from its values.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The writing of an update: all of it, or nothing, or finished by the next run.
 
 Everything that will be written is first put beside Git's own files, with a list of it: the journal. Its folder
-appears under its
-name in one step, and from then on the update is finished whatever happens, by this process or by the next run. Each
-file is put
-into place by one rename, so none is ever half written. What was saved in the meantime is left alone, and told.
+appears under its name in one step, and from then on the update is finished whatever happens, by this process or by
+the next run. Each file is put into place by one rename, so none is ever half written. What was saved in the meantime
+is left alone, and told.
 """
 
 from __future__ import annotations

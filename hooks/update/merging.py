@@ -127,8 +127,7 @@ def carry_over(ours: bytes, base: bytes, pieces: dict[str, bytes]) -> tuple[dict
     """Carry the owner's changes of one file into the files that it was split into.
 
     A change goes to the one place where its surroundings stand again: up to three lines on either side, and fewer
-    only where
-    that leaves one place.
+    only where that leaves one place.
 
     Returns:
         The pieces with the changes that found their place, and the lines that the owner wrote and that found none.

@@ -1,8 +1,8 @@
 """The lab's answers file: read strictly, and told from what the last update wrote.
 
 The template writes a checksum of the answers into the file. Where it does not hold, somebody has edited the file
-since; the newest
-commit in which it holds has what the last update wrote, and the difference is a change of answers like any other.
+since; the newest commit in which it holds has what the last update wrote, and the difference is a change of answers
+like any other.
 """
 
 from __future__ import annotations

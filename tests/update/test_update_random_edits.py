@@ -45,13 +45,24 @@ TEXTS = {
 }
 BINARIES = {"picture.png": b"\x89PNG\0\x01\x02", "latin.txt": "Grüße\nan\nalle\n".encode("latin-1")}
 PATHS = [*TEXTS, *BINARIES]
-NEW = ["mine.txt", "folder/mine.yaml", "clusters/garage/mine.yaml", "new.txt", "secret.key", ".hidden", "folder/deep/two words.md"]
+NEW = [
+    "mine.txt",
+    "folder/mine.yaml",
+    "clusters/garage/mine.yaml",
+    "new.txt",
+    "secret.key",
+    ".hidden",
+    "folder/deep/two words.md",
+]
 # Where files go; some of it may be there already.
 TARGETS = ["moved.txt", "other/moved.yaml", "new.txt", "folder/mine.yaml"]
 words = st.sampled_from(["x", "line 3", "  - name: same", "a: 1", "", "first", "=======", "ü", "row 2", "#", "\tend"])
 lines = st.lists(words, min_size=1, max_size=4)
 places = st.integers(0, 12)
-contents = st.one_of(lines.map(lambda found: "\n".join(found).encode() + b"\n"), st.sampled_from([b"", b"\0\1", "é".encode("latin-1"), b"a"]))
+contents = st.one_of(
+    lines.map(lambda found: "\n".join(found).encode() + b"\n"),
+    st.sampled_from([b"", b"\0\1", "é".encode("latin-1"), b"a"]),
+)
 in_a_file = st.one_of(
     st.tuples(st.just("insert"), st.sampled_from(PATHS), places, lines),
     st.tuples(st.just("replace"), st.sampled_from(PATHS), places, lines),
@@ -73,9 +84,20 @@ template_only = st.one_of(
 )
 # What an owner's Git may be told, none of which may make a difference.
 SETTINGS = [
-    {"core.fileMode": "false"}, {"core.autocrlf": "input"}, {"submodule.recurse": "true"}, {"merge.conflictStyle": "diff3"}, {"diff.noprefix": "true"},
-    {"apply.whitespace": "fix"}, {"status.showUntrackedFiles": "all"}, {"diff.renames": "copies"}, {"core.quotePath": "true"}, {"color.ui": "always"},
-    {"core.hooksPath": "hooks that do not exist"}, {"diff.external": "false"}, {"core.commentChar": ";"}, {"status.relativePaths": "false"},
+    {"core.fileMode": "false"},
+    {"core.autocrlf": "input"},
+    {"submodule.recurse": "true"},
+    {"merge.conflictStyle": "diff3"},
+    {"diff.noprefix": "true"},
+    {"apply.whitespace": "fix"},
+    {"status.showUntrackedFiles": "all"},
+    {"diff.renames": "copies"},
+    {"core.quotePath": "true"},
+    {"color.ui": "always"},
+    {"core.hooksPath": "hooks that do not exist"},
+    {"diff.external": "false"},
+    {"core.commentChar": ";"},
+    {"status.relativePaths": "false"},
 ]
 surroundings = st.fixed_dictionaries(
     {
@@ -266,11 +288,23 @@ def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | 
     except Killed:
         seen = Git(lab)
         where = journal.place(
-            Path(git(lab, "rev-parse", "--absolute-git-dir").strip()), git(lab, "rev-parse", "--show-prefix").strip("\n")
+            Path(git(lab, "rev-parse", "--absolute-git-dir").strip()),
+            git(lab, "rev-parse", "--show-prefix").strip("\n"),
         )
         if not journal.is_unfinished(where):
             done = (lab / REPORT).exists()
-            return "killed" if not done else " and ".join(re.findall(r"`(.*)`, lines", (lab / REPORT).read_text())) or None
+            return (
+                "killed"
+                if not done
+                else " and ".join(
+                    re.findall(
+                        r"`(.*)`,"
+                        r" lines",
+                        (lab / REPORT).read_text(),
+                    )
+                )
+                or None
+            )
         done_then = journal.finish(lab, seen, where)
         assert done_then.left == {}
         return " and ".join(done_then.conflicts) or None
@@ -284,11 +318,16 @@ def plain(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def check_conflicts(lab: Path, report: str, now: dict[str, bytes], ignored: set[str], conflict: str | None) -> None:
     """Markers, Git's index, the report and the exit code name the same conflicts."""
-    marked = {path for path, data in now.items() if b"<<<<<<< before updating" in data.splitlines() and path not in ignored}
+    marked = {
+        path for path, data in now.items() if b"<<<<<<< before updating" in data.splitlines() and path not in ignored
+    }
     unmerged = {
         os.fsdecode(name)
         for name in subprocess.run(
-            ["git", "diff", "--name-only", "--no-ext-diff", "--diff-filter=U", "--relative", "-z"], cwd=lab, capture_output=True, check=True
+            ["git", "diff", "--name-only", "--no-ext-diff", "--diff-filter=U", "--relative", "-z"],
+            cwd=lab,
+            capture_output=True,
+            check=True,
         ).stdout.split(b"\0")
         if name
     }
@@ -331,7 +370,9 @@ def check_against_git(
     report: str,
     modes: set[str],
 ) -> None:
-    """What Git merges by itself without a conflict is what the lab has: read-tree and merge-one-file know no renames."""
+    """What Git merges by itself without a conflict is what the lab has: read-tree and merge-one-file know no
+    renames.
+    """
     judge = new_repository(work / "judge")
     trees = []
     for files in (pristine, mine, snapshot_of(work / "template" / "template")):
@@ -346,7 +387,11 @@ def check_against_git(
     git(judge, "read-tree", "-i", "-m", "--aggressive", *trees)
     run("git", "merge-index", "-o", "-q", "git-merge-one-file", "-a", cwd=judge)
     listed = subprocess.run(["git", "ls-files", "--stage", "-z"], cwd=judge, capture_output=True, check=True).stdout
-    entries = [(os.fsdecode(line.split(b"\t")[1]), *line.decode(errors="surrogateescape").split()[1:3]) for line in listed.split(b"\0") if line]
+    entries = [
+        (os.fsdecode(line.split(b"\t")[1]), *line.decode(errors="surrogateescape").split()[1:3])
+        for line in listed.split(b"\0")
+        if line
+    ]
     undecided = {path for path, _, stage in entries if stage != "0"}
     merged = {path: name for path, name, stage in entries if stage == "0"}
     moved = table.get("moved", {})
@@ -369,9 +414,13 @@ NOT_COMPARED = (".env", ".jinja", "answers.yml")
 
 @pytest.mark.parametrize("half", HALVES)
 @settings(
-    max_examples=max(1, EXAMPLES // 2), deadline=None, derandomize=False, database=None,
+    max_examples=max(1, EXAMPLES // 2),
+    deadline=None,
+    derandomize=False,
+    database=None,
     # Shrinking one failure takes minutes.
-    phases=(Phase.explicit, Phase.generate, *([Phase.shrink] if LONG else [])), suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate, *([Phase.shrink] if LONG else [])),
+    suppress_health_check=list(HealthCheck),
 )
 @given(owner=OWNER, template=TEMPLATE, around=surroundings)
 # Git's markers end as the file's lines do.
