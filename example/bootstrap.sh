@@ -25,7 +25,8 @@ readonly LAB_DIR
 
 # Half a lab would be pushed and rolled out.
 if git_dir=$(git -C "$LAB_DIR" rev-parse --absolute-git-dir 2> /dev/null) && [[ -d $git_dir/lab-update/journal ]]; then
-  printf 'An update of this lab was cut off while it wrote. Run ./update.sh: it brings the update to its end. Nothing was done.\n' >&2
+  printf 'An update of this lab was cut off while it wrote. %s\n' >&2 \
+    'Run ./update.sh: it brings the update to its end. Nothing was done.'
   exit 1
 fi
 

@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 # What a hook or an alias of Git hands down to the programs that it starts: it would lead every command to that
@@ -78,14 +78,6 @@ def tree(folder: Path) -> dict[str, Entry]:
             if entry is not None:
                 found[path.relative_to(folder).as_posix()] = entry
     return found
-
-
-def with_line_feeds(files: dict[str, Entry]) -> dict[str, Entry]:
-    """Return rendered files as Git commits them with core.autocrlf, which checks a template out with CRLF."""
-    return {
-        path: replace(entry, data=entry.data.replace(b"\r\n", b"\n")) if entry.text else entry
-        for path, entry in files.items()
-    }
 
 
 class GitError(OSError):

@@ -19,7 +19,7 @@ import yaml
 
 from . import answers as answer_changes
 from . import renames
-from .files import Entry, Git, tree, with_line_feeds
+from .files import Entry, Git, tree
 from .update import copier_contract, effects, journal, moves, plan, recorded, refusals, report
 from .update.findings import Findings
 from .update.refusals import Refused
@@ -68,7 +68,7 @@ class Begun:
     def rendered(self, folder: Path) -> None:
         """Take note of today's template, where Copier has rendered it into a folder of its own."""
         if folder.absolute() != self.lab:
-            self.new = _as_committed(tree(folder), self.git)
+            self.new = tree(folder)
 
     def close(self) -> None:
         """Let go of the lab, and say that it is as it was, unless it was updated."""
@@ -76,10 +76,6 @@ class Begun:
         if not self.finished:
             self.finished = True
             print("The update stopped, and the lab is as it was.", file=sys.stderr)
-
-
-def _as_committed(files: dict[str, Entry], git: Git) -> dict[str, Entry]:
-    return with_line_feeds(files) if git.setting("core.autocrlf") in ("true", "input") else files
 
 
 def before(notes: Any, conf: Mapping[str, Any], version_from: str, version_to: str, judge: Judge) -> None:
@@ -167,7 +163,7 @@ def _begun(
     except (OSError, ValueError) as error:
         raise Refused(f"The answers file, {file.name}, {error}. Nothing was changed.") from error
     then, by_hand = edited if edited is not None else (now, [])
-    old = _as_committed(tree(old_copy) if edited is None else _rendered_again(then, conf), git)
+    old = tree(old_copy) if edited is None else _rendered_again(then, conf)
     refusals.refuse_before(found, old)
     changes = renames.newer(answer_changes.CHANGES, versions[0])
     answers, migrated = answer_changes.migrated(now, changes)

@@ -94,9 +94,8 @@ def only_one(folder: Path) -> Iterator[bool]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            yield False
+            # A file system without locks cannot tell; one update at a time is then the owner's to see to.
+            yield error.errno not in (errno.EAGAIN, errno.EACCES)
         else:
             yield True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ..files import Entry
@@ -62,7 +62,8 @@ class _Planner:
     """Settles one path after another; `results` holds each file that will be another."""
 
     def __init__(self, lab: Lab, moves: Moves, new: dict[str, Entry], wishes: Wishes, findings: Findings) -> None:
-        self.lab, self.moves, self.new, self.wishes, self.findings = lab, moves, new, wishes, findings
+        self.lab, self.moves, self.new, self.wishes, self.findings = lab, moves, dict(new), wishes, findings
+        self._end_lines_as_git_does()
         self.results: dict[str, Entry | None] = {}
         self.index: list[str] = []
         self.splits: dict[str, Entry] = {}
@@ -70,6 +71,24 @@ class _Planner:
         converted = lab.converted()
         self.converted = {path for path in moves.tracked if moves.source(path) in converted}
         self.mine = self._edited()
+
+    def _end_lines_as_git_does(self) -> None:
+        """Take the template's files as Git commits them with core.autocrlf, which checks a template out with CRLF.
+
+        Git leaves a file alone that has CRLF in the index already.
+        """
+        if self.lab.git.setting("core.autocrlf") not in ("true", "input"):
+            return
+        sides = (self.moves.old, self.new)
+        paths = {path for files in sides for path, entry in files.items() if entry.text and b"\r\n" in entry.data}
+        tracked = [path for path in paths if path in self.moves.tracked and self.moves.tracked[path].mode != SUBMODULE]
+        mine = dict(zip(tracked, contents(self.lab.git, [self.moves.tracked[path] for path in tracked]), strict=True))
+        for path in paths:
+            if path in mine and b"\r\n" in mine[path].data:
+                continue
+            for files in sides:
+                if path in files:
+                    files[path] = replace(files[path], data=files[path].data.replace(b"\r\n", b"\n"))
 
     def _edited(self) -> dict[str, Entry]:
         """Return the files that the owner and the template have to do with, and in which they differ."""

@@ -425,6 +425,12 @@ NOT_COMPARED = (".env", ".jinja", "answers.yml")
 @given(owner=OWNER, template=TEMPLATE, around=surroundings)
 # Git's markers end as the file's lines do.
 @example(owner=[("write", "windows.txt", b"")], template=[("insert", "windows.txt", 2, ["#", "ü"])], around=USUAL)
+# A file that has CRLF in the index stays so, whatever core.autocrlf says later.
+@example(
+    owner=[("delete", "plain.txt")],
+    template=[("insert", "windows.txt", 10, ["line 3"])],
+    around={**USUAL, "settings": {"core.autocrlf": "input"}},
+)
 @example(owner=[("write", "ünï cödé.txt", b"=======\n")], template=[("split", "ünï cödé.txt", 0)], around=USUAL)
 def test_every_line_that_the_owner_wrote_is_there_or_named(
     start: Path, half: int, owner: list[Any], template: list[Any], around: dict[str, Any]
