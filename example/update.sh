@@ -71,7 +71,8 @@ template=$(recorded _src_path)
 made_from=$(recorded _commit)
 if [[ -z $template || -z $made_from ]]; then
   stop '.copier-answers.yml does not say which template made this lab:' \
-    "_src_path is \"$template\", _commit is \"$made_from\"." 'Restore it from an earlier commit: git log -p -- .copier-answers.yml'
+    "_src_path is \"$template\", _commit is \"$made_from\"." \
+    'Restore it from an earlier commit: git log -p -- .copier-answers.yml'
 fi
 case $template in
   gh:*) address=https://github.com/${template#gh:} ;;

@@ -325,9 +325,20 @@ def test_an_alias_of_ssh_is_an_address(house: Path, tmp_path: Path) -> None:
     assert (house / "new").exists()
 
 
-def test_a_lab_of_another_user(house: Path) -> None:
+def test_a_template_of_another_user(house: Path) -> None:
     said = untouched(house, lambda: script(house, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")).stderr
-    assert "belongs to another user, so Git does not" in said and "git config --global --add safe.directory " in said
+    assert f"The template at {house.parent / 'template'} belongs to another user, so Git does not read it." in said
+    assert f"git config --global --add safe.directory {house.parent / 'template'}\n" in said
+
+
+def test_a_lab_of_another_user(house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.chdir(house)
+    template = house.parent / "template"
+    assert command.main(command.Template(str(template), str(template), "v1.0.1"), ["--defaults"]) == command.REFUSED
+    said = capsys.readouterr().err
+    assert said.startswith("The lab belongs to another user, so Git does not touch it.")
+    assert f"git config --global --add safe.directory {house}\n" in said
 
 
 def test_the_whole_reason_why_a_template_cannot_be_reached(house: Path) -> None:
