@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.paths import BIN, PROGRAMS, ROOT
+from extensions.facts import FLUX_VERSION
 
 KUBERNETES = "1.36.3"
-FLUX = "2.9.4"
+FLUX = FLUX_VERSION
 CONTROLLERS = (
     "source-controller",
     "kustomize-controller",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster.conftest import Worlds
+from cluster.conftest import Figure, Worlds
 from cluster.world import World
 
 EXTERNAL = {"gitops_source": "external"}
@@ -31,7 +31,7 @@ def world(request: pytest.FixtureRequest, worlds: Worlds) -> World:
     return worlds.get(name, **changes)
 
 
-def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_restart(world: World) -> None:
+def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_restart(world: World, figure: Figure) -> None:
     world.bootstrap("--only", "preflight")
     first = world.bootstrap()
     world.is_built = True
@@ -43,17 +43,17 @@ def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_resta
     assert world.ready("helmreleases", "gitlab", namespace), world.report()
     assert world.deployed_tag("demo", world.answers["app_namespace"]) == "v1.0.0"
     assert not world.gitlab.errors
-    print(f"\nbootstrap.sh from nothing: {first.seconds:.1f} s")
+    figure(f"bootstrap.sh from nothing: {first.seconds:.1f} s")
 
 
-def test_a_second_run_changes_nothing(world: World) -> None:
+def test_a_second_run_changes_nothing(world: World, figure: Figure) -> None:
     world.build()
     pods = {pod["metadata"]["uid"] for pod in world.api.list("pods")}
     kinds = ("deployments", "secrets", "configmaps", "kustomizations", "helmreleases", "gitrepositories")
     before = {(kind, uid): version for kind in kinds for uid, version in generations(world, kind).items()}
     head, settled = world.tip(), world.gitlab.gitlab.numbers
     again = world.bootstrap()
-    print(f"\nbootstrap.sh with nothing to do: {again.seconds:.1f} s")
+    figure(f"bootstrap.sh with nothing to do: {again.seconds:.1f} s")
     assert "   done" not in again.text
     assert {pod["metadata"]["uid"] for pod in world.api.list("pods")} == pods
     assert {(kind, uid): version for kind in kinds for uid, version in generations(world, kind).items()} == before

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.api import Object, condition
-from cluster.conftest import Worlds
+from cluster.conftest import Figure, Worlds
 from cluster.node_agent import CRASH_LOOP
 from cluster.world import World
 
@@ -63,7 +63,7 @@ def follow_all(world: World, tags: dict[str, str], seconds: float = 60) -> dict[
     return found
 
 
-def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World) -> None:
+def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World, figure: Figure) -> None:
     """Webhooks tell Flux of image and commit; nothing waits for a poll, a retry or another part."""
     push_and_follow(world, "demo", "v1.1.0")
     taken = []
@@ -71,13 +71,13 @@ def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World) -> N
         taken.append(push_and_follow(world, "demo", f"v1.2.{number}"))
         world.wait("the release", lambda: world.ready("helmreleases", "demo", world.answers["app_namespace"]))
     commits, deployments = zip(*taken, strict=True)
-    print(f"\nimage pushed -> commit: median {statistics.median(commits):.1f} s ({min(commits):.1f} to {max(commits):.1f})")
-    print(f"image pushed -> Deployment: median {statistics.median(deployments):.1f} s ({min(deployments):.1f} to {max(deployments):.1f})")
+    figure(f"image pushed -> commit: median {statistics.median(commits):.1f} s ({min(commits):.1f} to {max(commits):.1f})")
+    figure(f"image pushed -> Deployment: median {statistics.median(deployments):.1f} s ({min(deployments):.1f} to {max(deployments):.1f})")
     assert statistics.median(commits) <= 2
     assert statistics.median(deployments) <= 5
 
 
-def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(world: World) -> None:
+def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(world: World, figure: Figure) -> None:
     namespace = world.answers["gitlab_namespace"]
     taken = []
     for number in range(3):
@@ -92,11 +92,11 @@ def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(wo
         )
         taken.append(time.monotonic() - started)
         world.wait("GitLab", lambda: world.gitlab.gitlab_is_ready() and world.ready("kustomizations", "gitlab"), 90)
-    print(f"\npush of gitlab.rb -> new ReplicaSet: median {statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})")
+    figure(f"push of gitlab.rb -> new ReplicaSet: median {statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})")
     assert statistics.median(taken) <= 15
 
 
-def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(world: World) -> None:
+def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(world: World, figure: Figure) -> None:
     names = ["shop", "blog", "wiki"]
     for name in names:
         add_application(world, name)
@@ -108,13 +108,13 @@ def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(wor
         assert not world.pods("default", name), "nothing runs before the first image"
     for name in names:
         world.gitlab.push_image(f"homelab/{name}", "v1.0.0")
-    print(f"\nthree first images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.0'))}")
+    figure(f"three first images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.0'))}")
     for name in names:
         world.gitlab.push_image(f"homelab/{name}", "v1.0.1")
-    print(f"three next images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.1'))}")
+    figure(f"three next images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.1'))}")
 
 
-def test_twenty_broken_applications_slow_a_healthy_one_by_less_than_ten_seconds(world: World) -> None:
+def test_twenty_broken_applications_slow_a_healthy_one_by_less_than_ten_seconds(world: World, figure: Figure) -> None:
     alone = statistics.median(push_and_follow(world, "demo", f"v1.3.{number}")[1] for number in range(3))
     broken = [f"broken-{number}" for number in range(20)]
 
@@ -128,14 +128,14 @@ def test_twenty_broken_applications_slow_a_healthy_one_by_less_than_ten_seconds(
     world.push("Twenty applications")
     world.wait("the broken pods", lambda: all(world.pods("default", name) for name in broken), 120)
     beside = [push_and_follow(world, "demo", f"v1.4.{number}")[1] for number in range(5)]
-    print(f"\nhealthy beside twenty broken ones: {statistics.median(beside):.1f} s (alone {alone:.1f})")
+    figure(f"healthy beside twenty broken ones: {statistics.median(beside):.1f} s (alone {alone:.1f})")
     assert max(beside) <= alone + 10
     assert all(condition(world.api.get("helmreleases", name, "default"))[0] != "True" for name in broken)
     # A commit with another application, while all twenty wait.
     add_application(world, "newcomer")
     world.gitlab.push_image("homelab/newcomer", "v1.0.0")
     commit = world.push("One more application")
-    print(f"a new application beside them: {follow_all(world, {'newcomer': 'v1.0.0'})}")
+    figure(f"a new application beside them: {follow_all(world, {'newcomer': 'v1.0.0'})}")
     world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
     for name in broken:
         world.git("rm", "-r", "--quiet", f"apps/{name}", f"clusters/homelab/{name}.yaml")
@@ -164,12 +164,12 @@ def test_a_removed_application_goes_and_its_commit_is_green(world: World) -> Non
     assert world.gitlab.gitlab.images["homelab/leaving"] == ["v1.0.0"], "its images stay"
 
 
-def test_a_change_by_hand_is_put_back(world: World) -> None:
+def test_a_change_by_hand_is_put_back(world: World, figure: Figure) -> None:
     world.wait("the release", lambda: world.ready("helmreleases", "demo", "default"))
     world.plane.kubectl("scale", "deployment", "demo", "--namespace", "default", "--replicas", "3")
     started = time.monotonic()
     world.wait("one pod", lambda: world.api.get("deployments", "demo", "default")["spec"]["replicas"] == 1, 90)
-    print(f"\na change by hand is put back after {time.monotonic() - started:.0f} s")
+    figure(f"a change by hand is put back after {time.monotonic() - started:.0f} s")
 
 
 @pytest.mark.parametrize("policy", ["semver: '>=9.0.0'", "suspend: true"], ids=["matches nothing", "suspended"])
