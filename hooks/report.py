@@ -74,7 +74,7 @@ def _left_behind(found: Findings) -> list[str]:
         return []
     return [
         f"**Nothing moves what GitLab keeps.** With another {' and '.join(moved)} it begins anew without its files, or Kubernetes refuses the change."
-        " Before you push, make a backup and copy it elsewhere; afterwards `./restore.sh` brings it back."
+        " Before you push, make a backup and copy it elsewhere; afterwards `./lab restore` brings it back."
     ]
 
 

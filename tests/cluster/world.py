@@ -316,8 +316,8 @@ class World:
         return Run(process.returncode, text, time.monotonic() - started)
 
     def bootstrap(self, *arguments: str, status: int = 0, **environment: str) -> Run:
-        """Run bootstrap.sh, and see it end as it should."""
-        run = self.run("./bootstrap.sh", *arguments, **environment)
+        """Run the lab's program, and see it end as it should."""
+        run = self.run("./bootstrap.sh", "--yes", *arguments, **environment)
         assert run.status == status, f"{run.text}\n{json.dumps(self.processes.dead(), indent=1)}"
         return run
 

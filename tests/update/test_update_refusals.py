@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -23,7 +24,9 @@ from update_support import COPIER, commit, edit, files, git, make_lab, new_repos
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("refusals")
     template = small_template(folder / "template", {"a.txt": "one\n" * 9, "feature.txt": "on\n", "bin/old": "old\n"})
-    shutil.copy2(ROOT / "template" / "update.sh", template / "template" / "update.sh")
+    for name in ("update.sh", "lab"):
+        shutil.copy2(ROOT / "template" / name, template / "template" / name)
+    shutil.copytree(ROOT / "template/lab_program", template / "template/lab_program", ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))
     release(template, "1.0.1")
     lab = make_lab(template, folder / "lab", version="v1.0.1")
     edit(template / "template" / "a.txt", lambda text: text + "new\n")
@@ -56,7 +59,7 @@ def untouched(house: Path, act: Callable[[], CompletedProcess[str]]) -> Complete
 
 def script(house: Path, **env: str) -> CompletedProcess[str]:
     path = os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])
-    return run("./update.sh", "--defaults", cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
+    return run("./lab", "update", "--defaults", cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
 
 
 def test_uncommitted_changes(house: Path) -> None:
@@ -268,7 +271,8 @@ def test_without_an_answers_file(house: Path) -> None:
 def test_with_a_copier_on_the_path_that_is_too_old(house: Path, tmp_path: Path) -> None:
     put(tmp_path / "bin", {"copier": "#!/bin/sh\necho copier 9.4.1\n"})
     (tmp_path / "bin" / "copier").chmod(0o755)
-    for name in ("dirname", "git", "grep", "sed", "sort", "tail", "head", "bash", "env"):
+    (tmp_path / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
+    for name in ("git", "env"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name) or name)
     said = untouched(house, lambda: script(house, PATH=str(tmp_path / "bin"))).stderr
     assert said.startswith("Copier 9.19 or newer is needed, and this is 9.4.1.\nInstall it: ")

@@ -33,7 +33,7 @@ def said(**found: object) -> str:
         ("apps/mine/helmrelease.yaml", "Flux rolls out the application of that folder."),
         ("infrastructure/traefik.yaml", "Traefik restarts"),
         ("clusters/homelab/flux-system/sync.yaml", "Flux follows it at its next look"),
-        ("runner/compose.yaml", "Nothing until you run `./bootstrap.sh --only runner`"),
+        ("runner/compose.yaml", "Nothing until you run `./lab up --only runner`"),
         ("runner/rbac.yaml", "The runner's pod is replaced"),
         ("README.md", "Nothing in the cluster."),
     ],

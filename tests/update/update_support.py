@@ -47,7 +47,7 @@ def new_repository(folder: Path) -> Path:
 
 
 # What the template copies as it is, whatever the answers: more than half of its files.
-COPIED_AS_IT_IS = ("charts/app/templates", "charts/app/examples", "charts/app/tests", "bootstrap/lib", "bootstrap/stages")
+COPIED_AS_IT_IS = ("charts/app/templates", "charts/app/examples", "charts/app/tests", "lab_program")
 
 
 def real_template(folder: Path, whole: bool = False) -> Path:
