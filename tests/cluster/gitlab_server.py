@@ -67,9 +67,9 @@ class GitLabWorld:
         self.deliveries: list[Delivery] = []
         self.refuses_pushes = False
         self.settings = {
-            "REGISTRY_HOST": answers["registry_host"],
-            "GITLAB_URL": lab.gitlab_url,
-            "SAMPLE_HOST": lab.sample_host,
+            "registry_host": answers["registry_host"],
+            "gitlab_url": lab.gitlab_url,
+            "sample_host": lab.sample_host,
         }
         repositories = folder / "repositories"
         repositories.mkdir(parents=True)
@@ -218,7 +218,7 @@ class Handler(stand_in_gitlab.Handler):
             return self.reply(200, f"token={token}\n".encode(), {})
         if path == "/jwt/auth":
             return self._token()
-        if host == world.settings["REGISTRY_HOST"] and path.startswith("/v2/"):
+        if host == world.settings["registry_host"] and path.startswith("/v2/"):
             return self._registry(path)
         if path.startswith("/api/v4/projects/") and ("/statuses/" in path or "/commits/" in path):
             return self._commit_status(path)
@@ -262,7 +262,7 @@ class Handler(stand_in_gitlab.Handler):
         """The registry's API as far as a scan needs it: https://distribution.github.io/distribution/spec/api/"""
         world = self.server.world
         if not self.headers.get("Authorization"):
-            realm = f'Bearer realm="{world.settings["GITLAB_URL"]}/jwt/auth",service="container_registry"'
+            realm = f'Bearer realm="{world.settings["gitlab_url"]}/jwt/auth",service="container_registry"'
             return self._json(401, {"errors": [{"code": "UNAUTHORIZED"}]}, {"Www-Authenticate": realm})
         parts = path.removeprefix("/v2/").split("/")
         if path == "/v2/":
