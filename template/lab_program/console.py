@@ -9,6 +9,7 @@ import getpass
 import os
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
@@ -61,7 +62,7 @@ class Console:
         plain = bool(environment.get("NO_COLOR")) or environment.get("TERM") == "dumb"
         self.coloured = self.out.isatty() and not plain
         self.moving = self.coloured and not environment.get("CI")
-        self._progress = False
+        self._progress, self._lock = False, threading.RLock()
         self._log: TextIO | None = None
         self.log_path: Path | None = None
 
@@ -116,9 +117,10 @@ class Console:
         self.log(f"... {text}")
         width = self._width()
         shown = f"   ...    {clean(text)}".replace("\n", " ")
-        self.out.write(f"\r\x1b[2K{shown[: width - 1]}")
-        self.out.flush()
-        self._progress = True
+        with self._lock:
+            self.out.write(f"\r\x1b[2K{shown[: width - 1]}")
+            self.out.flush()
+            self._progress = True
 
     def warn(self, text: str) -> None:
         self._labelled(self.err, "warn", text)
@@ -159,13 +161,15 @@ class Console:
         self.log(f"{label} {text}")
 
     def _line(self, stream: TextIO, text: str) -> None:
-        if self._progress:
-            self.out.write("\r\x1b[2K")
-            self.out.flush()
-            self._progress = False
-        # Both streams may end up in one file, in which they keep their order.
-        stream.write(text + "\n")
-        stream.flush()
+        # Preflight's checks run side by side.
+        with self._lock:
+            if self._progress:
+                self.out.write("\r\x1b[2K")
+                self.out.flush()
+                self._progress = False
+            # Both streams may end up in one file, in which they keep their order.
+            stream.write(text + "\n")
+            stream.flush()
 
     def _colour(self, text: str, code: int) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.coloured and code else text

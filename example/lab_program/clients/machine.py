@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
+from collections.abc import Sequence
 
 from ..console import Console
 from ..errors import ClientError, Failure
@@ -56,6 +58,21 @@ class Machine:
             return self._patience.retry(attempt)
         except SshError as error:
             raise Failure(f"Could not {what} on {self.host}: {error.words}", f"ssh {self.address}") from error
+
+    def files(self, folder: str, names: Sequence[str]) -> dict[str, str]:
+        """Return those of some files in a folder that are there, by name, with one look; the folder is made.
+
+        Raises:
+            Failure: they cannot be read.
+        """
+        boundary = secrets.token_hex(16)
+        show = f'if test -f "$f"; then printf \'\\n%s %s\\n\' {boundary} "$f"; cat "$f"; fi'
+        listed = " ".join(map(quoted, names))
+        where = quoted(folder)
+        command = f"umask 022; mkdir -p {where} && cd {where} && for f in {listed}; do {show}; done"
+        said = self.must(f"read {folder}", command)
+        parts = (part.partition("\n") for part in said.split(f"\n{boundary} ")[1:])
+        return {name: content for name, _, content in parts}
 
 
 def quoted(text: str) -> str:

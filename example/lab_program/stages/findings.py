@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from ..lab import Lab
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,5 @@ class Nothing:
 
 
 Finding = Problem | Good | Nothing
+# A check looks at a lab's world and changes nothing.
+Check = Callable[[Lab], Iterable[Finding]]

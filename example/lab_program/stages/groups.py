@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 from ..clients.git import GitError
 from ..clients.gitlab import Group
@@ -29,9 +30,9 @@ class Groups(Stage):
             self._plan()
             return
         for group in settings.groups:
-            self.patience.settle(f"create the group {group}", lambda path=group: self.ensure_group(path))  # type: ignore[misc]
+            self.patience.settle(f"create the group {group}", partial(self.ensure_group, group))
             if settings.pipeline_auth == "group-variable":
-                self.patience.settle(f"give {group} its {VARIABLE}", lambda path=group: self._ensure_variable(path))  # type: ignore[misc]
+                self.patience.settle(f"give {group} its {VARIABLE}", partial(self._ensure_variable, group))
         if settings.self_hosted:
             self._ensure_project(settings.lab_project, "private")
             self._ensure_jobs_may_push()

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..clients.gitlab import DeployToken
@@ -55,9 +56,10 @@ class Registry(Stage):
             return
         # Before anything is looked at: GitLab shows a token once, and then it must be possible to keep it.
         _ = self.lab.gitlab
-        self.credentials = current_credentials(self.lab)
+        self.there = pull_secrets(self.lab)
+        self.credentials = all_credentials(self.there)
         for group in settings.groups:
-            self.patience.settle(f"make a deploy token of {group}", lambda one=group: self._ensure_token(one))  # type: ignore[misc]
+            self.patience.settle(f"make a deploy token of {group}", partial(self._ensure_token, group))
         for namespace in (FLUX, settings.app_namespace):
             self._write(namespace)
 
@@ -85,13 +87,14 @@ class Registry(Stage):
     def _write(self, namespace: str) -> None:
         """Write regcred there, unless it holds just this. Entries for other registries are the owner's and stay."""
         settings = self.settings
-        there = auths_of(self.cluster.find("secret", NAME, namespace) or NOTHING)
+        there = self.there[namespace]
         wanted = merged_auths(there, self.credentials, settings.registry_address, settings.groups)
         if wanted == there:
             self.console.have(f"Secret {namespace}/{NAME}")
             return
         config = Secret(as_json({"auths": wanted}).decode())
         self.cluster.put_secret(namespace, NAME, {KEY: config}, TYPE)
+        self.there[namespace] = wanted
 
 
 Auths = dict[str, dict[str, Any]]
@@ -129,12 +132,15 @@ def _hidden(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def current_credentials(lab: Lab) -> Auths:
-    """Return what the Secrets regcred hold now, both together; flux-system's wins."""
-    found: Auths = {}
-    for namespace in (lab.settings.app_namespace, FLUX):
-        found |= auths_of(lab.cluster.find("secret", NAME, namespace) or NOTHING)
-    return found
+def pull_secrets(lab: Lab) -> dict[str, Auths]:
+    """Return what the Secrets regcred hold now, by namespace."""
+    places = (lab.settings.app_namespace, FLUX)
+    return {place: auths_of(lab.cluster.find("secret", NAME, place) or NOTHING) for place in places}
+
+
+def all_credentials(by_namespace: Mapping[str, Auths]) -> Auths:
+    """Return what several pull secrets hold together; the last one's wins."""
+    return {registry: entry for auths in by_namespace.values() for registry, entry in auths.items()}
 
 
 def merged_auths(there: Auths, ours: Auths, address: str, groups: Sequence[str]) -> Auths:

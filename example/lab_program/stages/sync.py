@@ -150,8 +150,8 @@ class Sync(Stage):
         if self.lab.dry_run:
             self.console.would(f"make a webhook of {project} that tells Flux of pushes")
             return
-        following.wait_for_objects(FLUX, [(RECEIVER, "gitlab"), (RECEIVER, "registry")])
-        addresses = {one.name: str(one.status.get("webhookPath", "")) for one in self.cluster.list_of(RECEIVER, FLUX)}
+        receivers = following.wait_for_objects(FLUX, [(RECEIVER, "gitlab"), (RECEIVER, "registry")])
+        addresses = {one.name: str(one.status.get("webhookPath", "")) for one in receivers}
         self._check_registry_address(Secret(WEBHOOK_RECEIVER + addresses.get("registry", "")))
         self._ensure_outbound_allowed(WEBHOOK_RECEIVER.removeprefix("http://"))
         url = WEBHOOK_RECEIVER + addresses.get("gitlab", "")

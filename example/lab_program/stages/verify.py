@@ -15,7 +15,7 @@ from ..secret import Secret
 from .base import Stage
 from .flux import not_ready
 from .loop import Loop
-from .registry import Login, current_credentials, registry_answer, registry_key
+from .registry import Login, all_credentials, pull_secrets, registry_answer, registry_key
 from .runner import runner_status
 
 _REALM = re.compile(r'realm="([^"]*)"')
@@ -90,7 +90,7 @@ class Verify(Stage):
                 f'The registry sends its clients to "{realm}" to log in, not to {wanted}.',
                 "external_url and registry_external_url in apps/gitlab/gitlab.rb",
             )
-        credentials = current_credentials(self.lab)
+        credentials = all_credentials(pull_secrets(self.lab))
         for group in settings.groups:
             entry = credentials.get(registry_key(settings.registry_address, settings.groups, group), {})
             password = entry.get("password")

@@ -72,6 +72,8 @@ class Git:
 
     def __init__(self, programs: Programs, patience: Patience, lab: Path) -> None:
         self._programs, self._patience, self._lab = programs, patience, lab
+        # Commits of which it is known. What is pushed does not change during a run.
+        self._holding: set[str] = set()
 
     def here(self, *arguments: str) -> Result:
         """Run Git in the lab's working tree."""
@@ -101,7 +103,11 @@ class Git:
 
     def holds_head(self, commit: str) -> bool:
         """Say whether a commit holds what was pushed. One that is not here is newer: image automation pushes, too."""
-        return not commit or not self.has_commit(commit) or self.is_ancestor("HEAD", commit)
+        if commit not in self._holding:
+            if commit and self.has_commit(commit) and not self.is_ancestor("HEAD", commit):
+                return False
+            self._holding.add(commit)
+        return True
 
     def remote_url(self, name: str) -> str:
         done = self.here("remote", "get-url", name)

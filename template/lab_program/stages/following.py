@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..clients.git import Access, GitError
+from ..clients.objects import NOTHING, KubeObject
 from ..errors import Failure
 from ..lab import Lab
 from ..patience import TimedOutError
@@ -102,14 +103,15 @@ class Following:
 
     def _follows(self) -> bool:
         """Say whether Flux has this repository's address and branch, and this cluster's folder in it."""
-        source = self.cluster.find(GIT_REPOSITORY, FLUX, FLUX)
-        if source is None:
-            return False
-        found = (source.spec.get("url"), (source.spec.get("ref") or {}).get("branch"))
-        if found != (self.settings.gitops_url, self.settings.gitops_branch):
-            return False
-        entry = self.cluster.find(KUSTOMIZATION, FLUX, FLUX)
-        return entry is not None and entry.spec.get("path") == f"./{self.settings.cluster_folder}"
+        found = self.cluster.list_of(f"{GIT_REPOSITORY},{KUSTOMIZATION}", FLUX)
+        specs = {one.kind: one.spec for one in found if one.name == FLUX}
+        source, entry = specs.get("GitRepository", {}), specs.get("Kustomization", {})
+        followed = (source.get("url"), (source.get("ref") or {}).get("branch"), entry.get("path"))
+        return followed == (
+            self.settings.gitops_url,
+            self.settings.gitops_branch,
+            f"./{self.settings.cluster_folder}",
+        )
 
     # Waiting
 
@@ -124,16 +126,21 @@ class Following:
         self.wait_for_objects(FLUX, wanted)
         self.wait_for_objects(self.settings.gitlab_namespace, [(HELM_RELEASE, "gitlab")])
 
-    def wait_for_objects(self, namespace: str, wanted: list[tuple[str, str]]) -> None:
-        """Wait until each object, by kind and name, is ready at this commit. One look is enough where all are."""
+    def wait_for_objects(self, namespace: str, wanted: list[tuple[str, str]]) -> list[KubeObject]:
+        """Wait until each object, by kind and name, is ready at this commit; return them. One look is enough where
+        all are."""
         kinds = ",".join(dict.fromkeys(kind for kind, _ in wanted))
         seen = {(one.kind, one.name): one for one in self.cluster.list_of(kinds, namespace)}
+        found = []
         for kind, name in wanted:
-            if self.probes.currency(seen.get((KINDS[kind], name))) is not None:
-                self._wait_for_object(kind, name, namespace)
+            one = seen.get((KINDS[kind], name))
+            if one is None or self.probes.currency(one) is not None:
+                one = self._wait_for_object(kind, name, namespace)
             self.console.have(f"{short(kind)} {name} is ready")
+            found.append(one)
+        return found
 
-    def _wait_for_object(self, kind: str, name: str, namespace: str) -> None:
+    def _wait_for_object(self, kind: str, name: str, namespace: str) -> KubeObject:
         minutes, what = self.lab.limits.wait_flux_minutes, short(kind)
         try:
             self.lab.patience.wait(minutes, f"{what} {name}", lambda: self.probes.object_current(kind, name, namespace))
@@ -142,3 +149,4 @@ class Following:
                 f"{what} {namespace}/{name} is not ready after {minutes} minutes: {late}",
                 f"flux get all -A; kubectl describe {what} {name} -n {namespace}",
             ) from late
+        return self.cluster.find(kind, name, namespace) or NOTHING

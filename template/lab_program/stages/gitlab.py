@@ -38,8 +38,9 @@ class InstallGitLab(Stage):
         self._refuse_forbidden_upgrade()
         self.cluster.ensure_namespace(settings.gitlab_namespace)
         self.cluster.ensure_namespace(settings.app_namespace)
-        ensure_ca(self.lab, settings.gitlab_namespace)
-        ensure_ca(self.lab, FLUX)
+        self._look()
+        ensure_ca(self.lab, settings.gitlab_namespace, self.gitlab_secrets.get("lab-ca", NOTHING))
+        ensure_ca(self.lab, FLUX, self.flux_secrets.get("lab-ca", NOTHING))
         self._ensure_tls_copy()
         self._ensure_root_password()
         self._ensure_webhook_secrets()
@@ -49,6 +50,12 @@ class InstallGitLab(Stage):
         else:
             Following(self.lab).follow_external_repository()
         self.probes.wait_for_gitlab()
+
+    def _look(self) -> None:
+        """Read the Secrets that GitLab needs, with one look a namespace."""
+        names = ["lab-ca", "gitlab-root", "registry-webhook"]
+        self.gitlab_secrets = self.cluster.find_several("secret", names, self.settings.gitlab_namespace)
+        self.flux_secrets = self.cluster.find_several("secret", ["lab-ca", "receiver-token"], FLUX)
 
     def _refuse_forbidden_upgrade(self) -> None:
         """End the run where the lab's version cannot be reached in one step from what is installed."""
@@ -83,7 +90,7 @@ class InstallGitLab(Stage):
     def _ensure_root_password(self) -> None:
         """Make root's password. GitLab reads it at its very first start, and never again."""
         namespace = self.settings.gitlab_namespace
-        if self.cluster.find("secret", "gitlab-root", namespace):
+        if "gitlab-root" in self.gitlab_secrets:
             self.console.have(f"Secret {namespace}/gitlab-root")
             return
         if self.cluster.find("deployment", "gitlab", namespace):
@@ -101,14 +108,14 @@ class InstallGitLab(Stage):
         The address follows from the token, so GitLab can have it from its first start.
         """
         namespace = self.settings.gitlab_namespace
-        token = (self.cluster.find("secret", "receiver-token", FLUX) or NOTHING).secret("token")
+        token = self.flux_secrets.get("receiver-token", NOTHING).secret("token")
         if token:
             self.console.have("Secret flux-system/receiver-token")
         else:
             token = random_secret()
             self.cluster.put_secret(FLUX, "receiver-token", {"token": token})
         url = webhook_url(token, "registry")
-        old = (self.cluster.find("secret", "registry-webhook", namespace) or NOTHING).secret("url")
+        old = self.gitlab_secrets.get("registry-webhook", NOTHING).secret("url")
         if old == url:
             self.console.have(f"Secret {namespace}/registry-webhook")
         elif self.lab.dry_run and old:
@@ -169,12 +176,15 @@ class InstallGitLab(Stage):
             self.console.did(f"removed {record.name}, the record of an installation that was cut short")
 
 
-def ensure_ca(lab: Lab, namespace: str) -> None:
-    """Keep the lab's own certificate authority as Secret lab-ca; ca.crt in the lab's folder is the source."""
+def ensure_ca(lab: Lab, namespace: str, there: KubeObject) -> None:
+    """Keep the lab's own certificate authority as Secret lab-ca; ca.crt in the lab's folder is the source.
+
+    Args:
+        there: the Secret as it is.
+    """
     if not lab.settings.private_ca:
         return
     wanted = certificate(lab.ca_file)
-    there = lab.cluster.find("secret", "lab-ca", namespace) or NOTHING
     if there.value("ca.crt") == wanted:
         lab.console.have(f"Secret {namespace}/lab-ca")
         return

@@ -5,16 +5,18 @@ It changes nothing. A check that is wrong about your lab: LAB_SKIP="name name" t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import Failure
-from ..lab import Lab
 from ..settings import Settings
 from .base import Stage
-from .findings import Finding, Good, Problem
+from .findings import Check, Finding, Good, Problem
 from .following import Following
 from .preflight_cluster import Reached, cluster_checks, reach
 from .preflight_here import external_repository, hosts, nfs, private_ca, repository, runner_machine, tools
+
+SIDE_BY_SIDE = 4
 
 
 class Preflight(Stage):
@@ -30,9 +32,15 @@ class Preflight(Stage):
 
     def run(self) -> None:
         self.problems = 0
-        for check in self._checks():
-            for finding in check(self.lab):
-                self._report(finding)
+        settings, reached = self.settings, Reached()
+        external = [] if settings.self_hosted else [external_repository]
+        self._look([tools, repository, *external, private_ca, lambda lab: reach(lab, reached)])
+        elsewhere: list[Check] = [hosts]
+        if "nfs" in (settings.storage_backend, settings.data_backend):
+            elsewhere.append(nfs)
+        if settings.runner_kind == "docker":
+            elsewhere.append(runner_machine)
+        self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])
         if self.problems:
             raise Failure(
                 f"{self.problems} thing(s) to mend before the lab can be built; each is listed above with its fix.",
@@ -41,21 +49,18 @@ class Preflight(Stage):
                 'a check that is wrong about your lab can be passed over: LAB_SKIP="its-name" ./lab up',
             )
 
-    def _checks(self) -> Iterable[Callable[[Lab], Iterable[Finding]]]:
-        settings = self.settings
-        yield from (tools, repository)
-        if not settings.self_hosted:
-            yield external_repository
-        yield private_ca
-        reached = Reached()
-        yield lambda lab: reach(lab, reached)
-        if reached.nodes is not None:
-            yield lambda lab: cluster_checks(lab, reached.nodes or [])
-        yield hosts
-        if "nfs" in (settings.storage_backend, settings.data_backend):
-            yield nfs
-        if settings.runner_kind == "docker":
-            yield runner_machine
+    def _look(self, checks: Sequence[Check]) -> None:
+        """Run some checks side by side, since most of their time is other programs' start; report them in order."""
+        pool = ThreadPoolExecutor(max_workers=SIDE_BY_SIDE)
+        try:
+            for found in [pool.submit(self._findings, check) for check in checks]:
+                for finding in found.result():
+                    self._report(finding)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _findings(self, check: Check) -> list[Finding]:
+        return list(check(self.lab))
 
     def _report(self, finding: Finding) -> None:
         if isinstance(finding, Good):

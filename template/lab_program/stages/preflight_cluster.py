@@ -11,7 +11,7 @@ from ..clients.objects import KubeObject, mebibytes
 from ..lab import Lab
 from ..probes import FLUX, KUSTOMIZATION
 from ..settings import Settings
-from .findings import Finding, Good, Nothing, Problem
+from .findings import Check, Finding, Good, Nothing, Problem
 from .flux import FluxFolder, keeps_itself
 from .gitlab import installed_version
 
@@ -43,20 +43,32 @@ def reach(lab: Lab, reached: Reached) -> Iterator[Finding]:
         yield Problem("cluster", "no node of the cluster is ready", "kubectl describe nodes")
 
 
-def cluster_checks(lab: Lab, nodes: Sequence[KubeObject]) -> Iterator[Finding]:
-    """Everything that is asked of a cluster that answers."""
+def cluster_checks(nodes: Sequence[KubeObject]) -> list[Check]:
+    """Return everything that is asked of a cluster that answers."""
+    return [
+        rights,
+        lambda lab: [memory(nodes, lab.settings.gitlab_size)],
+        lambda lab: [traefik(lab)],
+        lambda lab: [tls(lab)],
+        storage,
+        ssh_port,
+        upgrade,
+        flux_version,
+        flux_prerequisites,
+    ]
+
+
+def rights(lab: Lab) -> Iterator[Finding]:
+    """The owner may administer the cluster."""
     if lab.cluster.may_do_everything():
         yield Good("your kubeconfig may administer the cluster")
     else:
         fix = "use the admin kubeconfig (k3s: /etc/rancher/k3s/k3s.yaml)"
         yield Problem("rights", "your kubeconfig user is no administrator of the cluster", fix)
-    yield memory(nodes, lab.settings.gitlab_size)
-    yield traefik(lab)
-    yield tls(lab)
-    yield from storage(lab)
-    yield from ssh_port(lab)
-    yield from upgrade(lab)
-    yield from flux_version(lab)
+
+
+def flux_prerequisites(lab: Lab) -> Iterator[Finding]:
+    """The cluster suits Flux, as Flux's own check says."""
     problem = lab.flux.prerequisites()
     if problem is None:
         yield Good("the cluster suits Flux")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from .. import versions
 from ..clients.git import GitError
@@ -21,12 +22,14 @@ SECONDS = 3
 
 def tools(lab: Lab) -> Iterator[Finding]:
     """The programs, in versions that are new enough."""
-    said = {
-        "git": lab.git.version(),
-        "kubectl": lab.programs.run(["kubectl", "version", "--client"]).out.split("\n", 1)[0],
-        "helm": lab.helm.version,
-        "flux": lab.flux.version(),
+    calls: dict[str, Callable[[], str]] = {
+        "git": lab.git.version,
+        "kubectl": lambda: lab.programs.run(["kubectl", "version", "--client"]).out.split("\n", 1)[0],
+        "helm": lambda: lab.helm.version,
+        "flux": lab.flux.version,
     }
+    with ThreadPoolExecutor() as pool:
+        said = dict(zip(calls, pool.map(lambda call: call(), calls.values()), strict=True))
     problems = [problem for name, text in said.items() if (problem := version_problem(name, text)) is not None]
     yield from problems
     if not problems:

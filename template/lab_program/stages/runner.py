@@ -44,9 +44,6 @@ class Runner(Stage):
             return
         # Before anything is looked at: without GitLab there is nothing to mend.
         _ = self.lab.gitlab
-        if kind == "docker":
-            folder = quoted(self.settings.runner_home)
-            self.lab.machine.must("make the folder of the runner", f"umask 022; mkdir -p {folder}")
         number = self.patience.settle(f"make the runner {name}", self._ensure_runner)
         if kind == "docker":
             self._start_container()
@@ -88,7 +85,8 @@ class Runner(Stage):
             return (self.cluster.find("secret", SECRET, self.settings.runner_namespace) or NOTHING).secret(
                 "RUNNER_TOKEN"
             )
-        said = self.lab.machine.must("read the runner's .env", f"cat {self._file('.env')} 2>/dev/null || true")
+        self.there = self.lab.machine.files(self.settings.runner_home, [".env", *self._files()])
+        said = self.there.get(".env", "")
         lines = [line.removeprefix("RUNNER_TOKEN=") for line in said.splitlines() if line.startswith("RUNNER_TOKEN=")]
         return Secret(lines[-1].strip() if lines else "")
 
@@ -110,13 +108,17 @@ class Runner(Stage):
         )
         self.lab.machine.must("write the runner's .env", command, f"RUNNER_TOKEN={token.reveal()}\n".encode())
 
+    def _files(self) -> list[str]:
+        """Return the files of runner/ that belong on the machine."""
+        return ["compose.yaml", "config.toml", *(["ca.crt"] if self.settings.private_ca else [])]
+
     def _file(self, name: str) -> str:
         return quoted(f"{self.settings.runner_home}/{name}")
 
     def _start_container(self) -> None:
         """Put the files of runner/ on the machine, and the container up."""
         host, folder = self.settings.runner_host, quoted(self.settings.runner_home)
-        for name in ("compose.yaml", "config.toml", *(["ca.crt"] if self.settings.private_ca else [])):
+        for name in self._files():
             self._copy(name)
         look = (
             f"cd {folder} && chmod 600 .env"
@@ -142,8 +144,8 @@ class Runner(Stage):
         except OSError as error:
             raise Failure(f"{source.relative_to(self.lab.folder)} is missing in the lab.", "git status") from error
         target = self._file(name)
-        there = self.lab.machine.must(f"read {name}", f"cat {target} 2>/dev/null || true")
-        if there.rstrip("\n") == wanted.decode("utf-8", "replace").rstrip("\n"):
+        there = self.there.get(name)
+        if there is not None and there.rstrip("\n") == wanted.decode("utf-8", "replace").rstrip("\n"):
             return
         folder = quoted(self.settings.runner_home)
         command = f"umask 022; cd {folder} && touch {NOT_STARTED} && cat >{target}.new && mv -f {target}.new {target}"
@@ -153,7 +155,7 @@ class Runner(Stage):
     def _refresh_pod(self) -> None:
         """Delete a pod that is older than its token; its Deployment makes the next, which reads the new one."""
         namespace = self.settings.runner_namespace
-        ensure_ca(self.lab, namespace)
+        ensure_ca(self.lab, namespace, self.cluster.find("secret", "lab-ca", namespace) or NOTHING)
         secret = self.cluster.find("secret", SECRET, namespace, managed_fields=True) or NOTHING
         pods = self.cluster.list_of("pods", namespace, "app.kubernetes.io/instance=gitlab-runner")
         for pod in outdated(pods, secret.managers.get(FIELD_MANAGER, "")):
