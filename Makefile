@@ -24,6 +24,15 @@ test: $(VENV)/test ## Run every test; LONG=1 runs the long ones too
 cluster-test: $(VENV)/test ## Run labs on a real Kubernetes API with the real Flux: Linux, root and Go 1.26; LONG=1 draws more labs
 	@PYTHONPATH=.:tests $(BIN)/python -m cluster.run
 
+# What is held to these rules; the rest of the repository follows.
+LINTED := template/lab template/lab_program tests/program tests/support/program.py
+
+.PHONY: lint
+lint: $(VENV)/test ## Check format, rules and types of the lab's program and of its own tests
+	$(BIN)/ruff format --check $(LINTED)
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/mypy template/lab_program
+
 .PHONY: example
 example: $(VENV)/run ## Render example/ again from tests/answers/valid/article.yml
 	$(BIN)/python tests/render_example.py

@@ -80,6 +80,12 @@ class Console:
             for old in sorted(folder.glob("*.log"))[:-LOGS_KEPT]:
                 old.unlink()
 
+    def close_log(self) -> None:
+        """End the log."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
     def log(self, text: str) -> None:
         """Write a line to the log alone."""
         if self._log is not None:

@@ -128,6 +128,7 @@ def _run(lab: Path, command: type[Command], invocation: Invocation, console: Con
         )
         return ExitCode.FAILED
     finally:
+        console.close_log()
         os.umask(owner_umask)
 
 

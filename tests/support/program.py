@@ -11,20 +11,62 @@ from .rendering import ROOT
 
 sys.path.insert(0, str(ROOT / "template"))
 
-from lab_program import environment, errors, patience, programs, secret, versions, workspace  # noqa: E402
-from lab_program import console as console_module  # noqa: E402
-from lab_program import lab as lab_module  # noqa: E402
-from lab_program import settings as settings_module  # noqa: E402
-from lab_program.clients import git, gitlab, gitlab_transport, helm, http, kubectl, machine, objects, pod  # noqa: E402
-from lab_program.commands import new_app, propose, restore, update, upgrade  # noqa: E402
-from lab_program.commands.base import Invocation  # noqa: E402
-from lab_program.stages import credential, flux, loop, preflight_cluster, preflight_here, registry, runner, storage, sync  # noqa: E402
-from lab_program.stages import gitlab as gitlab_stage  # noqa: E402
+from lab_program import console as console_module
+from lab_program import environment, errors, patience, probes, programs, secret, versions, workspace
+from lab_program import lab as lab_module
+from lab_program import settings as settings_module
+from lab_program.clients import git, gitlab, gitlab_transport, helm, http, kubectl, machine, objects, pod
+from lab_program.commands import new_app, propose, restore, update, upgrade
+from lab_program.commands.base import Invocation
+from lab_program.stages import (
+    credential,
+    flux,
+    loop,
+    preflight_cluster,
+    preflight_here,
+    registry,
+    runner,
+    storage,
+    sync,
+)
+from lab_program.stages import gitlab as gitlab_stage
 
 __all__ = [
-    "Invocation", "credential", "environment", "errors", "flux", "git", "gitlab", "gitlab_stage", "gitlab_transport", "helm", "http", "kubectl", "lab_module", "loop",
-    "machine", "new_app", "objects", "patience", "pod", "preflight_cluster", "preflight_here", "programs", "propose", "registry", "restore", "runner",
-    "secret", "storage", "sync", "update", "upgrade", "versions", "workspace",
+    "Invocation",
+    "console_module",
+    "credential",
+    "environment",
+    "errors",
+    "flux",
+    "git",
+    "gitlab",
+    "gitlab_stage",
+    "gitlab_transport",
+    "helm",
+    "http",
+    "kubectl",
+    "lab_module",
+    "loop",
+    "machine",
+    "new_app",
+    "objects",
+    "patience",
+    "pod",
+    "preflight_cluster",
+    "preflight_here",
+    "probes",
+    "programs",
+    "propose",
+    "registry",
+    "restore",
+    "runner",
+    "secret",
+    "storage",
+    "sync",
+    "update",
+    "upgrade",
+    "versions",
+    "workspace",
 ]
 
 PACKAGE = ROOT / "template" / "lab_program"
