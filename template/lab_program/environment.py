@@ -8,15 +8,18 @@ from dataclasses import dataclass, fields
 
 from .errors import WrongCall
 
+# Called by a Git hook or an alias, these name the repository and the settings of the caller.
+ANOTHER_REPOSITORY = (
+    r"GIT_(?:DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX"
+    r"|CONFIG|CONFIG_PARAMETERS|GRAFT_FILE|SHALLOW_FILE|INTERNAL_SUPER_PREFIX)"
+)
 # Variables that no program which this one starts gets to see, each with the reason. Everything else is the owner's to
 # decide: KUBECONFIG, the proxies, SSL_CERT_FILE, SSL_CERT_DIR, GIT_CONFIG_GLOBAL, GIT_CONFIG_COUNT, GIT_SSH_COMMAND,
 # SSH_AUTH_SOCK …
 REMOVED: dict[str, str] = {
     # A trace prints requests with their tokens.
     r"GIT_TRACE\w*|GIT_CURL_VERBOSE": "it prints tokens",
-    # Called by a Git hook or an alias, these name the repository and the settings of the caller.
-    r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX"
-    r"|CONFIG|CONFIG_PARAMETERS|GRAFT_FILE|SHALLOW_FILE|INTERNAL_SUPER_PREFIX)": "it names another repository",
+    ANOTHER_REPOSITORY: "it names another repository",
     r"GIT_ASKPASS|SSH_ASKPASS|SSH_ASKPASS_REQUIRE": "it would ask for a password that the program has",
     # Helm and Flux would work on another cluster or namespace than kubectl, or keep the release where Flux never looks.
     r"HELM_(KUBE\w*|NAMESPACE|DRIVER\w*|DEBUG)|FLUX_SYSTEM_NAMESPACE": "it names another cluster",
@@ -34,6 +37,12 @@ def for_programs(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of every program that is started: the owner's without REMOVED, and in English."""
     kept = {name: value for name, value in environment.items() if not _REMOVED.fullmatch(name)}
     return kept | {"LC_ALL": "C"}
+
+
+def for_owner(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program that speaks with the owner itself, such as Copier: all of it, but for what
+    names another repository."""
+    return {name: value for name, value in environment.items() if not re.fullmatch(ANOTHER_REPOSITORY, name)}
 
 
 def for_git_with_credential(environment: Mapping[str, str]) -> dict[str, str]:

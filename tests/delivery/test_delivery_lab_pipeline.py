@@ -328,7 +328,7 @@ def test_a_template_out_of_reach_is_said(forge: Forge) -> None:
     answers.write_text(answers.read_text().replace(f"file://{forge.template}", "/home/me/template"))
     forge.commit(forge.lab, "From a folder of the owner's machine")
     done = forge.propose()
-    assert done.returncode == 1 and "/home/me/template, is not there" in done.stderr and "nothing is proposed" in done.stdout
+    assert done.returncode == 2 and "/home/me/template, is not there" in done.stderr and "nothing is proposed" in done.stdout
 
 
 def test_git_asks_for_the_token_where_nobody_sees_it(forge: Forge) -> None:

@@ -1,29 +1,44 @@
-"""`./lab update`: the template's improvements into this lab, or another answer. It checks what Copier would stumble
-over."""
+"""`./lab update`: the template's improvements into this lab, or another answer.
+
+What an update does is the template's: this fetches that, so that an old lab is updated as a new one is. A template
+without it is Copier's alone to update.
+"""
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import versions
+from ..environment import for_owner
 from ..errors import ExitCode
-from ..programs import last_line
 from .base import Command
 
 ANSWERS = ".copier-answers.yml"
 OLDEST_COPIER = "9.19.0"
 AS_IT_WAS = "The lab is as it was."
+# Refused or stopped, and nothing was changed.
+REFUSED = 2
+DRIVER = "hooks/run.py"
 HELP = """\
-Brings the template's improvements into this lab, or changes an answer. Every option is copier update's. Nothing is
-committed; update-report.md says what changed and what that does.
+Brings the template's improvements into this lab, or changes an answer. Commit first: an update starts from a clean
+working tree, and commits nothing. update-report.md says what changed and what that does in the cluster. Every option is
+`copier update`'s: --data QUESTION=ANSWER changes an answer, --defaults asks nothing, --vcs-ref VERSION goes to that
+version, --pretend only says between which versions it would go.
 
 For example: ./lab update
              ./lab update --data gitlab_version=19.5.1
+
+Exit status: 0 done; 1 done, with conflicts to resolve; 2 refused or stopped, and nothing was changed.
 """
 _URL_OF = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 
@@ -33,16 +48,19 @@ class Template:
     """Where a lab comes from, as its answers say.
 
     Attributes:
+        source: as the answers write it.
         address: what Git takes for it.
         version: the tag, or the description of a commit, that the lab was last made from.
     """
 
+    source: str
     address: str
     version: str
 
     @property
     def is_remote(self) -> bool:
-        return "://" in self.address or re.search(r"@.*:", self.address) is not None
+        """What has a colon before its first slash is an address: https://…, host:path.git, an alias of ~/.ssh/config."""
+        return ":" in self.address.partition("/")[0]
 
 
 class Stop(Exception):  # noqa: N818 - as Failure
@@ -66,11 +84,14 @@ class Update(Command):
             return ExitCode.DONE
         try:
             template = self._template()
-            self._check_reach(template)
+            driver = self._driver(template)
+            if driver is not None:
+                self.hand_over(sys.executable, "-B", str(driver / DRIVER), str(driver), *vars(template).values(), *rest)
+            self._check_version(template)
             copier = self._copier()
         except Stop as why:
             sys.stderr.write("\n".join([*why.lines, AS_IT_WAS, ""]))
-            return ExitCode.FAILED
+            return REFUSED
         return self.hand_over(*copier, "update", "--trust", *rest)
 
     def _template(self) -> Template:
@@ -93,31 +114,65 @@ class Update(Command):
                 f'"{version}".',
                 f"Restore it from an earlier commit: git log -p -- {ANSWERS}",
             )
-        return Template(address_of(source), version)
-
-    def _check_reach(self, template: Template) -> None:
-        """Refuse a template that is not there, or has lost the version that made the lab: nobody could tell the
-        owner's edits."""
-        address, mend = template.address, f"put where it is now into _src_path in {ANSWERS}, and commit that."
-        if not template.is_remote and not Path(self.folder, address).exists():
+        template = Template(source, address_of(source), version)
+        if not Path(self.folder, template.address).exists() and not template.is_remote:
             raise Stop(
-                f"The template that made this lab, {address}, is not there any more.", mend[0].upper() + mend[1:]
+                f"The template that made this lab, {template.address}, is not there any more.",
+                f"Put where it is now into _src_path in {ANSWERS}, and commit that.",
             )
+        return template
+
+    def _driver(self, template: Template) -> Path | None:
+        """Return a new folder with the template's part of an update, from its newest commit; None where it has none.
+
+        The driver removes the folder in the end.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="lab-update.", dir=self._temporary()))
+        source = template.address
+        if not Path(self.folder, source).is_dir():
+            source = str(folder / "template")
+            cloned = self._git("clone", "--quiet", "--depth", "1", "--no-checkout", "--", template.address, source)
+            if cloned.returncode:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise unreachable(template.address, cloned.stderr)
+        archived = subprocess.run(
+            ["git", "-C", source, "archive", "--format=tar", "HEAD", "hooks"],
+            cwd=self.folder,
+            env=for_owner(os.environ),
+            capture_output=True,
+            check=False,
+        )
+        if archived.returncode == 0:
+            with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                archive.extractall(folder)  # noqa: S202 - what the owner's own template holds
+        if (folder / DRIVER).is_file():
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        said = archived.stderr.decode("utf-8", "replace").strip()
+        if archived.returncode and "did not match any files" not in said:
+            raise unreachable(template.address, said)
+        return None
+
+    def _temporary(self) -> str | None:
+        """Return where temporary files go: never into the lab, whose changes they would be."""
+        usual = Path(tempfile.gettempdir()).resolve()
+        inside = usual == self.folder or self.folder in usual.parents
+        return "/tmp" if inside else None  # noqa: S108
+
+    def _check_version(self, template: Template) -> None:
+        """Refuse a template that has lost the version that made the lab: nobody could tell the owner's edits."""
+        address = template.address
         listed = self._git("ls-remote", "--quiet", "--exit-code", address, "HEAD", "refs/tags/*")
         if listed.returncode:
-            why = last_line(listed.stderr) or "it has no commit"
-            raise Stop(
-                f"The template cannot be reached at {address}: {why}",
-                f"Check the network and your access to it; or {mend}",
-            )
+            raise unreachable(address, listed.stderr)
         if re.fullmatch(r"v[0-9]+\.[0-9]+\.[0-9]+", template.version):
             found = re.search(rf"refs/tags/{re.escape(template.version)}$", listed.stdout, re.MULTILINE) is not None
         else:
             found = self._holds_commit(template)
         if not found:
             raise Stop(
-                f"The template at {address} has no version {template.version} any more, which made this lab, so "
-                f"your edits cannot be"
+                f"The template at {address} has no version {template.version} any more, which made this lab, so your edits cannot be"
                 " told from it.",
                 f"Put the version that comes nearest into _commit in {ANSWERS}, commit that, and update again.",
             )
@@ -163,7 +218,24 @@ class Update(Command):
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program as the owner would: a private template needs their credentials, and may ask for them."""
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, errors="replace", check=False)
+        environment = for_owner(os.environ)
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, errors="replace", check=False
+        )
+
+
+def unreachable(address: str, said: str) -> Stop:
+    """Return what Git says of a template that it cannot read, all of it."""
+    if "dubious ownership" in said:
+        return Stop(
+            f"The template at {address} belongs to another user, so Git does not read it. If you trust it:",
+            f"git config --global --add safe.directory {shlex.quote(address)}",
+        )
+    return Stop(
+        f"The template cannot be reached at {address}: {said.strip() or 'it has no commit'}",
+        "Check the network and your access to it; or put where it is now into _src_path in"
+        f" {ANSWERS}, and commit that.",
+    )
 
 
 def recorded(text: str, name: str) -> str:

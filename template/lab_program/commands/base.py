@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from ..console import Console
-from ..environment import Limits
+from ..environment import Limits, for_owner
 from ..errors import Failure
 from ..lab import Lab
 from ..programs import Programs
@@ -128,7 +128,7 @@ class Command(ABC):
         os.umask(self.programs.owner_umask)
         os.chdir(self.folder)
         try:
-            os.execvp(program, [program, *arguments])
+            os.execvpe(program, [program, *arguments], for_owner(os.environ))
         except OSError as error:
             raise Failure(f"{program} cannot be started: {error.strerror}") from error
 
