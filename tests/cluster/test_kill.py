@@ -18,7 +18,7 @@ STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync"
 
 def kill_at(world: World, stage: str, lines: int) -> str:
     """Start bootstrap.sh and kill all of it once it has said so many lines within a stage; return what it said."""
-    process = world.begin("./bootstrap.sh")
+    process = world.begin("./bootstrap.sh", "--yes")
     said: list[str] = []
     reached = threading.Event()
 

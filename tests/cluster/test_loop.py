@@ -183,3 +183,27 @@ def test_a_policy_without_an_image_keeps_no_release_from_being_ready(world: Worl
     world.push(f"{name}, held at its tag")
     world.wait("the release", lambda: world.ready("helmreleases", name, "default"), 60)
     assert len(world.pods("default", name)) == 1
+
+
+def test_a_renamed_application_runs_on_with_its_volume(world: World) -> None:
+    add_application(world, "ledger")
+    file = world.lab / "apps/ledger/helmrelease.yaml"
+    volume = "    volumes:\n      enabled: true\n      mountPath:\n        - data:/data\n      claim:\n        size: 1Gi\n"
+    file.write_text(file.read_text(encoding="utf-8") + volume, encoding="utf-8")
+    world.gitlab.push_image("homelab/ledger", "v1.0.0")
+    world.push("An application with a volume")
+    world.wait("its pod", lambda: any(condition(pod)[0] == "True" for pod in world.pods("default", "ledger")), 60)
+    pods = world.uids("default", "ledger")
+    claims = {item["metadata"]["uid"] for item in world.api.list("persistentvolumeclaims", "default")}
+    world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
+    run = world.run("./lab", "new-app", "ledger", "--rename", "accounts", "--host", "accounts.lab")
+    assert run.status == 0, run.text
+    world.push("Call ledger accounts")
+    path = "./apps/accounts"
+    world.wait("Flux", lambda: (world.api.get("kustomizations", "ledger", "flux-system") or {}).get("spec", {}).get("path") == path)
+    world.wait("its release", lambda: world.ready("kustomizations", "ledger") and world.ready("helmreleases", "ledger", "default"))
+    assert world.uids("default", "ledger") == pods, "its pod runs on"
+    assert {item["metadata"]["uid"] for item in world.api.list("persistentvolumeclaims", "default")} == claims
+    world.gitlab.push_image("homelab/ledger", "v1.0.1")
+    world.wait("the next image", lambda: world.deployed_tag("ledger", "default") == "v1.0.1")
+    assert "tag: v1.0.1 #" in world.show("apps/accounts/helmrelease.yaml")

@@ -47,7 +47,7 @@ def test_a_deploy_key_without_the_right_to_push_is_told_and_mended(world: World)
     )
     message = condition(world.api.get("imageupdateautomations", "apps", "flux-system"))[1]
     assert "push" in message
-    refused = world.run("./bootstrap.sh", "verify", LAB_WAIT_VERIFY_MINUTES="0")
+    refused = world.run("./bootstrap.sh", "--yes", "verify", LAB_WAIT_VERIFY_MINUTES="0")
     assert refused.status == 1
     world.bootstrap("--only", "sync")
     done = world.bootstrap("verify")

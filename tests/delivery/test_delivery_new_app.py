@@ -282,6 +282,57 @@ def test_a_run_that_is_cut_short_leaves_nothing(article: Lab, tmp_path: Path) ->
     assert not [name for name in fingerprint(path) if name.startswith("apps/") and name not in before]
 
 
+def objects_but_routes(lab: Lab) -> dict[str, Any]:
+    """Return the lab's objects by kind and name; routes are called after their hosts."""
+    return {f"{one['kind']} {one['metadata']['name']}": one for one in lab.objects if one["kind"] not in {"Ingress", "Middleware"}}
+
+
+def test_a_renamed_application_is_the_same_one_to_flux(article: Lab, tmp_path: Path) -> None:
+    """Only where its files lie, its image and its host change: another Kustomization would remove it first."""
+    path = copy_of(article.path, tmp_path / "lab")
+    assert new_app(path, "shop").returncode == 0
+    before = objects_but_routes(read(path))
+    done = new_app(path, "shop", "--rename", "store", "--project", "HomeLAB/store", "--host", "store.lab")
+    assert done.returncode == 0, done.stderr
+    lab = read(path)
+    assert problems(lab) == []
+    after = objects_but_routes(lab)
+    assert set(after) == set(before)
+    changed = {"Kustomization shop", "HelmRelease shop", "Deployment shop", "ImageRepository shop"}
+    assert {name for name in after if after[name] != before[name]} == changed
+    assert after["Kustomization shop"]["spec"]["path"] == "./apps/store"
+    assert after["ImageRepository shop"]["spec"]["image"] == "registry.lab/homelab/store"
+    served = {rule["host"] for one in lab.of_kind("Ingress") for rule in one["spec"]["rules"]}
+    assert "store.lab" in served and "shop.lab" not in served
+    assert not (path / "apps/shop").exists()
+    # A new application of the old name would be the renamed one to Flux.
+    taken = new_app(path, "shop")
+    assert taken.returncode == 1 and "store.yaml" in taken.stderr
+    again = new_app(path, "store", "--rename", "market")
+    assert again.returncode == 0 and read(path).of_kind("Deployment")[0]["metadata"]["name"]
+    assert (path / "clusters/homelab/market.yaml").read_text(encoding="utf-8").count("In the cluster it goes on as shop") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nobody", "--rename", "store"], "demo"),
+        (["demo", "--rename", "Store"], "small letters"),
+        (["demo", "--rename", "gitlab"], "part of the lab"),
+        (["demo", "--rename", "demo"], "already"),
+        (["demo", "--rename", "store", "--project", "elsewhere/store"], "none of the lab's groups"),
+        (["demo", "--rename", "store", "--host", "gitlab.lab"], "GitLab's own host"),
+        (["demo", "--rename", "store", "--port", "80"], "helmrelease.yaml"),
+    ],
+)
+def test_a_renaming_that_cannot_work_is_refused_and_nothing_changes(article: Lab, tmp_path: Path, words: list[str], said: str) -> None:
+    path = copy_of(article.path, tmp_path / "lab")
+    before = fingerprint(path)
+    done = new_app(path, *words)
+    assert done.returncode in (1, 2) and said in done.stderr, done.stderr
+    assert fingerprint(path) == before
+
+
 def test_it_says_what_comes_next(article: Lab, shared: Path, tmp_path: Path) -> None:
     path = copy_of(article.path, tmp_path / "lab")
     done = new_app(path, "shop", "--project", "HomeLAB/web/shop")

@@ -6,12 +6,14 @@ import argparse
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ExitCode, Failure, WrongCall
 from ..settings import Settings
 from .application import Application, quoted
 from .base import Command
+from .renaming import Renaming, rename
 
 PARTS_OF_THE_LAB = ("gitlab", "gitlab-runner", "runner", "infrastructure", "automation", "flux-system")
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
@@ -36,8 +38,12 @@ class NewApp(Command):
             f"{super().epilog()}\n\n"
             "To remove an application: git rm -r apps/NAME clusters/*/NAME.yaml, commit, push. Flux then takes "
             "everything\n"
-            "of its release out of the cluster, volumes that the release made included. Its project and images "
-            "in GitLab stay.\n\n"
+            "of its release out of the cluster, but the volumes that it made (kubectl get pvc -A; a claim with "
+            "`retain: false`\n"
+            "goes, too). Its project and images in GitLab stay.\n\n"
+            "To rename one: ./lab new-app NAME --rename NEW, with --project or --host where these change, too. Its "
+            "pods run\n"
+            "on, and its volumes stay.\n\n"
             "It asks nothing. Exit status: 0 done, 1 refused (nothing was written), 2 wrong call."
         )
 
@@ -54,10 +60,13 @@ class NewApp(Command):
                 "a page that answers when it is ready, such as /healthz; otherwise an open port is enough",
             ),
             ("memory", "AMOUNT", "the most memory that it may take; 512Mi otherwise"),
+            ("rename", "NEW", "give the application NAME another name; its pods run on"),
         ):
             parser.add_argument(f"--{name}", metavar=metavar, nargs="?", const="", help=text)
 
     def run(self) -> int:
+        if self.options.rename is not None:
+            return self._rename()
         app = self._application()
         check(app, self.settings, self.folder)
         self._write(app)
@@ -66,7 +75,7 @@ class NewApp(Command):
 
     def _application(self) -> Application:
         options = self.options
-        for name in ("project", "host", "port", "health", "memory"):
+        for name in ("project", "host", "port", "health", "memory", "rename"):
             if getattr(options, name) == "":
                 raise WrongCall(f"--{name} needs a value")
         if not options.names:
@@ -82,6 +91,32 @@ class NewApp(Command):
             health=options.health or "",
             memory=options.memory or "512Mi",
         )
+
+    def _rename(self) -> int:
+        """Move an application's files; what it is called in the cluster stays."""
+        options, old = self.options, self._application()
+        if options.port or options.health or options.memory:
+            raise WrongCall(
+                "--rename goes with --project and --host only; the rest is in the application's helmrelease.yaml"
+            )
+        new = replace(
+            old, name=options.rename, project=options.project or f"{self.settings.groups[0]}/{options.rename}"
+        )
+        _check_name(new.name, self.settings, self.folder)
+        if options.project:
+            _check_project(new, self.settings)
+        if options.host:
+            _check_host(new, self.settings, self.folder)
+        image = new.image(self.settings) if options.project else ""
+        clusters = self.folder / self.settings.cluster_folder
+        os.umask(self.programs.owner_umask)
+        for line in rename(self.folder, clusters, Renaming(old.name, new.name, image, options.host or "")):
+            self.console.did(line)
+        self.console.print(
+            f"\nWhat comes next: git add --all apps {self.settings.cluster_folder}"
+            f' && git commit -m "Call {old.name} {new.name}" && git push'
+        )
+        return ExitCode.DONE
 
     def _write(self, app: Application) -> None:
         """Write all files or none. What Flux follows comes last, so that it never points at half an application."""
@@ -174,6 +209,14 @@ def _check_name(name: str, settings: Settings, lab: Path) -> None:
             f'there is an application "{name}" already, in apps/{name} and {entry}. Nothing was changed.\n'
             "To begin again, remove both first; ./lab new-app --help says how."
         )
+    # An application that was renamed keeps its name in the cluster.
+    for file in sorted((lab / settings.cluster_folder).glob("*.yaml")):
+        if re.search(
+            rf'^  name: "?{re.escape(name)}"?$', file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
+        ):
+            raise Refusal(
+                f'Flux knows a Kustomization "{name}" already, by {file.relative_to(lab)}. Give the application another name.'
+            )
 
 
 def _check_project(app: Application, settings: Settings) -> None:
