@@ -25,7 +25,7 @@ cluster-test: $(VENV)/test ## Run labs on a real Kubernetes API with the real Fl
 	@PYTHONPATH=.:tests $(BIN)/python -m cluster.run
 
 # What is held to these rules; the rest of the repository follows.
-LINTED := template/lab template/lab_program tests/program tests/support/program.py
+LINTED := template/lab template/lab_program tests/program tests/support/program.py tests/cluster
 
 .PHONY: lint
 lint: $(VENV)/test ## Check format, rules and types of the lab's program and of its own tests

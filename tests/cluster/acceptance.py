@@ -9,10 +9,10 @@ import subprocess
 from typing import Any
 
 import yaml
+from support.cluster import CLUSTER_WIDE, Lab, Object
 
 from cluster.control_plane import ControlPlane
 from cluster.paths import BIN
-from support.cluster import CLUSTER_WIDE, Lab, Object
 
 KEPT = {"flux-system", "kube-system"}
 # What an object's own spec may not change once it exists gets a name of its own.
@@ -53,10 +53,20 @@ def _ask(plane: ControlPlane, things: list[Object], level: str = "privileged") -
     things = [_moved(thing, level) for thing in things if thing["kind"] != "Namespace"]
     for name in sorted({thing["metadata"].get("namespace", "") for thing in things} - {""} - KEPT):
         labels = {"pod-security.kubernetes.io/warn": level}
-        plane.apply(yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
+        plane.apply(
+            yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        )
     command = [
-        str(BIN / "kubectl"), "--kubeconfig", str(plane.kubeconfig), "apply", "--server-side", "--force-conflicts",
-        "--dry-run=server", "--validate=strict", "--filename", "-",
+        str(BIN / "kubectl"),
+        "--kubeconfig",
+        str(plane.kubeconfig),
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--dry-run=server",
+        "--validate=strict",
+        "--filename",
+        "-",
     ]
     # As JSON: PyYAML leaves a text such as 1e3 without quotes, which is a number to everybody else.
     text = "\n---\n".join(json.dumps(thing) for thing in things)

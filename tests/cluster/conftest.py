@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.rendering import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "bootstrap"))
 
-from cluster.labs import answers_of, make_lab  # noqa: E402
-from cluster.namespaces import Surroundings  # noqa: E402
-from cluster.world import World, world_of  # noqa: E402
+from cluster.labs import answers_of, make_lab
+from cluster.namespaces import Surroundings
+from cluster.world import World, world_of
 
 Figure = Callable[[str], None]
 STARTED = os.environ.get("CLUSTER_TESTS") == "1"
@@ -85,7 +84,9 @@ def figure(request: pytest.FixtureRequest) -> Figure:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print every figure that a test has measured."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")]
+    reports = [
+        report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")
+    ]
     figures = [(report.nodeid, text) for report in reports for name, text in report.user_properties if name == "figure"]
     if figures:
         terminalreporter.section("figures")

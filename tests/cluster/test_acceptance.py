@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
+from support.cluster import Lab, read_lab
+from support.rendering import VALID, recorded_answers
+from test_hostile_answers import accepted, hostile_answers
 
 from cluster.acceptance import pod_security, refusals
 from cluster.conftest import Worlds
 from cluster.labs import make_lab
 from cluster.paths import CLUSTER
 from cluster.world import World
-from support.cluster import Lab, read_lab
-from support.rendering import VALID, recorded_answers
-from test_hostile_answers import accepted, hostile_answers
 
 pytestmark = pytest.mark.xdist_group("defaults")
 LEVELS = yaml.safe_load((CLUSTER / "pod_security.yml").read_text(encoding="utf-8"))
@@ -58,7 +58,13 @@ def test_the_api_server_accepts_every_object_of_drawn_labs(world: World, tmp_pat
     count = 0
 
     @given(hostile_answers())
-    @settings(max_examples=DRAWN, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], database=None)
+    @settings(
+        max_examples=DRAWN,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+        database=None,
+    )
     def each_is_accepted(drawn: dict[str, Any]) -> None:
         nonlocal count
         count += 1
@@ -71,7 +77,9 @@ def test_the_api_server_accepts_every_object_of_drawn_labs(world: World, tmp_pat
 def test_a_wrong_object_is_noticed(world: World, labs: Callable[[str], Lab]) -> None:
     """A field that no schema knows, and a rule that only the API server's CEL has."""
     lab = labs("defaults")
-    kustomization = next(t for t in lab.objects if t["kind"] == "Kustomization" and t["apiVersion"].startswith("kustomize.toolkit"))
+    kustomization = next(
+        t for t in lab.objects if t["kind"] == "Kustomization" and t["apiVersion"].startswith("kustomize.toolkit")
+    )
     kustomization["spec"]["intervall"] = "1m"
     assert any("intervall" in line for line in refusals(world.plane, lab))
     del kustomization["spec"]["intervall"]

@@ -46,10 +46,14 @@ def test_the_fix_of_a_commit_that_never_becomes_ready_is_deployed_within_a_minut
     settings.write_text(good + "# mended\n", encoding="utf-8")
     world.push("Mend GitLab")
     started = time.monotonic()
-    world.wait("GitLab", lambda: world.uids(namespace, "gitlab").isdisjoint(broken) and world.gitlab.gitlab_is_ready(), 120)
+    world.wait(
+        "GitLab", lambda: world.uids(namespace, "gitlab").isdisjoint(broken) and world.gitlab.gitlab_is_ready(), 120
+    )
     taken = time.monotonic() - started
     figure(f"fix of a commit that never becomes ready: {taken:.0f} s")
-    world.wait("Flux", lambda: world.ready("kustomizations", "gitlab") and world.ready("helmreleases", "gitlab", namespace), 60)
+    world.wait(
+        "Flux", lambda: world.ready("kustomizations", "gitlab") and world.ready("helmreleases", "gitlab", namespace), 60
+    )
     assert taken <= 60
 
 
@@ -61,7 +65,9 @@ def test_a_namespace_and_an_application_in_it_come_with_one_commit(world: World,
     run = world.run("./new-app.sh", "far", "--project", "HomeLAB/far")
     assert run.status == 0, run.text
     kustomization = world.lab / "apps/far/kustomization.yaml"
-    kustomization.write_text(kustomization.read_text(encoding="utf-8").replace("namespace: default", "namespace: elsewhere"))
+    kustomization.write_text(
+        kustomization.read_text(encoding="utf-8").replace("namespace: default", "namespace: elsewhere")
+    )
     world.push("A namespace and an application in it")
     started = time.monotonic()
     world.wait("the release", lambda: world.ready("helmreleases", "far", "elsewhere"), 90)
@@ -75,12 +81,19 @@ def test_a_namespace_and_an_application_in_it_come_with_one_commit(world: World,
 
 def test_an_object_that_the_api_server_refuses_is_named(world: World) -> None:
     file = world.lab / "infrastructure/wrong.yaml"
-    file.write_text("apiVersion: v1\nkind: Service\nmetadata: {name: wrong, namespace: default}\nspec: {ports: [{port: 70000}]}\n")
+    file.write_text(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: wrong, namespace: default}\nspec: {ports: [{port: 70000}]}\n"
+    )
     listed = world.lab / "infrastructure/kustomization.yaml"
     good = listed.read_text(encoding="utf-8")
     listed.write_text(good.rstrip("\n") + "\n  - wrong.yaml\n", encoding="utf-8")
     commit = world.push("An object that the API server refuses")
-    world.wait("Flux's word", lambda: "Service/default/wrong" in condition(world.api.get("kustomizations", "infrastructure", "flux-system"))[1])
+    world.wait(
+        "Flux's word",
+        lambda: (
+            "Service/default/wrong" in condition(world.api.get("kustomizations", "infrastructure", "flux-system"))[1]
+        ),
+    )
     assert "70000" in world.report()
     file.unlink()
     listed.write_text(good, encoding="utf-8")
@@ -94,7 +107,9 @@ def test_a_dependency_that_never_comes_is_named(world: World) -> None:
     good = file.read_text(encoding="utf-8")
     file.write_text(good.replace("name: infrastructure", "name: infrastructur"), encoding="utf-8")
     world.push("A dependency that nobody has")
-    world.wait("Flux's word", lambda: "infrastructur" in condition(world.api.get("kustomizations", "demo", "flux-system"))[1])
+    world.wait(
+        "Flux's word", lambda: "infrastructur" in condition(world.api.get("kustomizations", "demo", "flux-system"))[1]
+    )
     assert not world.ready("kustomizations", "demo")
     file.write_text(good, encoding="utf-8")
     world.push("And the right one")

@@ -14,7 +14,9 @@ EXTRA = "--components-extra=image-reflector-controller,image-automation-controll
 
 def test_the_templates_flux_is_what_flux_itself_writes() -> None:
     """`flux` was built with the manifests of its controllers' own modules, as its release is."""
-    written = subprocess.run([BIN / "flux", "install", "--export", EXTRA], capture_output=True, text=True, check=True).stdout
+    written = subprocess.run(
+        [BIN / "flux", "install", "--export", EXTRA], capture_output=True, text=True, check=True
+    ).stdout
     assert f"# Flux Version: v{FLUX_VERSION}\n" in written
     assert FILE.read_text(encoding="utf-8") == written
     assert all(f"name: {name}" in written for name in CONTROLLERS)

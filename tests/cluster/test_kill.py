@@ -61,5 +61,7 @@ def test_a_killed_run_is_gone_on_with_by_the_next(worlds: Worlds, figure: Figure
     assert world.uids(world.answers["gitlab_namespace"], "gitlab") == pods
     again = world.bootstrap()
     assert "   done" not in again.text
-    figure(f"{3 * len(STAGES)} kills and two runs: {time.monotonic() - started:.0f} s; the run after them {done.seconds:.0f} s")
+    figure(
+        f"{3 * len(STAGES)} kills and two runs: {time.monotonic() - started:.0f} s; the run after them {done.seconds:.0f} s"
+    )
     assert not world.gitlab.errors
