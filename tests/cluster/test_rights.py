@@ -37,9 +37,8 @@ def test_a_webhook_with_another_token_is_refused(world: World) -> None:
 
 def test_a_deploy_key_without_the_right_to_push_is_told_and_mended(world: World) -> None:
     with world.gitlab.lock:
-        key = world.gitlab.gitlab.deploy_keys[0]
-        key["can_push"] = False
-    world.gitlab.push_image("homelab/demo", "v7.0.0")
+        world.gitlab.gitlab.deploy_keys[0]["can_push"] = False
+    world.tag_sample("v1.0.1")
     world.wait(
         "the image automation's word",
         lambda: condition(world.api.get("imageupdateautomations", "apps", "flux-system"))[0] == "False",
@@ -47,8 +46,7 @@ def test_a_deploy_key_without_the_right_to_push_is_told_and_mended(world: World)
     )
     message = condition(world.api.get("imageupdateautomations", "apps", "flux-system"))[1]
     assert "push" in message
-    refused = world.run("./bootstrap.sh", "--yes", "verify", LAB_WAIT_VERIFY_MINUTES="0")
-    assert refused.status == 1
+    # The image automation pauses longer after each failure; the bootstrap asks it again.
     world.bootstrap("--only", "sync")
     done = world.bootstrap("verify")
-    assert "committed by Flux" in done.text, "it did not sit out Flux's pause after the failures"
+    assert "v1.0.1 is committed by Flux" in done.text

@@ -221,6 +221,14 @@ class World:
             self.is_built = True
         return self
 
+    def tag_sample(self, tag: str) -> None:
+        """Tag the sample project, as its owner would by a push."""
+        with self.gitlab.lock:
+            project = self.gitlab.gitlab.project(self.facts.sample_project)
+            body = {"tag_name": tag, "ref": "main"}
+            status, answer = self.gitlab.gitlab.post_projects_one_repository_tags(project, {}, {}, body, "")
+        assert status == 201, answer
+
     # The lab's repository
 
     @property
