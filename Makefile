@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: lab
 lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml]. The wizard in a terminal, the defaults without one
@@ -19,6 +19,19 @@ lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml]. The wizard in a 
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/test ## Run every test; LONG=1 runs the long ones too
 	$(BIN)/python -m pytest
+
+.PHONY: cluster-test
+cluster-test: $(VENV)/test ## Run labs on a real Kubernetes API with the real Flux: Linux, root and Go 1.26; LONG=1 draws more labs
+	@PYTHONPATH=.:tests $(BIN)/python -m cluster.run
+
+# What is held to these rules; the rest of the repository follows.
+LINTED := template/lab template/lab_program tests/program tests/support/program.py tests/cluster
+
+.PHONY: lint
+lint: $(VENV)/test ## Check format, rules and types of the lab's program and of its own tests
+	$(BIN)/ruff format --check $(LINTED)
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/mypy template/lab_program
 
 .PHONY: example
 example: $(VENV)/run ## Render example/ again from tests/answers/valid/article.yml
@@ -43,7 +56,7 @@ lock: $(VENV)/test ## Pin the newest versions of what requirements/*.in name
 
 .PHONY: clean
 clean: ## Remove what make made here
-	rm -rf $(VENV) .pytest_cache .hypothesis
+	rm -rf $(VENV) .cluster .pytest_cache .hypothesis
 
 # The two levels share one environment: `test` holds all of `run`. A stamp is newer than the pins that it installed.
 $(VENV)/run: requirements/run.txt

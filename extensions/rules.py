@@ -259,7 +259,7 @@ def _gitops_url(value: Any, answers: Answers) -> str | None:
 
 
 def _gitops_branch(value: Any, _: Answers) -> str | None:
-    if value == "template-update":  # .gitlab/propose-update.sh
+    if value == "template-update":  # lab_program/commands/propose.py
         return f"`{value}` is the branch to which the lab's own job pushes updates; give another, such as `main`"
     return values.git_branch(value)
 

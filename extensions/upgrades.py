@@ -1,4 +1,4 @@
-"""Which step from one GitLab to another is allowed. The lab's own pipeline asks the same of every commit (scripts/gitlab-upgrade.sh).
+"""Which step from one GitLab to another is allowed. The lab's own pipeline asks the same of every commit (`./lab upgrade --check`).
 
 Source: docs.gitlab.com/update/upgrade_paths/. Since 17.5 an upgrade has to stop at x.2, x.5, x.8 and x.11, whose migrations the
 versions after it take for granted; jumping over one ends in a pod that crashes.

@@ -70,7 +70,7 @@ def main(destination: str, answers: str) -> int:
     if folder.is_dir() and any(entry.name != ".git" for entry in folder.iterdir()):
         return fail(
             f"`{destination}` is not empty. For a new lab give another folder; to bring a lab up to date, run"
-            " `./update.sh` inside it."
+            " `./lab update` inside it."
         )
     command = [str(Path(sys.executable).with_name("copier")), "copy", "--trust"]
     if (ROOT / ".git").exists():

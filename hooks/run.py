@@ -1,4 +1,4 @@
-"""What a lab's ./update.sh runs, out of the template that it has just fetched.
+"""What a lab's ./lab update runs, out of the template that it has just fetched.
 
 Arguments: a temporary folder, which is removed in the end; the template as the lab records it, and its address; the
 version that

@@ -138,7 +138,7 @@ def _hold(lock: contextlib.ExitStack, where: Path) -> None:
         raise Refused("Another update of this lab is running. Wait for it, or end it; nothing was changed.")
     if journal.is_unfinished(where):
         raise Refused(
-            "An earlier update was cut off while it wrote. Run `./update.sh`: it brings that one to its end first."
+            "An earlier update was cut off while it wrote. Run `./lab update`: it brings that one to its end first."
             " Nothing was changed."
         )
 

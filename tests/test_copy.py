@@ -61,7 +61,7 @@ def test_a_lab_is_a_git_repository_with_everything_staged(clone: Path, tmp_path:
     assert len(status) == sum(path.is_file() and ".git" not in path.relative_to(lab).parts for path in lab.rglob("*"))
     assert recorded_answers(lab)["lab_name"] == "my-l-b"
     commands = [line for line in done.stderr.splitlines() if line.startswith("    ")]
-    assert [command.split()[0] for command in commands] == ["cd", "git", "./bootstrap.sh"]
+    assert [command.split()[0] for command in commands] == ["cd", "git", "./lab"]
 
 
 def test_the_closing_messages_first_commands_work(clone: Path, tmp_path: Path) -> None:

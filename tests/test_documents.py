@@ -18,8 +18,8 @@ def test_every_link_into_the_project_leads_somewhere() -> None:
 
 
 def test_every_command_of_make_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    named = {name for document in DOCUMENTS for name in re.findall(r"(?:^|`)make ([a-z]+)", document.read_text(encoding="utf-8"), re.M)}
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    named = {name for document in DOCUMENTS for name in re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(encoding="utf-8"), re.M)}
     assert named <= targets and {"lab", "test", "bench", "example", "release"} <= named
 
 

@@ -18,8 +18,10 @@ from yamllint.config import YamlLintConfig
 
 from support import gitlab_rb
 from support.cluster import Lab, kustomize
+from support.program import settings_of
+from support.questions import QUESTIONS
 from support.references import problems
-from support.rendering import once
+from support.rendering import ROOT
 from support.schemas import schema_errors
 from support.texts import answered, texts
 from support.tools import run, tool
@@ -79,7 +81,7 @@ def yaml_faults(settings: str, name: str, content: bytes) -> list[str]:
 def test_every_path_of_the_design_is_there_and_nothing_of_a_switched_off_feature(lab: Lab) -> None:
     a = lab.answers
     wanted = {
-        "README.md": True, "bootstrap.sh": True, "charts/app/Chart.yaml": True, "ssh_config": True, ".gitlab-ci.yml": True,
+        "README.md": True, "bootstrap.sh": True, "lab": True, "lab_program/settings.json": True, "charts/app/Chart.yaml": True, "ssh_config": True, ".gitlab-ci.yml": True,
         ".copier-answers.yml": True, ".editorconfig": True, ".gitignore": True, "renovate.json": True,
         "infrastructure/kustomization.yaml": True, "infrastructure/namespaces.yaml": True, "infrastructure/network.yaml": True,
         f"clusters/{a['cluster_name']}/flux-system/sync.yaml": True, "automation/kustomization.yaml": True,
@@ -114,7 +116,7 @@ def test_nothing_is_empty_and_nothing_is_left_unrendered(lab: Lab) -> None:
             found.append(f"{name}: a Python value")
         if not text.strip() or not text.endswith("\n") or text.endswith("\n\n"):
             found.append(f"{name}: ends wrongly, or is empty")
-        if ("\n\n\n" in text and file.suffix != ".py") or re.search(r"[ \t]\n", text):
+        if ("\n\n\n" in text and file.suffix != ".py" and name != "lab") or re.search(r"[ \t]\n", text):
             found.append(f"{name}: a gap, or blanks at the end of a line")
         # The runner's release carries TOML, whose tables stand apart.
         if name in rendered and file.suffix == ".yaml" and name != "runner/helmrelease.yaml" and re.search(r"\n {3,}.*\n\n {3}", text):
@@ -211,51 +213,52 @@ def test_renovate_reads_its_settings(lab: Lab) -> None:
     assert against_schema(lab, "renovate.json", "--builtin-schema", "vendor.renovate") == ""
 
 
-def test_scripts_are_clean(lab: Lab, shared: Path) -> None:
+def test_scripts_are_clean(lab: Lab) -> None:
     scripts = [file for file in files(lab) if file.suffix == ".sh"]
-    entries = [file for file in scripts if file.parent == lab.path]
+    entries = [file for file in scripts if file.parent == lab.path] + [lab.path / "lab"]
     assert lab.path / "bootstrap.sh" in entries
-    assert [file for file in files(lab) if file.stat().st_mode & 0o100] == entries
-    settings = lab.path / "bootstrap/lab.sh"
-    # Alone, its settings look unused; followed from bootstrap.sh, as below, each has to be used.
-    assert linted(lab, "bootstrap/lab.sh", tool("shellcheck"), "--shell=bash", "--exclude=SC2034") == ""
-    # Which settings there are is the same in every lab, and so are the scripts: one lab stands for those with the same ones.
-    read = [file for file in scripts if file in entries or lab.path / "bootstrap" in file.parents]
-    others = [str(file.relative_to(lab.path)) for file in scripts if file not in read]
-    assert "".join(linted(lab, name, tool("shellcheck"), "--external-sources", "--source-path=SCRIPTDIR:.") for name in others) == ""
-    contents = (file.read_bytes() for file in read if file != settings)
-    assert once(shared, "shellcheck", contents, lambda: shellcheck_faults(lab, entries)) == ""
+    assert [file for file in files(lab) if file.stat().st_mode & 0o100] == sorted(entries)
+    names = [str(file.relative_to(lab.path)) for file in scripts]
+    assert "".join(linted(lab, name, tool("shellcheck"), "--external-sources", "--source-path=SCRIPTDIR:.") for name in names) == ""
 
 
-def shellcheck_faults(lab: Lab, entries: list[Path]) -> str:
-    """Return what ShellCheck says of the scripts that an owner starts, and of all that they read."""
-    found = ""
-    for entry in entries:
-        # bootstrap.sh has to use every setting; another entry needs a few of them.
-        thorough = ["--check-sourced"] if entry.name == "bootstrap.sh" else []
-        done = run(tool("shellcheck"), "--external-sources", "--source-path=SCRIPTDIR", *thorough, entry, cwd=lab.path)
-        found += done.stdout if done.returncode else ""
-    return found
+def test_the_labs_program_is_the_templates_own(lab: Lab) -> None:
+    """It is the same in every lab; what differs is in its settings."""
+    made = {file.relative_to(lab.path): file.read_bytes() for file in [lab.path / "lab", *lab.path.glob("lab_program/**/*.py")]}
+    source = ROOT / "template"
+    assert made == {file.relative_to(source): file.read_bytes() for file in [source / "lab", *source.glob("lab_program/**/*.py")]}
 
 
 def test_the_runbook_names_what_is_there_and_nothing_else(lab: Lab) -> None:
     text = (lab.path / "README.md").read_text(encoding="utf-8")
     spans = [span.removeprefix("./") for span in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)]
-    top = {"apps", "automation", "bootstrap", "charts", "clusters", "infrastructure", "runner", "sample-app", "scripts"}
+    top = {"apps", "automation", "charts", "clusters", "infrastructure", "lab_program", "runner", "sample-app", "scripts"}
     named = {span for span in spans if re.fullmatch(r"[\w./-]+", span) and (span.split("/")[0] in top or span.endswith(".sh"))}
     assert {name for name in named if not (lab.path / name).exists()} == set()
     entries = {entry.name for entry in lab.path.iterdir() if not entry.name.startswith(".")} - {"README.md", "renovate.json"}
     assert {entry for entry in entries if not any(span.rstrip("/") == entry or span.startswith(f"{entry}/") for span in spans)} == set()
 
 
-def test_the_settings_of_the_bootstrap_are_the_answers(lab: Lab) -> None:
-    a = lab.answers
-    done = run(
-        "bash", "-euc", 'source "$1"; printf "%s\\n" "$LAB_NAME" "$GITLAB_HOST" "$SSH_PORT" "$PRIVATE_CA" "${GITLAB_GROUPS[*]}"',
-        "_", lab.path / "bootstrap/lab.sh",
-    )
-    wanted = [a["lab_name"], a["gitlab_host"], str(a["ssh_port"]), str(a["private_ca"]).lower(), " ".join(a["groups"])]
-    assert done.stdout.splitlines() == wanted and not done.stderr
+# What the program needs beside the answers; tests/test_facts.py and the manifests hold these.
+DERIVED = {
+    "gitlab_url", "registry_address", "registry_push_user", "lab_project", "sample_project", "sample_host", "runner_namespace", "gitops_url",
+    "flux_version",
+}
+# An answer that does not apply is empty in the settings.
+KIND = {"str": str, "int": int, "bool": bool, "yaml": tuple}
+
+
+def test_the_settings_of_the_program_are_the_answers(lab: Lab) -> None:
+    settings = vars(settings_of(lab.path))
+    assert DERIVED <= settings.keys() and settings.keys() - DERIVED <= QUESTIONS.keys()
+    for name in settings.keys() - DERIVED:
+        wanted = lab.answers.get(name, "")
+        assert isinstance(settings[name], KIND[QUESTIONS[name]["type"]]), name
+        assert settings[name] in (tuple(wanted) if isinstance(wanted, list) else wanted, ""), name
+    release = next(one for one in lab.objects if one["kind"] == "GitRepository" and one["metadata"]["name"] == "flux-system")
+    assert (settings["gitops_url"], settings["gitops_branch"]) == (release["spec"]["url"], release["spec"]["ref"]["branch"])
+    hosts = [host["name"] for host in lab.values[f"{settings['gitlab_namespace']}/gitlab"]["ingress"]["hosts"]]
+    assert hosts == [settings["gitlab_host"], settings["registry_host"]]
 
 
 @pytest.mark.labs(sample_app=[True])

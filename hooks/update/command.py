@@ -131,7 +131,7 @@ def _finished(lab: Path, git: Git, where: Path) -> int:
         except (OSError, KeyError, ValueError) as error:
             print(
                 f"An update was cut off while it wrote, and cannot be brought to its end: {error}\nMend that, and"
-                f" run ./update.sh again."
+                f" run ./lab update again."
                 f" What it would write lies in {where / journal.JOURNAL}.",
                 file=sys.stderr,
             )
@@ -331,7 +331,7 @@ def _run(copier: list[str], words: list[str], where: Path) -> int:
         return CONFLICTS if conflicts else DONE
     if journal.is_unfinished(where):
         print(
-            "The update was cut off while it wrote. Run ./update.sh again: it brings the update to its end.",
+            "The update was cut off while it wrote. Run ./lab update again: it brings the update to its end.",
             file=sys.stderr,
         )
         return CUT_OFF

@@ -113,7 +113,7 @@ def _left_behind(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
     return [
         f"**Nothing moves what GitLab keeps.** With another {' and '.join(moved)} it begins anew without its files,"
         f" or Kubernetes refuses the change."
-        " Before you push, make a backup and copy it elsewhere; afterwards `./restore.sh` brings it back."
+        " Before you push, make a backup and copy it elsewhere; afterwards `./lab restore` brings it back."
     ]
 
 

@@ -337,7 +337,7 @@ def _roll_back(lab: Path, git: Git, folder: Path, record: dict[str, Any], error:
     except OSError as second:
         raise CutOff(
             f"The update stopped half-way ({_reason(error)}), and could not be undone ({_reason(second)})."
-            " Mend that, then run `./update.sh`: it brings the update to its end."
+            " Mend that, then run `./lab update`: it brings the update to its end."
         ) from error
 
 

@@ -73,5 +73,5 @@ class Journey:
 @pytest.fixture(scope="session")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
     """Return a world that has been through every stage, with the group variable, so that every request occurs."""
-    with world_in(tmp_path_factory.mktemp("journey") / "world", PIPELINE_AUTH="group-variable") as world:
+    with world_in(tmp_path_factory.mktemp("journey") / "world", pipeline_auth="group-variable") as world:
         yield Journey(world)

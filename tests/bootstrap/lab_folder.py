@@ -1,12 +1,12 @@
-"""A lab's folder for the tests of the bootstrap: the template's own scripts, and the little that they touch.
+"""A lab's folder for the tests of the bootstrap: the template's own program, and the little that it touches.
 
-The rendered lab is judged elsewhere; here the scripts have to run whether or not anything can be rendered.
+The rendered lab is judged elsewhere; here the program has to run whether or not anything can be rendered.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,49 +14,51 @@ from typing import Any
 
 TEMPLATE = Path(__file__).parents[2] / "template"
 
-# The settings of bootstrap/lab.sh, in its order; a list becomes a Bash array.
+# The settings of lab_program/settings.json, in its order.
 SETTINGS: dict[str, Any] = {
-    "LAB_NAME": "homelab",
-    "CLUSTER_NAME": "homelab",
-    "ADMIN_EMAIL": "admin@lab.example.com",
-    "GITLAB_HOST": "gitlab.localhost",
-    "REGISTRY_HOST": "registry.localhost",
-    "HTTPS_PORT": "443",
-    "GITLAB_URL": "",
-    "REGISTRY_ADDRESS": "",
-    "SSH_PORT": "2223",
-    "SSH_EXPOSURE": "load-balancer",
-    "TRAEFIK_KIND": "k3s",
-    "TLS_SOURCE": "cert-manager",
-    "CLUSTER_ISSUER": "letsencrypt",
-    "TLS_SECRET_NAME": "",
-    "PRIVATE_CA": "false",
-    "STORAGE_BACKEND": "storage-class",
-    "DATA_BACKEND": "storage-class",
-    "STORAGE_ROOT": "",
-    "NFS_SERVER": "",
-    "STORAGE_CLASS": "local-path",
-    "GITLAB_VERSION": "19.3.0",
-    "GITLAB_SIZE": "small",
-    "GITLAB_NAMESPACE": "gitlab",
-    "APP_NAMESPACE": "default",
-    "GITLAB_GROUPS": ["HomeLAB"],
-    "GROUP_VISIBILITY": "internal",
-    "PIPELINE_AUTH": "job-token",
-    "REGISTRY_PUSH_USER": "lab-push",
-    "LAB_PROJECT": "HomeLAB/homelab",
-    "SAMPLE_APP": "true",
-    "SAMPLE_PROJECT": "HomeLAB/demo",
-    "SAMPLE_HOST": "demo.localhost",
-    "RUNNER_KIND": "docker",
-    "RUNNER_HOST": "gitlab-runner",
-    "RUNNER_USER": "cloud-user",
-    "RUNNER_HOME": "",
-    "RUNNER_NAMESPACE": "gitlab-runner",
-    "GITOPS_SOURCE": "self",
-    "GITOPS_URL": "",
-    "GITOPS_BRANCH": "main",
-    "FLUX_VERSION": "2.9.4",
+    "lab_name": "homelab",
+    "cluster_name": "homelab",
+    "admin_email": "admin@lab.example.com",
+    "base_domain": "localhost",
+    "gitlab_host": "gitlab.localhost",
+    "registry_host": "registry.localhost",
+    "https_port": 443,
+    "gitlab_url": "",
+    "registry_address": "",
+    "ssh_port": 2223,
+    "ssh_exposure": "load-balancer",
+    "traefik_kind": "k3s",
+    "tls_source": "cert-manager",
+    "cluster_issuer": "letsencrypt",
+    "tls_secret_name": "",
+    "private_ca": False,
+    "storage_backend": "storage-class",
+    "data_backend": "storage-class",
+    "storage_root": "",
+    "nfs_server": "",
+    "storage_class": "local-path",
+    "gitlab_version": "19.3.0",
+    "gitlab_size": "small",
+    "gitlab_namespace": "gitlab",
+    "app_namespace": "default",
+    "groups": ["HomeLAB"],
+    "group_visibility": "internal",
+    "pipeline_auth": "job-token",
+    "registry_push_user": "lab-push",
+    "lab_project": "HomeLAB/homelab",
+    "sample_app": True,
+    "sample_project": "HomeLAB/demo",
+    "sample_host": "demo.localhost",
+    "runner_kind": "docker",
+    "runner_host": "gitlab-runner",
+    "runner_user": "cloud-user",
+    "runner_home": "",
+    "runner_namespace": "gitlab-runner",
+    "gitops_source": "self",
+    "gitops_url": "",
+    "gitops_branch": "main",
+    "scan_interval": "1m",
+    "flux_version": "2.9.4",
 }
 CONTROLLERS = (
     "source-controller",
@@ -83,21 +85,21 @@ def make_lab(folder: Path, port: int, vm: Path, changes: dict[str, Any]) -> tupl
     settings = (
         SETTINGS
         | {
-            "HTTPS_PORT": str(port),
-            "GITLAB_URL": f"http://gitlab.localhost:{port}",
-            "REGISTRY_ADDRESS": f"registry.localhost:{port}",
-            "RUNNER_HOME": str(vm / "it's home"),
+            "https_port": port,
+            "gitlab_url": f"http://gitlab.localhost:{port}",
+            "registry_address": f"registry.localhost:{port}",
+            "runner_home": str(vm / "it's home"),
         }
         | changes
     )
-    if not changes.get("GITOPS_URL"):
-        service = f"gitlab-ssh.{settings['GITLAB_NAMESPACE']}.svc.cluster.local"
-        settings["GITOPS_URL"] = f"ssh://git@{service}:{settings['SSH_PORT']}/{settings['LAB_PROJECT']}.git"
-    shutil.copytree(TEMPLATE / "bootstrap", folder / "bootstrap", ignore=shutil.ignore_patterns("*.jinja"))
-    for script in ("bootstrap.sh", "restore.sh"):
-        shutil.copy2(TEMPLATE / script, folder / script)
-    (folder / "bootstrap" / "lab.sh").write_text(lab_sh(settings))
-    if settings["PRIVATE_CA"] == "true":
+    if not changes.get("gitops_url"):
+        service = f"gitlab-ssh.{settings['gitlab_namespace']}.svc.cluster.local"
+        settings["gitops_url"] = f"ssh://git@{service}:{settings['ssh_port']}/{settings['lab_project']}.git"
+    shutil.copytree(TEMPLATE / "lab_program", folder / "lab_program", ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))
+    for name in ("lab", "bootstrap.sh"):
+        shutil.copy2(TEMPLATE / name, folder / name)
+    write_settings(folder, settings)
+    if settings["private_ca"]:
         (folder / "ca.crt").write_text(CERTIFICATE)
     for name, text in manifests(settings).items():
         path = folder / name
@@ -107,12 +109,9 @@ def make_lab(folder: Path, port: int, vm: Path, changes: dict[str, Any]) -> tupl
     return folder, settings
 
 
-def lab_sh(settings: dict[str, Any]) -> str:
-    lines = ["#!/usr/bin/env bash", "# The settings of a lab for the tests."]
-    for name, value in settings.items():
-        quoted = f"({' '.join(map(shlex.quote, value))})" if isinstance(value, list) else shlex.quote(value)
-        lines.append(f"declare -rx {name}={quoted}")
-    return "\n".join(lines) + "\n"
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Write the file from which the program reads the answers."""
+    (folder / "lab_program" / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def commit(folder: Path, message: str) -> None:
@@ -139,7 +138,7 @@ def commit(folder: Path, message: str) -> None:
 
 
 def flux_components(version: str) -> str:
-    """As much of what `flux install --export` writes as the scripts and the stand-in cluster read."""
+    """As much of what `flux install --export` writes as the program and the stand-in cluster read."""
     labels = f"{{app.kubernetes.io/part-of: flux, app.kubernetes.io/version: v{version}}}"
     text = f"""\
 ---
@@ -160,22 +159,22 @@ metadata: {{name: {name}, namespace: flux-system, labels: {labels}}}
 
 
 def manifests(settings: dict[str, Any]) -> dict[str, str]:
-    """As much of the lab's manifests as the scripts read, in the shape that the template gives them."""
-    cluster = f"clusters/{settings['CLUSTER_NAME']}"
+    """As much of the lab's manifests as the program reads, in the shape that the template gives them."""
+    cluster = f"clusters/{settings['cluster_name']}"
     parts = ["infrastructure", "gitlab", "automation"]
-    parts += ["demo"] if settings["SAMPLE_APP"] == "true" else []
-    parts += ["runner"] if settings["RUNNER_KIND"] == "kubernetes" else []
-    image = f"{settings['REGISTRY_ADDRESS']}/{settings['SAMPLE_PROJECT'].lower()}"
+    parts += ["demo"] if settings["sample_app"] else []
+    parts += ["runner"] if settings["runner_kind"] == "kubernetes" else []
+    image = f"{settings['registry_address']}/{settings['sample_project'].lower()}"
     files = {
         f"{cluster}/flux-system/kustomization.yaml": "resources: [gotk-components.yaml, sync.yaml]\n",
-        f"{cluster}/flux-system/gotk-components.yaml": flux_components(settings["FLUX_VERSION"]),
+        f"{cluster}/flux-system/gotk-components.yaml": flux_components(settings["flux_version"]),
         f"{cluster}/flux-system/sync.yaml": f"""\
 apiVersion: source.toolkit.fluxcd.io/v1
 kind: GitRepository
 metadata: {{name: flux-system, namespace: flux-system}}
 spec:
-  url: "{settings["GITOPS_URL"]}"
-  ref: {{branch: {settings["GITOPS_BRANCH"]}}}
+  url: "{settings["gitops_url"]}"
+  ref: {{branch: {settings["gitops_branch"]}}}
   secretRef: {{name: flux-system}}
 ---
 apiVersion: kustomize.toolkit.fluxcd.io/v1
@@ -187,11 +186,11 @@ spec: {{path: ./{cluster}}}
         "infrastructure/namespaces.yaml": f"""\
 apiVersion: v1
 kind: Namespace
-metadata: {{name: {settings["GITLAB_NAMESPACE"]}}}
+metadata: {{name: {settings["gitlab_namespace"]}}}
 """,
         "charts/app/Chart.yaml": "name: app\nversion: 1.0.0\n",
-        "apps/gitlab/values.yaml": f"image: {{tag: {settings['GITLAB_VERSION']}-ce.0}}\n",
-        "apps/gitlab/gitlab.rb": f"external_url '{settings['GITLAB_URL']}'\n",
+        "apps/gitlab/values.yaml": f"image: {{tag: {settings['gitlab_version']}-ce.0}}\n",
+        "apps/gitlab/gitlab.rb": f"external_url '{settings['gitlab_url']}'\n",
         "apps/demo/helmrelease.yaml": f"""\
 kind: HelmRelease
 metadata: {{name: demo}}

@@ -1,6 +1,6 @@
 """The stand-in world of one test: a cluster, a GitLab, a runner's machine, an external repository, and a lab's folder.
 
-A run of bootstrap.sh finds it through PATH and through GITLAB_URL. The world sees every call, can break any of them,
+A run of the program finds it through PATH and through GITLAB_URL. The world sees every call, can break any of them,
 and can kill the run right after any change.
 """
 
@@ -19,9 +19,10 @@ import shutil
 import signal
 import socketserver
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from lab_folder import make_lab
 from stand_in_cluster import CallError, Cluster, git
 from stand_in_docker import write_docker
 from stand_in_gitlab import Fault, GitLab, GitLabServer
-from stand_in_jq import ask_jq
 
 CLIENT = Path(__file__).with_name("stand_in_client.sh")
-STAND_INS = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan", "jq")
+STAND_INS = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan")
 LAB = "the owner's läb"
+# What Python compiles of the program, for all worlds of this worker's user.
+COMPILED = Path(tempfile.gettempdir()) / f"homelab-tests-{os.getuid()}"
 FOLDERS = ("repositories", "runner's machine", LAB)
 # The two changes that every run makes: the token with which it looks into GitLab, and the end of that token.
 ROOT_TOKEN = {"gitlab-rails runner": "root token made", "DELETE /personal_access_tokens/self": "root token revoked"}
@@ -47,7 +49,7 @@ VDJlDJflKxiUnkAI/x5T/8UxIJKlgroaAYJQ24ce8PsSVUDRjaTLvd2jRjg= root@gitlab
 
 @dataclass
 class Run:
-    """How one run of a script ended."""
+    """How one run of the program ended."""
 
     status: int
     out: str
@@ -81,7 +83,7 @@ class CallHandler(socketserver.StreamRequestHandler):
         assert isinstance(server, CallServer)
         with contextlib.suppress(OSError):  # a run that was killed meanwhile waits for no answer
             caller = Caller(int(self.rfile.readline()))
-            answer = (*ask_jq(*caller.question()), None) if caller.name == "jq" else server.world.call(caller)
+            answer = server.world.call(caller)
             if answer is not None:
                 status, out, error, execute = answer
                 caller.hear(4, out)  # the client keeps its standard output there
@@ -110,15 +112,11 @@ class Caller:
 
     def text(self) -> str:
         """Its standard input to the end; nothing where that is a terminal or /dev/null, or not meant for the world."""
-        words = set(self.arguments)
         standard_input = self.process / "fd" / "0"
-        # Git talks to the other side through ssh, and such a jq reads nothing.
-        if "--null-input" in words or any("git-" in word for word in words) or standard_input.is_char_device():
+        # Git talks to the other side through ssh.
+        if any("git-" in word for word in self.arguments) or standard_input.is_char_device():
             return ""
         return standard_input.read_text()
-
-    def question(self) -> tuple[tuple[str, ...], str]:
-        return tuple(self.arguments), self.text()
 
     def hear(self, descriptor: int, text: str) -> None:
         if text:
@@ -147,6 +145,7 @@ class World:
         self.kill_after: Callable[[str, int], bool] | None = None
         self.kill_before: Callable[[Call, int], bool] | None = None
         self.watch: Callable[[str, list[str], dict[str, str]], None] | None = None
+        self.look: Callable[[str, list[str], dict[str, str], Caller], None] | None = None
         self.running: subprocess.Popen[str] | None = None
         self.versions = {"kubectl": "v1.36.1", "helm": "v4.1.3", "flux": "v2.9.4"}
         self.flux_check = (0, "✔ prerequisites checks passed\n", "")
@@ -198,7 +197,7 @@ class World:
 
     def runner_files(self) -> str:
         """What a runner's container that starts now is started with."""
-        folder = Path(self.settings["RUNNER_HOME"] or "/nonexistent")
+        folder = Path(self.settings["runner_home"] or "/nonexistent")
         names = (".env", "compose.yaml", "config.toml", "ca.crt")
         return "".join((folder / name).read_text() for name in names if (folder / name).exists())
 
@@ -227,16 +226,16 @@ class World:
         cluster.put("HelmChart", "kube-system", "traefik")
         cluster.put("StorageClass", "", "local-path")
         cluster.put("ClusterIssuer", "", "letsencrypt", status={"conditions": [{"type": "Ready", "status": "True"}]})
-        if settings["TLS_SOURCE"] == "secret":
-            cluster.put("Namespace", "", settings["GITLAB_NAMESPACE"])
+        if settings["tls_source"] == "secret":
+            cluster.put("Namespace", "", settings["gitlab_namespace"])
             cluster.put_secret(
-                settings["GITLAB_NAMESPACE"],
-                settings["TLS_SECRET_NAME"],
+                settings["gitlab_namespace"],
+                settings["tls_secret_name"],
                 "kubernetes.io/tls",
                 **{"tls.crt": "certificate", "tls.key": "the owner's private key"},
             )
 
-    # Running the script
+    # Running the program
 
     def environment(self, **more: str) -> dict[str, str]:
         keep = {k: v for k, v in os.environ.items() if k in ("LANG", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")}
@@ -246,6 +245,7 @@ class World:
                 "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
                 "HOME": str(self.home),
                 "XDG_RUNTIME_DIR": str(self.private),
+                "XDG_CACHE_HOME": str(COMPILED),
                 "LAB_STAND_IN_PORT": str(self.call_server.server_address[1]),
                 "LAB_POLL_SECONDS": "0.01",
                 "LAB_RETRY_SECONDS": "0",
@@ -261,14 +261,22 @@ class World:
         self,
         *arguments: str,
         cwd: Path | None = None,
-        script: str = "bootstrap.sh",
-        bash: str | None = None,
+        command: str = "up",
+        program: Sequence[str | Path] = (),
+        yes: bool = True,
         **environment: str,
     ) -> Run:
-        """One run without a terminal; standard input is empty."""
-        command = [*([bash] if bash else []), str(self.lab / script), *arguments]
+        """One run without a terminal; standard input is empty.
+
+        Args:
+            command: the program's.
+            program: what is started instead of ./lab.
+            yes: whether it is told to answer yes, as a run without a terminal has to be.
+        """
+        words = [command, *(["--yes"] if yes and command != "new-app" else []), *arguments]
+        call = [*map(str, program or [self.lab / "lab"]), *words]
         with subprocess.Popen(
-            command,
+            call,
             cwd=cwd or self.folder,
             env=self.environment(**environment),
             text=True,
@@ -314,6 +322,8 @@ class World:
             self.see(name, " ".join(arguments), arguments)
             if self.watch:
                 self.watch(name, arguments, caller.environment)
+            if self.look:
+                self.look(name, arguments, caller.environment, caller)
             fault = self.fault_for(name, " ".join(arguments))
             if fault and isinstance(fault.kind, str) and fault.kind not in ("lost", "half"):
                 return 255 if name == "ssh" else 1, "", fault.kind + "\n", None
@@ -408,15 +418,15 @@ class World:
     # GitLab, the runner and Flux, seen from each other
 
     def gitlab_is_ready(self) -> bool:
-        deployment = self.cluster.find("Deployment", self.settings["GITLAB_NAMESPACE"], "gitlab")
+        deployment = self.cluster.find("Deployment", self.settings["gitlab_namespace"], "gitlab")
         return bool(deployment and deployment.get("status", {}).get("readyReplicas"))
 
     def demo_runs(self) -> bool:
-        deployment = self.cluster.find("Deployment", self.settings["APP_NAMESPACE"], "demo")
+        deployment = self.cluster.find("Deployment", self.settings["app_namespace"], "demo")
         return bool(deployment and deployment["status"]["readyReplicas"])
 
     def runner_token(self) -> str:
-        if self.settings["RUNNER_KIND"] == "kubernetes":
+        if self.settings["runner_kind"] == "kubernetes":
             return self.cluster.runner_token
         started = (self.folder / "container up").read_text() if self.vm_up else ""
         found = re.search(r"^RUNNER_TOKEN=(.*)$", started, re.M)
@@ -440,36 +450,36 @@ class World:
             ok = (secret.get("username"), secret.get("password")) in self.external_logins
             return "" if ok else "authentication required"
         public = " ".join(secret.get("identity.pub", "").split()[:2])
-        if self.settings["GITOPS_SOURCE"] == "external":
+        if self.settings["gitops_source"] == "external":
             if public not in self.external_keys:
                 return "ssh: unable to authenticate"
             return ""
-        name = f"[gitlab-ssh.{self.settings['GITLAB_NAMESPACE']}.svc.cluster.local]:{self.settings['SSH_PORT']}"
+        name = f"[gitlab-ssh.{self.settings['gitlab_namespace']}.svc.cluster.local]:{self.settings['ssh_port']}"
         expected = {f"{name} {' '.join(k.split()[:2])}" for k in self.host_keys.splitlines()}
         if set(secret.get("known_hosts", "").splitlines()) != expected:
             return "knownhosts: key is unknown"
-        project = self.gitlab.project(self.settings["LAB_PROJECT"])
+        project = self.gitlab.project(self.settings["lab_project"])
         keys = [k["key"] for k in self.gitlab.deploy_keys if project and k["project"] == project["id"]]
         if not public or public not in [" ".join(k.split()[:2]) for k in keys]:
             return "ssh: unable to authenticate"
-        if branch not in self.heads(self.gitlab.repository(self.settings["LAB_PROJECT"])):
+        if branch not in self.heads(self.gitlab.repository(self.settings["lab_project"])):
             return f"couldn't find remote ref refs/heads/{branch}"
         return ""
 
     def tip(self) -> str:
         """The commit that Flux's branch is at."""
-        project = "external/lab" if self.settings["GITOPS_SOURCE"] == "external" else self.settings["LAB_PROJECT"]
-        return self.heads(self.gitlab.repository(project)).get(self.settings["GITOPS_BRANCH"], "")
+        project = "external/lab" if self.settings["gitops_source"] == "external" else self.settings["lab_project"]
+        return self.heads(self.gitlab.repository(project)).get(self.settings["gitops_branch"], "")
 
     def commit_tag(self, tag: str) -> str:
         """What image automation does: a commit with the new tag, pushed with Flux's own key."""
-        branch = self.settings["GITOPS_BRANCH"]
-        if self.settings["GITOPS_SOURCE"] == "external":
+        branch = self.settings["gitops_branch"]
+        if self.settings["gitops_source"] == "external":
             repository = self.gitlab.repository("external/lab")
         else:
-            repository = self.gitlab.repository(self.settings["LAB_PROJECT"])
+            repository = self.gitlab.repository(self.settings["lab_project"])
             public = self.cluster.secret("flux-system", "flux-system")["identity.pub"]
-            if not self.gitlab.key_may_push(self.settings["LAB_PROJECT"], branch, public):
+            if not self.gitlab.key_may_push(self.settings["lab_project"], branch, public):
                 return "failed to push: You are not allowed to push code to protected branches on this project."
         text = git(repository, "show", f"{branch}:apps/demo/helmrelease.yaml") + "\n"
         text = re.sub(r"tag: \S+ #", f"tag: {tag} #", text)
@@ -495,8 +505,8 @@ class World:
         if "external.example" in words[0]:
             return self.external_ssh(words, dict(options))
         if not self.vm_has["ssh"]:
-            return 255, "", f"ssh: connect to host {self.settings['RUNNER_HOST']} port 22: Connection refused\n", None
-        if words[0] != f"{self.settings['RUNNER_USER']}@{self.settings['RUNNER_HOST']}" or len(words) != 2:
+            return 255, "", f"ssh: connect to host {self.settings['runner_host']} port 22: Connection refused\n", None
+        if words[0] != f"{self.settings['runner_user']}@{self.settings['runner_host']}" or len(words) != 2:
             raise CallError(f"ssh {words}")
         docker = self.vm_bin()
         result = subprocess.run(
@@ -599,9 +609,11 @@ class World:
             (self.folder / "container up").write_text(saved["up"])
         vars(self).update(saved["rest"])
         self.calls, self.changes, self.errors, self.faults = [], [], [], []
-        self.kill_after = self.kill_before = self.watch = None
+        self.kill_after = self.kill_before = self.watch = self.look = None
         for left in self.private.iterdir():
             shutil.rmtree(left)
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.mkdir()
 
     def summary(self) -> dict[str, Any]:
         """The state with every random part replaced by what it stands for, so that two worlds can be compared."""
@@ -724,7 +736,7 @@ class Terminal:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.chdir(world.folder)
-            os.execve(str(world.lab / "bootstrap.sh"), ["bootstrap.sh", *arguments], world.environment(**environment))
+            os.execve(str(world.lab / "lab"), ["lab", "up", *arguments], world.environment(**environment))
         self.text = ""
         self.deadline = time.monotonic() + 120
 

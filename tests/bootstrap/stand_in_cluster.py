@@ -21,7 +21,7 @@ import yaml
 Reply = tuple[int, str, str]
 
 KINDS = {
-    "namespace": "Namespace",
+    "namespaces": "Namespace",
     "secret": "Secret",
     "secrets": "Secret",
     "deployment": "Deployment",
@@ -146,6 +146,12 @@ class Cluster:
         flags(rest, set(), {"--client"})
         return 0, f"Client Version: {self.world.versions['kubectl']}\nKustomize Version: v5.7.1\n", ""
 
+    def kubectl_config(self, rest: list[str], _: str) -> Reply:
+        if rest != ["view", "--minify", "--output", "json"]:
+            raise CallError(f"kubectl config {rest}")
+        server = {"name": "default", "cluster": {"server": "https://10.0.0.1:6443"}}
+        return 0, json.dumps({"current-context": "homelab", "clusters": [server]}), ""
+
     def kubectl_auth(self, rest: list[str], _: str) -> Reply:
         return (0, "yes\n", "") if self.admin else (1, "no\n", "")
 
@@ -155,26 +161,25 @@ class Cluster:
             {"--namespace", "--output", "--selector"},
             {"--ignore-not-found", "--all-namespaces", "--show-managed-fields"},
         )
-        kind = KINDS.get(words[0])
-        if kind == "HelmRelease" and "--output" not in found:
-            return (
-                (0, "gitlab\n", "")
-                if self.find(kind, found["--namespace"], words[1])
-                else (1, "", "Error from server (NotFound)\n")
-            )
-        if kind is None or found.get("--output") != "json":
+        kinds = [KINDS.get(word) for word in words[0].split(",")]
+        if None in kinds or found.get("--output") != "json":
             raise CallError(f"kubectl get {rest}")
-        if kind in FLUX_KINDS and not self.has_flux() or (kind == "ClusterIssuer" and not self.world.cert_manager):
-            return 1, "", f'error: the server doesn\'t have a resource type "{words[0]}"\n'
-        if len(words) > 1:
-            item = self.find(kind, found.get("--namespace", "default"), words[1])
+        for kind, word in zip(kinds, words[0].split(","), strict=True):
+            if kind in FLUX_KINDS and not self.has_flux() or (kind == "ClusterIssuer" and not self.world.cert_manager):
+                return 1, "", f'error: the server doesn\'t have a resource type "{word}"\n'
+        if len(words) == 2:
+            item = self.find(str(kinds[0]), found.get("--namespace", "default"), words[1])
             return 0, json.dumps(self.shown(item)) if item else "", ""
+        if len(words) > 2:
+            named = [self.find(str(kinds[0]), found["--namespace"], name) for name in words[1:]]
+            shown = [self.shown(item) for item in named if item]
+            return 0, json.dumps({"kind": "List", "items": shown}) if shown else "", ""
         items = [
             self.shown(o)
             for (k, ns, _), o in sorted(self.objects.items())
-            if k == kind
+            if k in kinds
             and self.matches(o, found.get("--selector", ""))
-            and ("--all-namespaces" in found or kind in CLUSTER_WIDE or ns == found.get("--namespace", "default"))
+            and ("--all-namespaces" in found or k in CLUSTER_WIDE or ns == found.get("--namespace", "default"))
         ]
         return 0, json.dumps({"kind": "List", "items": items}), ""
 
@@ -288,7 +293,7 @@ class Cluster:
 
     def kubectl_exec(self, rest: list[str], text: str) -> Reply:
         words, found = flags(rest, {"--namespace"}, {"--stdin"})
-        if words[:2] != ["deploy/gitlab", "--"] or found["--namespace"] != self.world.settings["GITLAB_NAMESPACE"]:
+        if words[:2] != ["deploy/gitlab", "--"] or found["--namespace"] != self.world.settings["gitlab_namespace"]:
             raise CallError(f"kubectl exec {rest}")
         if not self.world.gitlab_is_ready():
             return 1, "", "error: unable to upgrade connection: container not found\n"
@@ -328,7 +333,7 @@ class Cluster:
         )
         if "--server-side" in found and self.world.versions["helm"].startswith("v3"):
             raise CallError("Helm 3 has no --server-side")
-        if found["--namespace"] != self.world.settings["GITLAB_NAMESPACE"]:
+        if found["--namespace"] != self.world.settings["gitlab_namespace"]:
             raise CallError(f"helm {arguments}")
         if words == ["get", "manifest", "gitlab"]:
             if self.helm is None:
@@ -352,7 +357,7 @@ class Cluster:
             return 1, "", "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress\n"
         missing = [
             n
-            for n in ("gitlab-root", *(["lab-ca"] if self.world.settings["PRIVATE_CA"] == "true" else []))
+            for n in ("gitlab-root", *(["lab-ca"] if self.world.settings["private_ca"] else []))
             if not self.find("Secret", found["--namespace"], n)
         ]
         if missing:
@@ -368,13 +373,13 @@ class Cluster:
         ]
 
     def install_gitlab(self, manifest: str, by: str) -> None:
-        namespace = self.world.settings["GITLAB_NAMESPACE"]
+        namespace = self.world.settings["gitlab_namespace"]
         changed = self.helm is None or self.helm["manifest"] != manifest
         self.helm = {"status": "deployed", "manifest": manifest, "by": by}
         if changed:
             self.gitlab_looks = 0
             self.gitlab_uid += 1
-            image = f"gitlab/gitlab-ce:{self.world.settings['GITLAB_VERSION']}-ce.0"
+            image = f"gitlab/gitlab-ce:{self.world.settings['gitlab_version']}-ce.0"
             self.put(
                 "Deployment",
                 namespace,
@@ -389,7 +394,7 @@ class Cluster:
                 "Service",
                 namespace,
                 "gitlab-ssh",
-                spec={"type": "LoadBalancer", "ports": [{"port": int(self.world.settings["SSH_PORT"])}]},
+                spec={"type": "LoadBalancer", "ports": [{"port": self.world.settings["ssh_port"]}]},
             )
 
     def run_flux(self, arguments: list[str]) -> Reply:
@@ -425,7 +430,7 @@ class Cluster:
         self.world.gitlab.run_pipelines(self.world.runner_is_online())
 
     def start_gitlab(self) -> None:
-        namespace = self.world.settings["GITLAB_NAMESPACE"]
+        namespace = self.world.settings["gitlab_namespace"]
         deployment = self.find("Deployment", namespace, "gitlab")
         if deployment is None:
             return
@@ -529,14 +534,14 @@ class Cluster:
             for document in self.kustomize(self.world.lab / "infrastructure"):
                 self.apply(document, "kustomize-controller")
         elif name == "gitlab":
-            self.put("HelmRelease", settings["GITLAB_NAMESPACE"], "gitlab", spec={})
+            self.put("HelmRelease", settings["gitlab_namespace"], "gitlab", spec={})
         elif name == "automation":
-            for receiver in ["registry", *(["gitlab"] if settings["GITOPS_SOURCE"] == "self" else [])]:
+            for receiver in ["registry", *(["gitlab"] if settings["gitops_source"] == "self" else [])]:
                 self.put("Receiver", "flux-system", receiver, spec={})
             self.put("ImageUpdateAutomation", "flux-system", "apps", spec={})
         elif name == "demo":
             (release,) = read_yaml(self.world.lab / "apps/demo/helmrelease.yaml")
-            self.put("HelmRelease", settings["APP_NAMESPACE"], "demo", spec=release["spec"])
+            self.put("HelmRelease", settings["app_namespace"], "demo", spec=release["spec"])
             self.put(
                 "ImageRepository",
                 "flux-system",
@@ -546,7 +551,7 @@ class Cluster:
             self.put("ImagePolicy", "flux-system", "demo", spec={}, status={})
 
     def problem_of(self, name: str) -> str:
-        settings, namespace = self.world.settings, self.world.settings["GITLAB_NAMESPACE"]
+        settings, namespace = self.world.settings, self.world.settings["gitlab_namespace"]
         if name == "gitlab":
             manifest = "\n".join(
                 (self.world.lab / f).read_text()
@@ -566,7 +571,7 @@ class Cluster:
                     self.ready(item, bool(token))
                     digest = hashlib.sha256(f"{token}{receiver}flux-system".encode()).hexdigest()
                     item["status"]["webhookPath"] = f"/hook/{digest}"
-            if settings["GITOPS_SOURCE"] == "self" and "token" not in self.secret("flux-system", "gitlab-status"):
+            if settings["gitops_source"] == "self" and "token" not in self.secret("flux-system", "gitlab-status"):
                 return "Provider gitlab: secret gitlab-status not found"
         return ""  # demo too: nobody waits for it
 
@@ -583,7 +588,7 @@ class Cluster:
     def reconcile_demo(self) -> None:
         repository = self.find("ImageRepository", "flux-system", "demo")
         policy = self.find("ImagePolicy", "flux-system", "demo")
-        release = self.find("HelmRelease", self.world.settings["APP_NAMESPACE"], "demo")
+        release = self.find("HelmRelease", self.world.settings["app_namespace"], "demo")
         automation = self.find("ImageUpdateAutomation", "flux-system", "apps")
         if not (repository and policy and release and automation):
             return
@@ -605,11 +610,11 @@ class Cluster:
             return None
         self.ready(automation, True, "no updates")
         reference = f"{image}:{newest}"
-        running = self.pull_allowed(self.world.settings["APP_NAMESPACE"], image)
+        running = self.pull_allowed(self.world.settings["app_namespace"], image)
         self.ready(release, running, "deployed" if running else "timeout waiting for Deployment demo")
         self.put(
             "Deployment",
-            self.world.settings["APP_NAMESPACE"],
+            self.world.settings["app_namespace"],
             "demo",
             spec={"template": {"spec": {"containers": [{"name": "demo", "image": reference}]}}},
             status={"updatedReplicas": 1, "readyReplicas": int(running)},

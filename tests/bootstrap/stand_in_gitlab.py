@@ -589,10 +589,10 @@ class Handler(BaseHTTPRequestHandler):
         host = (self.headers.get("Host") or "").split(":")[0]
         world.see("http", f"{self.command} {host}{path}", [])
         settings = world.settings
-        if host == settings["REGISTRY_HOST"] and path == "/v2/":
-            realm = world.registry_realm or f"{settings['GITLAB_URL']}/jwt/auth"
+        if host == settings["registry_host"] and path == "/v2/":
+            realm = world.registry_realm or f"{settings['gitlab_url']}/jwt/auth"
             return 401, {"Www-Authenticate": f'Bearer realm="{realm}",service="container_registry"'}
-        if host == settings["SAMPLE_HOST"]:
+        if host == settings["sample_host"]:
             return (200 if world.demo_runs() else 404), {}
         if path == "/jwt/auth":
             user, _, password = (

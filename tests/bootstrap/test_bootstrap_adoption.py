@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import Any
 
 import yaml
 
+from support import program
 from support.cluster import Lab, merge
 
 
 def installed_by_bootstrap(lab: Lab, version: str = "v4.1.3") -> list[str]:
     """The arguments that the stage hands to a Helm of the version; each path is below the lab's folder."""
-    script = 'source "$1/bootstrap/lab.sh"; source "$1/bootstrap/lib/versions.sh"; source "$1/bootstrap/stages/gitlab.sh"; LAB_DIR=$1\n'
-    script += f"helm() {{ if [[ $1 == version ]]; then printf {version}; else printf '%s\\0' \"$@\"; fi; }}\nhelm_install"
-    done = subprocess.run(
-        ["bash", "-euc", script, "bash", str(lab.path)], capture_output=True, text=True, check=True
-    )
-    return done.stdout.split("\0")[:-1]
+    calls: list[list[str]] = []
+
+    class Recorded(program.programs.Programs):
+        def run(self, command: Any, **_: Any) -> program.programs.Result:
+            calls.append(list(command))
+            return program.programs.Result(0, version, "")
+
+    console = program.console()
+    settings = program.settings_of(lab.path)
+    program.helm.Helm(Recorded({}, console), lab.path, settings.gitlab_namespace, lambda: None).install()
+    [call] = [call for call in calls if "upgrade" in call]
+    return call[1:]
 
 
 def values_of(lab: Lab, arguments: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from support.cluster import Lab
+from support.program import restore
 
 
 def of(lab: Lab, kind: str, name: str = "gitlab-backup") -> dict[str, Any]:
@@ -39,6 +40,4 @@ def test_backups_are_kept_for_the_days_that_were_asked_and_where_restore_looks(a
     assert kept and int(kept[1]) == article.answers["backup_keep_days"] * 86400
     # https://docs.gitlab.com/administration/backup_restore/: the folders where nothing else is said.
     assert "backup_path" not in settings
-    restore = (article.path / "restore.sh").read_text()
-    assert "BACKUPS_IN_POD=/var/opt/gitlab/backups\n" in restore
-    assert "CONFIGS_IN_POD=/etc/gitlab/config_backup\n" in restore
+    assert (restore.BACKUPS_IN_POD, restore.CONFIGS_IN_POD) == ("/var/opt/gitlab/backups", "/etc/gitlab/config_backup")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from journeys import LONG, STAGES, Journey, alone
 from lab_world import Call, Run, World
 from stand_in_gitlab import Fault
+from support import program
 
 # How GitLab can fail, and for how long an owner would wait: LAB_RETRIES is 3 here.
 GITLAB_FAILURES: list[int | str] = [401, 403, 404, 409, 422, 429, 500, 502, 503, "reset", "lost", "half", "slow"]
@@ -74,9 +76,9 @@ CHOSEN = {"gitlab": (9,), "groups": (8,), "registry": (5,), "sync": (12,), "runn
 
 
 def check_message(run: Run, where: object) -> None:
-    """What happened, and what to do; never a bare error of Bash's."""
+    """What happened, and what to do; never an error that nobody expected."""
     assert "unexpected error" not in run.err, (where, run.text)
-    assert not re.search(r"bootstrap\S*\.sh: line \d+", run.err), (where, run.text)
+    assert "Traceback" not in run.err, (where, run.text)
     if run.status != 0:
         assert run.status == 1, (where, run.text)
         assert re.search(r"^ {3}failed \S", run.err, re.M) and re.search(r"^ {3}then {3}\S", run.err, re.M), (
@@ -147,19 +149,11 @@ REFUSED = "The connection to the server 127.0.0.1:6443 was refused - did you spe
 def test_a_second_try_is_told_to_the_owner_and_stays_out_of_what_was_asked(
     journey: Journey, stage: str, source: str, pattern: str, kind: str
 ) -> None:
-    """What is asked for inside $(...) is a value: the words "trying again" have no place in it."""
     world = journey.to(stage)
     world.faults = [Fault(source, pattern, kind, times=1)]
     run = world.must_run("--only", stage)
     assert "trying again" in run.text
     assert world.summary() == journey.after[stage]
-
-
-def test_a_number_of_gitlabs_stays_a_number_after_a_second_try(journey: Journey, call_api: Callable[..., Run]) -> None:
-    journey.world.faults = [Fault("api", "GET /groups", 503, times=1)]
-    run = call_api("eval", 'number=$(group_id HomeLAB); echo "<$number>"')
-    assert re.fullmatch(r"<\d+>", run.out.strip()), run.text
-    assert "trying again" in run.err
 
 
 def test_a_gitlab_that_has_not_read_its_new_settings_yet_is_waited_for(journey: Journey) -> None:
@@ -172,55 +166,74 @@ def test_a_gitlab_that_has_not_read_its_new_settings_yet_is_waited_for(journey: 
 
 
 @pytest.fixture
-def call_api(journey: Journey) -> Callable[..., Run]:
-    """Return a function that runs one of the scripts' own functions in a lab whose GitLab is up, with a valid token."""
+def api(journey: Journey) -> Callable[..., program.gitlab_transport.Transport]:
+    """Return a function that makes the program's own client of a GitLab that is up, with a valid token."""
     world = journey.to("registry")
-    text = (world.lab / "bootstrap.sh").read_text().removesuffix('main "$@"\n')
-    (world.lab / "one.sh").write_text(text + 'start_process\nROOT_TOKEN=$(cat "$LAB_DIR/token")\n"$@"\n')
-    (world.lab / "one.sh").chmod(0o755)
-    (world.lab / "token").write_text(world.gitlab.new_pat("test"))
-    return lambda *arguments, **more: world.run(*arguments, script="one.sh", **more)
+
+    def make(**limits: Any) -> program.gitlab_transport.Transport:
+        waited: list[float] = []
+        patience = program.patience.Patience(
+            program.environment.Limits(**({"retry_seconds": 0} | limits)), program.console(), sleep=waited.append
+        )
+        settings = program.settings(gitlab_url=world.settings["gitlab_url"], gitlab_host=world.settings["gitlab_host"])
+        transport = program.gitlab_transport.Transport(program.http.Http(None, {}), patience, settings)
+        transport.token = program.secret.Secret(world.gitlab.new_pat("test"))
+        transport.waited = waited  # type: ignore[attr-defined]
+        return transport
+
+    return make
 
 
-def test_retry_after_is_obeyed_and_tries_have_an_end(journey: Journey, call_api: Callable[..., Run]) -> None:
-    world = journey.world
-    world.faults = [Fault("api", "GET /groups", 429, retry_after="1", times=1)]
-    run = call_api("api_list", "/groups/HomeLAB/deploy_tokens", "tokens")
-    assert run.status == 0 and "trying again in 1 s" in run.out
+TOKENS = "/groups/HomeLAB/deploy_tokens"
+
+
+def test_retry_after_is_obeyed_and_tries_have_an_end(journey: Journey, api: Callable[..., Any]) -> None:
+    world, transport = journey.world, api()
+    world.faults = [Fault("api", "GET /groups", 429, retry_after="7", times=1)]
+    assert transport.request("GET", TOKENS, "list tokens", 200).status == 200 and transport.waited == [7]
     world.faults = [Fault("api", "GET /groups", 503)]
-    run = call_api("api_list", "/groups/HomeLAB/deploy_tokens", "tokens", LAB_RETRIES="4")
-    assert run.status == 1 and world.faults[0].hits == 4
-    assert "GitLab did not list tokens: HTTP 503, 503 by order" in run.err
+    with pytest.raises(program.errors.Failure) as failed:
+        api(retries=4).request("GET", TOKENS, "list tokens", 200)
+    assert world.faults[0].hits == 4
+    assert failed.value.what == "GitLab did not list tokens: HTTP 503, 503 by order"
 
 
-def test_the_pauses_between_tries_grow_up_to_a_minute(journey: Journey, call_api: Callable[..., Run]) -> None:
-    """The pauses themselves are left out: a `sleep` of the test's own says how long each would have been."""
-    world = journey.world
-    slept = world.folder / "slept"
-    slept.unlink(missing_ok=True)
-    sleep = world.bin / "sleep"
-    sleep.write_text(f'#!/bin/sh\necho "$1" >>"{slept}"\n')
-    sleep.chmod(0o755)
-    world.faults = [Fault("api", "GET /groups", 500)]
-    call_api("api_list", "/groups/HomeLAB/deploy_tokens", "tokens", LAB_RETRIES="9", LAB_RETRY_SECONDS="1")
-    sleep.unlink()
-    pauses = [int(line) for line in slept.read_text().split()]
-    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+def test_the_pauses_between_tries_grow_up_to_a_minute(journey: Journey, api: Callable[..., Any]) -> None:
+    transport = api(retries=9, retry_seconds=1)
+    journey.world.faults = [Fault("api", "GET /groups", 500)]
+    with pytest.raises(program.errors.Failure):
+        transport.request("GET", TOKENS, "list tokens", 200)
+    assert transport.waited == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 @pytest.mark.parametrize(
     ("method", "kind"),
     [("GET", "half"), ("PUT", "reset"), ("DELETE", 500), ("GET", 429), ("PUT", 503), ("DELETE", "lost")],
 )
-def test_what_may_be_sent_twice_is_sent_again(
-    journey: Journey, call_api: Callable[..., Run], method: str, kind: int | str
-) -> None:
-    paths = {"GET": "/application/settings", "PUT": "/application/settings", "DELETE": "/personal_access_tokens/self"}
-    body = ['{"outbound_local_requests_whitelist":[]}'] if method == "PUT" else []
+def test_what_may_be_sent_twice_is_sent_again(journey: Journey, api: Callable[..., Any], method: str, kind: int | str) -> None:
+    paths = {"GET": "/application/settings", "PUT": "/application/settings", "DELETE": "/groups/HomeLAB/variables/NONE"}
+    body = {"outbound_local_requests_whitelist": []} if method == "PUT" else None
     journey.world.faults = [Fault("api", re.escape(f"{method} {paths[method]}"), kind, times=1)]
-    run = call_api("api", method, paths[method], *body)
-    assert run.status == 0 and journey.world.faults[0].hits == 1
-    assert "trying again" in run.out
+    transport = api()
+    assert transport.request(method, paths[method], "do it", 200, 404, body=body).status in (200, 404)
+    assert journey.world.faults[0].hits == 1 and len(transport.waited) == 1
+
+
+@pytest.mark.parametrize("kind", [500, 502, "reset", "lost", "half"])
+def test_a_request_that_may_not_be_sent_twice_leads_to_another_look(journey: Journey, api: Callable[..., Any], kind: int | str) -> None:
+    journey.world.faults = [Fault("api", "POST", kind, times=1)]
+    transport = api()
+    with pytest.raises(program.errors.AnswerLostError):
+        transport.request("POST", "/user/runners", "make a runner", 201, body={"runner_type": "instance_type"})
+    assert transport.waited == [], "it was sent once"
+
+
+@pytest.mark.parametrize("kind", [429])
+def test_a_request_that_was_turned_away_is_sent_again(journey: Journey, api: Callable[..., Any], kind: int) -> None:
+    journey.world.faults = [Fault("api", "POST", kind, times=1)]
+    transport = api()
+    made = transport.request("POST", "/user/runners", "make a runner", 201, body={"runner_type": "instance_type"})
+    assert made.status == 201 and len(transport.waited) == 1
 
 
 def test_a_list_of_several_pages_is_read_to_its_end(journey: Journey) -> None:
@@ -276,13 +289,13 @@ def test_a_list_of_several_pages_is_read_to_its_end(journey: Journey) -> None:
     ("url", "words"),
     [
         ("http://gitlab.localhost:1", "nothing listens at http://gitlab.localhost:1"),
-        ("http://gitlab.nowhere.invalid", "gitlab.localhost is not known to DNS here"),
+        ("http://gitlab.nowhere.invalid", "gitlab.nowhere.invalid is not known to DNS here"),
     ],
 )
-def test_an_address_without_gitlab_is_named(make_world: Callable[..., World], url: str, words: str) -> None:
-    world = make_world(GITLAB_URL=url)
-    text = (world.lab / "bootstrap.sh").read_text().removesuffix('main "$@"\n')
-    (world.lab / "one.sh").write_text(text + 'start_process\napi_list "$@"\n')
-    (world.lab / "one.sh").chmod(0o755)
-    run = world.run("/projects", "projects", script="one.sh", **IMPATIENT)
-    assert run.status == 1 and words in run.err
+def test_an_address_without_gitlab_is_named(url: str, words: str) -> None:
+    patience = program.patience.Patience(program.environment.Limits(retries=2), program.console(), sleep=lambda _: None)
+    settings = program.settings(gitlab_url=url, gitlab_host=url.split("/")[2].split(":")[0])
+    transport = program.gitlab_transport.Transport(program.http.Http(None, {}), patience, settings)
+    with pytest.raises(program.errors.Failure) as failed:
+        transport.request("GET", "/projects", "list projects", 200)
+    assert words in failed.value.what and failed.value.look

@@ -1,7 +1,7 @@
 """A run that is killed at any moment is mended by the next one: the same end, and nothing twice.
 
-A kill is the harshest end there is: SIGKILL to the script and all its children, right after the world has changed and
-before the script hears of it.
+A kill is the harshest end there is: SIGKILL to the program and all its children, right after the world has changed and
+before the program hears of it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def test_a_stopped_run_cleans_up_and_says_how_to_go_on(journey: Journey, number:
     world.kill_before = stop
     run = world.run("--only", "registry")
     assert run.status == status, run.text
-    assert "run ./bootstrap.sh again" in run.err
+    assert "run ./lab up again" in run.err
     assert world.summary()["root tokens that are valid"] == []
     assert not list(world.private.iterdir()), "no temporary file is left"
     world.kill_before = None

@@ -71,8 +71,8 @@ def set_attribute(path: str, value: Any) -> Callable[[World], None]:
 
 INSTALLED = {"template": {"spec": {"containers": [{"name": "gitlab", "image": "gitlab/gitlab-ce:19.3.0-ce.0"}]}}}
 SERVICE = {"type": "LoadBalancer", "ports": [{"port": 2223, "nodePort": 30022}]}
-NFS = {"STORAGE_BACKEND": "nfs", "STORAGE_ROOT": "/storage"}
-SECRET_TLS = {"TLS_SOURCE": "secret", "TLS_SECRET_NAME": "lab-tls"}
+NFS = {"storage_backend": "nfs", "storage_root": "/storage"}
+SECRET_TLS = {"tls_source": "secret", "tls_secret_name": "lab-tls"}
 
 # The check, the settings of the lab, what is wrong with the world, and words of the problem and of its fix.
 PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, str]] = [
@@ -91,14 +91,14 @@ PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, s
         "--version",
     ),
     ("repository", {}, edit("apps/gitlab/gitlab.rb"), "apps/gitlab/gitlab.rb", "git commit"),
-    ("ca", {"PRIVATE_CA": "true"}, key_in_ca, "private key", "keep only"),
-    ("ca", {"PRIVATE_CA": "true"}, no_ca, "ca.crt is missing", "copy the certificate"),
+    ("ca", {"private_ca": True}, key_in_ca, "private key", "keep only"),
+    ("ca", {"private_ca": True}, no_ca, "ca.crt is missing", "copy the certificate"),
     ("cluster", {}, no_node_ready, "no node of the cluster is ready", "kubectl describe nodes"),
     ("rights", {}, set_attribute("cluster.admin", False), "no administrator", "admin kubeconfig"),
     ("memory", {}, small_node, "2048 MiB", "more memory"),
     (
         "memory",
-        {"GITLAB_SIZE": "standard"},
+        {"gitlab_size": "standard"},
         put(
             "Node",
             "",
@@ -165,24 +165,24 @@ PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, s
         "port 2223 is taken by the Service default/other",
         "another ssh_port",
     ),
-    ("ssh-port", {"SSH_EXPOSURE": "node-port", "SSH_PORT": "2223"}, None, "2223 is no node port", "30000"),
+    ("ssh-port", {"ssh_exposure": "node-port", "ssh_port": 2223}, None, "2223 is no node port", "30000"),
     (
         "ssh-port",
-        {"SSH_EXPOSURE": "node-port", "SSH_PORT": "30022"},
+        {"ssh_exposure": "node-port", "ssh_port": 30022},
         put("Service", "default", "other", spec=SERVICE),
         "port 30022 is taken",
         "another",
     ),
     (
         "upgrade",
-        {"GITLAB_VERSION": "19.6.1"},
+        {"gitlab_version": "19.6.1"},
         put("Deployment", "gitlab", "gitlab", spec=INSTALLED),
         "cannot go from 19.3.0-ce.0 to 19.6.1 in one step. It has to stop at 19.5",
         "first stop",
     ),
     (
         "upgrade",
-        {"GITLAB_VERSION": "19.2.4"},
+        {"gitlab_version": "19.2.4"},
         put("Deployment", "gitlab", "gitlab", spec=INSTALLED),
         "cannot go back",
         "gitlab_version",
@@ -198,27 +198,27 @@ PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, s
     ),
     (
         "dns",
-        {"GITLAB_HOST": "gitlab.nowhere.invalid"},
+        {"gitlab_host": "gitlab.nowhere.invalid"},
         None,
         "DNS does not know gitlab.nowhere.invalid here",
         "point gitlab.nowhere.invalid at",
     ),
     (
         "dns",
-        {"SAMPLE_HOST": "demo.nowhere.invalid"},
+        {"sample_host": "demo.nowhere.invalid"},
         None,
         "DNS does not know demo.nowhere.invalid here",
         "the nodes need to know it",
     ),
     (
         "https-port",
-        {"HTTPS_PORT": "1", "REGISTRY_HOST": "gitlab.localhost", "SAMPLE_APP": "false"},
+        {"https_port": 1, "registry_host": "gitlab.localhost", "sample_app": False},
         None,
         "nothing listens at gitlab.localhost, port 1",
         "let DNS point at Traefik's address",
     ),
-    ("nfs", NFS | {"NFS_SERVER": "127.0.0.1"}, None, "nothing answers at 127.0.0.1, port 2049", "LAB_SKIP=nfs"),
-    ("nfs", NFS | {"NFS_SERVER": "nas.nowhere.invalid"}, None, "DNS does not know the NFS server", "its address"),
+    ("nfs", NFS | {"nfs_server": "127.0.0.1"}, None, "nothing answers at 127.0.0.1, port 2049", "LAB_SKIP=nfs"),
+    ("nfs", NFS | {"nfs_server": "nas.nowhere.invalid"}, None, "DNS does not know the NFS server", "its address"),
     (
         "runner",
         {},
@@ -269,7 +269,7 @@ def fits(number: int, world: list[int]) -> bool:
         and not any(pair <= set(checks) for pair in APART)
         and "cluster" not in checks
         and all(merged[k] == v for chosen in settings for k, v in chosen.items())
-        and not ("GITLAB_SIZE" in merged and "memory" in checks[:-1])
+        and not ("gitlab_size" in merged and "memory" in checks[:-1])
     )
 
 

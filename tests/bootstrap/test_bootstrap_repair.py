@@ -1,4 +1,4 @@
-"""Whatever is lost or changed behind its back, the script mends; a token shown once is replaced, never doubled."""
+"""Whatever is lost or changed behind its back, the program mends; a token shown once is replaced, never doubled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from journeys import LONG, STAGES, Journey
-from lab_folder import commit
+from lab_folder import commit, write_settings
 from lab_world import World
 
 Break = Callable[[World], None]
@@ -61,17 +61,17 @@ def regcred_of_somebody_else(world: World) -> None:
 
 
 def env_lost(world: World) -> None:
-    (Path(world.settings["RUNNER_HOME"]) / ".env").unlink()
+    (Path(world.settings["runner_home"]) / ".env").unlink()
 
 
 def env_with_a_dead_token(world: World) -> None:
-    (Path(world.settings["RUNNER_HOME"]) / ".env").write_text(
+    (Path(world.settings["runner_home"]) / ".env").write_text(
         "HTTP_PROXY=http://proxy:3128\nRUNNER_TOKEN=glrt-of-another-gitlab\n"
     )
 
 
 def file_edited(world: World) -> None:
-    (Path(world.settings["RUNNER_HOME"]) / "config.toml").write_text("concurrent = 99\n")
+    (Path(world.settings["runner_home"]) / "config.toml").write_text("concurrent = 99\n")
 
 
 def container_stopped(world: World) -> None:
@@ -226,7 +226,7 @@ def test_what_belongs_to_the_owner_stays(journey: Journey) -> None:
         world.must_run("--only", stage)
     auths = world.summary()["secrets"]["default/regcred"]["data"]
     assert auths["ghcr.io"] == {"username": "owner", "password": "theirs"} and len(auths) == 2
-    env = Path(world.settings["RUNNER_HOME"]) / ".env"
+    env = Path(world.settings["runner_home"]) / ".env"
     assert env.read_text() == f"HTTP_PROXY=http://proxy:3128\nRUNNER_TOKEN={world.gitlab.runners[0]['token']}\n"
     assert env.stat().st_mode & 0o777 == 0o600
     assert world.gitlab.whitelist == ["printer.lan", "webhook-receiver.flux-system.svc.cluster.local"]
@@ -235,12 +235,11 @@ def test_what_belongs_to_the_owner_stays(journey: Journey) -> None:
 def test_a_second_group_gets_its_own_credentials_and_the_first_keeps_its_own(journey: Journey) -> None:
     """With several groups each log-in is for one group's path; the wide one of before would answer for all of them."""
     world = journey.to("end")
-    settings = world.lab / "bootstrap" / "lab.sh"
-    settings.write_text(settings.read_text().replace("GITLAB_GROUPS=(HomeLAB)", "GITLAB_GROUPS=(Tools HomeLAB)"))
+    write_settings(world.lab, world.settings | {"groups": ["Tools", "HomeLAB"]})
     before = world.gitlab.deploy_tokens[:]
     world.must_run("--only", "groups")
     world.must_run("--only", "registry")
-    address = world.settings["REGISTRY_ADDRESS"]
+    address = world.settings["registry_address"]
     auths = world.summary()["secrets"]["flux-system/regcred"]["data"]
     assert auths == {
         f"{address}/{group.lower()}/": {
@@ -285,10 +284,10 @@ def test_what_flux_says_of_an_older_commit_does_not_count(journey: Journey) -> N
 def test_flux_is_pointed_at_the_folder_of_a_cluster_that_has_another_name(journey: Journey) -> None:
     """By itself it would look for the old folder in the new commit, and stay where it was."""
     world = journey.to("verify")
-    old, new = world.settings["CLUSTER_NAME"], "cellar"
+    old, new = world.settings["cluster_name"], "cellar"
     (world.lab / "clusters" / old).rename(world.lab / "clusters" / new)
     for name, was, now in (
-        ("bootstrap/lab.sh", f"CLUSTER_NAME={old}", f"CLUSTER_NAME={new}"),
+        ("lab_program/settings.json", f'"cluster_name": "{old}"', f'"cluster_name": "{new}"'),
         (f"clusters/{new}/flux-system/sync.yaml", f"./clusters/{old}", f"./clusters/{new}"),
     ):
         text = (world.lab / name).read_text()

@@ -1,4 +1,4 @@
-"""restore.sh, as far as it can be tried without GitLab: the commands that reach the pod, and the way back."""
+"""`./lab restore`, as far as it can be tried without GitLab: the commands that reach the pod, and the way back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROBES = ["livenessProbe", "readinessProbe", "startupProbe"]
 
 
 class Pod:
-    """GitLab's pod as restore.sh sees it: its files, and every command that came."""
+    """GitLab's pod as a restore sees it: its files, and every command that came."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -86,6 +86,7 @@ def pod(world: World) -> Pod:
     cluster.put("Namespace", "", "gitlab")
     cluster.install_gitlab("manifest", by="flux")
     cluster.gitlab_looks = cluster.gitlab_start + 1
+    cluster.put("Deployment", "flux-system", "source-controller")
     cluster.put("HelmRelease", "gitlab", "gitlab", spec={})
     cluster.probes = PROBES.copy()
     cluster.pod_commands = pod
@@ -93,12 +94,12 @@ def pod(world: World) -> Pod:
 
 
 def test_it_lists_the_backups_of_the_pod(world: World, pod: Pod) -> None:
-    run = world.must_run("--list", script="restore.sh")
+    run = world.must_run("--list", command="restore", yes=False)
     assert run.out.split() == [BACKUP]
 
 
 def test_it_restores_data_and_configuration_and_gives_the_release_back(world: World, pod: Pod) -> None:
-    run = world.must_run("--yes", BACKUP, script="restore.sh")
+    run = world.must_run("--yes", BACKUP, command="restore", yes=False)
     assert pod.order() == [
         "tar --extract",
         "gitlab-ctl reconfigure",
@@ -117,9 +118,9 @@ def test_it_restores_data_and_configuration_and_gives_the_release_back(world: Wo
 def test_secrets_that_cannot_be_decrypted_are_warned_of_though_gitlabs_check_ends_well(world: World, pod: Pod) -> None:
     """lib/gitlab/doctor/secrets.rb counts what it finds, and never fails for it."""
     warning = "the configuration (gitlab-secrets.json) does not belong to this backup"
-    assert warning not in world.must_run("--yes", BACKUP, script="restore.sh").err
+    assert warning not in world.must_run("--yes", BACKUP, command="restore", yes=False).err
     pod.undecipherable = 20
-    assert warning in world.must_run("--yes", BACKUP, script="restore.sh").err
+    assert warning in world.must_run("--yes", BACKUP, command="restore", yes=False).err
 
 
 def test_it_restores_files_that_were_kept_elsewhere(world: World, pod: Pod) -> None:
@@ -127,7 +128,7 @@ def test_it_restores_files_that_were_kept_elsewhere(world: World, pod: Pod) -> N
     data, config = world.folder / f"{BACKUP}_gitlab_backup.tar", world.folder / "config.tar"
     data.write_text("data from elsewhere")
     config.write_text("config from elsewhere")
-    world.must_run("--yes", "--from", str(data), "--config", str(config), script="restore.sh")
+    world.must_run("--yes", "--from", str(data), "--config", str(config), command="restore", yes=False)
     assert pod.files == {
         DATA: "data from elsewhere",
         "/etc/gitlab/config_backup/gitlab_config_restored.tar": "config from elsewhere",
@@ -138,7 +139,7 @@ def test_a_file_that_does_not_arrive_whole_is_not_restored(world: World, pod: Po
     pod.files, pod.cut = {}, 4
     data = world.folder / f"{BACKUP}_gitlab_backup.tar"
     data.write_text("data from elsewhere")
-    run = world.run("--yes", "--from", str(data), script="restore.sh")
+    run = world.run("--yes", "--from", str(data), command="restore", yes=False)
     assert run.status == 1 and "The backup could not be copied into the pod." in run.err
     assert pod.files == {} and not any("gitlab-backup restore" in line for line in pod.commands)
 
@@ -163,7 +164,7 @@ def test_tar_finds_the_configuration_whether_its_names_begin_with_a_slash_or_not
     target.mkdir()
     packed = [word.format(root=tmp_path) for word in (*how, "--create", "--file", str(archive), "--", names)]
     subprocess.run(["tar", *packed], check=True, capture_output=True)
-    world.must_run("--yes", BACKUP, script="restore.sh")
+    world.must_run("--yes", BACKUP, command="restore", yes=False)
     [words] = [words for words in pod.words if words[0] == "tar"]
     words[words.index("--file") + 1], words[words.index("--directory") + 1] = str(archive), str(target)
     subprocess.run(words, check=True, capture_output=True)
@@ -172,7 +173,7 @@ def test_tar_finds_the_configuration_whether_its_names_begin_with_a_slash_or_not
 
 def test_without_flux_the_probes_come_back_too(world: World, pod: Pod) -> None:
     del world.cluster.objects["HelmRelease", "gitlab", "gitlab"]
-    world.must_run("--yes", BACKUP, script="restore.sh")
+    world.must_run("--yes", BACKUP, command="restore", yes=False)
     assert world.cluster.probes == PROBES
 
 
@@ -180,7 +181,7 @@ def test_after_a_restore_that_was_killed_the_next_one_brings_the_probes_back(wor
     """Nothing is rolled back: what stood before might be an older GitLab."""
     del world.cluster.objects["HelmRelease", "gitlab", "gitlab"]
     world.cluster.probes = []
-    world.must_run("--yes", BACKUP, script="restore.sh")
+    world.must_run("--yes", BACKUP, command="restore", yes=False)
     assert world.cluster.probes == PROBES
     assert not [c for c in world.calls if "undo" in c.arguments]
 
@@ -197,7 +198,7 @@ def test_what_the_cluster_refuses_is_said_and_leaves_gitlab_as_it_was(
     world: World, pod: Pod, source: str, pattern: str, words: str
 ) -> None:
     world.faults = [Fault(source, pattern, "error: by order")]
-    run = world.run("--yes", BACKUP, script="restore.sh")
+    run = world.run("--yes", BACKUP, command="restore", yes=False)
     assert run.status == 1 and words in run.err and "   then   " in run.err, run.text
     assert pod.order() == [] and world.cluster.probes == PROBES and not world.cluster.suspended
 
@@ -207,7 +208,7 @@ def test_what_the_cluster_refuses_is_said_and_leaves_gitlab_as_it_was(
 )
 def test_a_failure_on_the_way_gives_the_release_back(world: World, pod: Pod, fails: str) -> None:
     pod.fails = fails
-    run = world.run("--yes", BACKUP, script="restore.sh")
+    run = world.run("--yes", BACKUP, command="restore", yes=False)
     assert run.status == 1 and not world.errors
     assert world.cluster.probes == PROBES and not world.cluster.suspended
     assert "failed" in run.err
@@ -216,26 +217,24 @@ def test_a_failure_on_the_way_gives_the_release_back(world: World, pod: Pod, fai
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((BACKUP,), "set --yes, or"),
+        ((BACKUP,), "./lab restore --yes"),
         (("--yes",), "Which backup?"),
         (("--yes", "$(touch gone)"), "is not the name of a GitLab backup"),
         (("--yes", "1790000000_2026_09_21_18.11.2"), "The backup was written by GitLab 18.11.2; 19.3.0 runs"),
         (("--yes", "1700000000_2026_01_01_19.3.0"), "The pod has no backup 1700000000_2026_01_01_19.3.0"),
         (("--yes", "--from", "/nonexistent"), 'The file "/nonexistent" cannot be read'),
-        (("--sideways",), 'no option "--sideways"'),
+        (("--sideways",), 'there is no option "--sideways"'),
     ],
 )
 def test_what_cannot_be_restored_is_refused_before_anything_stops(
     world: World, pod: Pod, arguments: tuple[str, ...], words: str
 ) -> None:
-    run = world.run(*arguments, script="restore.sh")
-    assert run.status == 1 and (words in run.err or (arguments == (BACKUP,) and "no terminal to ask" in run.err)), (
-        run.text
-    )
+    run = world.run(*arguments, command="restore", yes=False)
+    assert run.status == (2 if arguments == ("--sideways",) else 1) and words in run.err, run.text
     assert pod.order() == [] and world.cluster.probes == PROBES
     assert not list(world.folder.rglob("gone"))
 
 
-def test_help_is_the_head_of_the_script(world: World) -> None:
-    run = world.run("--help", script="restore.sh")
-    assert run.status == 0 and "./restore.sh --list" in run.out and "shellcheck" not in run.out
+def test_help_needs_nothing_and_shows_an_example(world: World) -> None:
+    run = world.run("--help", command="restore", yes=False)
+    assert run.status == 0 and "./lab restore --list" in run.out and world.calls == []

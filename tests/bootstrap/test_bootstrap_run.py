@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from gitlab_api_table import ENDPOINTS
 from journeys import LONG, Journey
 from lab_folder import CERTIFICATE
 from lab_world import ROOT_TOKEN, Terminal, World
-from support.rendering import ROOT
+from support import program
+from support.program import storage
 
 # What a run changes that finds everything in place: it makes the token to look with, and revokes it.
 LOOKING = list(ROOT_TOKEN.values())
@@ -56,7 +56,7 @@ def test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing(world: Worl
     assert result["root tokens that are valid"] == []
     assert result["gitlab pods"] == 1
     pull = {
-        world.settings["REGISTRY_ADDRESS"]: {
+        world.settings["registry_address"]: {
             "username": "<user of deploy token flux-homelab of HomeLAB>",
             "password": "<deploy token flux-homelab of HomeLAB>",
         }
@@ -89,7 +89,7 @@ def test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing(world: Worl
     }
 
     world.changes.clear()
-    again = world.must_run(BASH_COMPAT="4.4")  # the nearest that a newer Bash comes to an old one
+    again = world.must_run()
     assert world.changes == LOOKING
     assert world.summary() == result
     assert "done" not in again.out
@@ -116,21 +116,21 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
 ) -> None:
     """Several groups, one of them below another; a private CA; NFS and a node's disk; the runner in the cluster."""
     world = make_world(
-        GITOPS_SOURCE="external",
-        GITOPS_URL="https://git.example/external/lab.git",
-        RUNNER_KIND="kubernetes",
-        RUNNER_HOST="",
-        RUNNER_HOME="",
-        GITLAB_GROUPS=["HomeLAB", "Tools/Apps"],
-        PIPELINE_AUTH="group-variable",
-        STORAGE_BACKEND="nfs",
-        DATA_BACKEND="host-path",
-        NFS_SERVER="127.0.0.1",
-        STORAGE_ROOT="/storage",
-        TLS_SOURCE="secret",
-        TLS_SECRET_NAME="lab-tls",
-        PRIVATE_CA="true",
-        APP_NAMESPACE="apps",
+        gitops_source="external",
+        gitops_url="https://git.example/external/lab.git",
+        runner_kind="kubernetes",
+        runner_host="",
+        runner_home="",
+        groups=["HomeLAB", "Tools/Apps"],
+        pipeline_auth="group-variable",
+        storage_backend="nfs",
+        data_backend="host-path",
+        nfs_server="127.0.0.1",
+        storage_root="/storage",
+        tls_source="secret",
+        tls_secret_name="lab-tls",
+        private_ca=True,
+        app_namespace="apps",
     )
     external_repository(world)
     world.external_logins = {("owner", "theirs"), ("flux", "the flux password")}
@@ -153,7 +153,7 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
         "password": "the flux password",
         "ca.crt": CERTIFICATE,
     }
-    keys = {f"{world.settings['REGISTRY_ADDRESS']}/homelab/", f"{world.settings['REGISTRY_ADDRESS']}/tools/apps/"}
+    keys = {f"{world.settings['registry_address']}/homelab/", f"{world.settings['registry_address']}/tools/apps/"}
     assert set(secrets["apps/regcred"]) == set(secrets["flux-system/regcred"]) == keys
     assert secrets["gitlab-runner/gitlab-runner-token"] == {"RUNNER_TOKEN": "<runner lab-homelab>"}
     assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": CERTIFICATE}] * 3
@@ -189,16 +189,16 @@ def test_an_external_repository_over_ssh_takes_fluxs_own_key(
 ) -> None:
     """Without a terminal neither the host's keys nor the deploy key are taken on trust. No runner, no sample."""
     world = make_world(
-        GITOPS_SOURCE="external",
-        GITOPS_URL="ssh://git@external.example/external/lab.git",
-        RUNNER_KIND="none",
-        RUNNER_HOST="",
-        RUNNER_HOME="",
-        SAMPLE_APP="false",
-        SAMPLE_PROJECT="",
-        SSH_EXPOSURE="traefik",
-        TLS_SOURCE="traefik",
-        TRAEFIK_KIND="other",
+        gitops_source="external",
+        gitops_url="ssh://git@external.example/external/lab.git",
+        runner_kind="none",
+        runner_host="",
+        runner_home="",
+        sample_app=False,
+        sample_project="",
+        ssh_exposure="traefik",
+        tls_source="traefik",
+        traefik_kind="other",
     )
     external_repository(world)
     key = world.folder / "owners.key"
@@ -221,7 +221,7 @@ def test_an_external_repository_over_ssh_takes_fluxs_own_key(
     assert always_yes.end() == 1 and public.strip() in always_yes.text, "yes beforehand answers nothing here"
     world.external_keys.add(" ".join(public.split()[:2]))
     run = world.must_run(**trusted)
-    assert "no runner of its own" in run.out and "there is no loop to run" in run.out
+    assert "this lab has no runner" in run.out and "there is no loop to run" in run.out
     result = world.summary()
     assert result["secrets"]["flux-system/flux-system"]["data"]["identity.pub"] == "<flux identity.pub>"
     assert result["repositories"]["external/lab.git"] == {"main": ["The lab as generated"]}
@@ -256,12 +256,9 @@ def test_the_folders_are_made_where_only_gitlabs_own_is_exported(tmp_path: Path)
     for name, does in (("mkdir", mkdir), ("chown", "")):
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / "bin" / name).chmod(0o755)
-    settings = "GITLAB_NAMESPACE=gitlab STORAGE_ROOT=/storage NFS_SERVER=nas.lan"
-    job = subprocess.run(
-        ["bash", "-euc", f'source "$1"; {settings}; storage_job nfs "gitlab/config gitlab/logs"', "bash", ROOT / "template/bootstrap/stages/storage.sh"],
-        capture_output=True, text=True, check=True,
-    )
-    _, options, script = json.loads(job.stdout)["spec"]["template"]["spec"]["containers"][0]["command"]
+    settings = program.settings(gitlab_namespace="gitlab", storage_root="/storage", nfs_server="nas.lan")
+    job = storage.job(settings, "nfs", ["gitlab/config", "gitlab/logs"])
+    _, options, script = job["spec"]["template"]["spec"]["containers"][0]["command"]
     (tmp_path / "lab/gitlab/logs").mkdir(parents=True)
     path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
     command = ["sh", options, script.replace("cd /lab", f"cd {tmp_path}/lab")]

@@ -7,52 +7,25 @@ strace can be had it watches the rest, such as what Git starts by itself.
 from __future__ import annotations
 
 import base64
+import json
+import pickle
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from journeys import LONG
 from lab_world import Call, Run, World
+from support import program
 
-WATCHED = (
-    "git",
-    "curl",
-    "jq",
-    "ssh-keygen",
-    "base64",
-    "sed",
-    "awk",
-    "cut",
-    "sort",
-    "tail",
-    "grep",
-    "sha256sum",
-    "mktemp",
-    "cp",
-)
-# What an owner may have in their environment already, exported: names that the script uses itself.
-CLASHING = (
-    "ROOT_TOKEN",
-    "AUTHS",
-    "API_BODY",
-    "KUBE_OUT",
-    "VM_OUT",
-    "KEY_PRIVATE",
-    "EXTERNAL_PASSWORD",
-    "token",
-    "password",
-    "body",
-    "answer",
-    "runner_token",
-    "secret",
-    "url",
-    "user",
-    "wanted",
-    "certificate",
-)
+# What the program starts, beside the stand-ins.
+WATCHED = ("git", "ssh-keygen")
+# What an owner may have in their environment already.
+OWNERS = {"token": "the owner's value", "ROOT_TOKEN": "the owner's value", "password": "the owner's value"}
 
 
 def watched(world: World) -> Path:
@@ -85,12 +58,8 @@ def test_the_watch_sees_what_it_has_to_see(world: World) -> None:
     """The watch itself is tried with a leak of each sort."""
     log = watched(world)
     leak = world.lab / "leak.sh"
-    leak.write_text(
-        "#!/usr/bin/env bash\nsed -n p /dev/null --expression='glrt-onthecommandline'\n"
-        "export x=glrt-intheenvironment\nsed -n p /dev/null\n"
-    )
-    leak.chmod(0o755)
-    world.run(script="leak.sh")
+    leak.write_text("#!/bin/sh\ngit --glrt-onthecommandline\nexport x=glrt-intheenvironment\ngit --version\n")
+    world.run(program=["sh", leak])
     text = log.read_text()
     assert "glrt-onthecommandline" in text and "x=glrt-intheenvironment" in text
 
@@ -98,7 +67,7 @@ def test_the_watch_sees_what_it_has_to_see(world: World) -> None:
 def test_no_secret_reaches_a_command_line_an_environment_the_output_or_a_readable_file(
     make_world: Callable[..., World],
 ) -> None:
-    world = make_world(PIPELINE_AUTH="group-variable", GITLAB_GROUPS=["HomeLAB", "Tools"])
+    world = make_world(pipeline_auth="group-variable", groups=["HomeLAB", "Tools"])
     log = watched(world)
     seen: list[str] = []
     loose: list[str] = []
@@ -114,18 +83,18 @@ def test_no_secret_reaches_a_command_line_an_environment_the_output_or_a_readabl
     world.watch = lambda name, arguments, environment: seen.append(
         "\0".join([name, *arguments, *map("=".join, environment.items())])
     )
-    (world.home / ".curlrc").write_text(f'trace-ascii = "{world.folder}/curl.trace"\n')
-    clashing = dict.fromkeys(CLASHING, "the owner's own value")
-    runs = [world.must_run(GIT_TRACE_CURL="1", GIT_CURL_VERBOSE="1", SHELLOPTS="xtrace", **clashing)]
+    runs = [world.must_run("--verbose", GIT_TRACE_CURL="1", GIT_CURL_VERBOSE="1", GIT_TRACE2_EVENT="1", **OWNERS)]
     if LONG:
-        runs.append(world.must_run(**clashing))
+        runs.append(world.must_run(**OWNERS))
+    logs = list((world.home / ".local/state/homelab/homelab").iterdir())
+    assert logs and all(log.stat().st_mode & 0o777 == 0o600 for log in logs)
+    assert "kubectl" in logs[0].read_text() and "git -C" in runs[0].err, "each command is logged, and shown if asked for"
     check(world, runs, [log.read_text(errors="replace"), *seen])
     assert loose == []
     modes = (world.folder / "modes").read_text().splitlines()
     assert modes and all(line.startswith("600 ") for line in modes if "/.env" in line), (
         "never open, not even for a moment"
     )
-    assert not (world.folder / "curl.trace").exists()
 
 
 def check(world: World, runs: list[Run], calls: list[str]) -> None:
@@ -157,12 +126,8 @@ def test_strace_sees_no_secret_in_any_program_that_is_started(make_world: Callab
         pytest.skip("strace is not installed, or may not trace here")
     world = make_world()
     log = world.folder / "strace.log"
-    script = world.lab / "bootstrap.sh"
-    traced = world.lab / "traced.sh"
-    traced.write_text(f'#!/bin/sh\nexec strace -f -qq -v -s 100000 -e trace=execve -o "{log}" "{script}" "$@"\n')
-    traced.chmod(0o755)
-    run = world.must_run("--from", "storage", script="traced.sh")
-    (world.lab / "traced.sh").unlink()
+    strace = ["strace", "-f", "-qq", "-v", "-s", "100000", "-e", "trace=execve", "-o", log, world.lab / "lab"]
+    run = world.must_run("--from", "storage", program=strace)
     text = log.read_text(errors="replace")
     assert "git-remote-http" in text, "what Git starts is seen"
     check_traced(world, run, text)
@@ -181,14 +146,45 @@ def can_trace() -> bool:
     )
 
 
-def test_an_error_that_quotes_a_secret_is_shown_without_it(world: World) -> None:
-    """kubectl quotes what it could not read, in base64; the message goes through redact."""
-    text = (world.lab / "bootstrap.sh").read_text().removesuffix('main "$@"\n')
-    (world.lab / "one.sh").write_text(
-        text + 'start_process\nhide_secret "hunter2 hunter2"\ndie "cannot read $1" "hunter2 hunter2"\n'
-    )
-    (world.lab / "one.sh").chmod(0o755)
-    encoded = base64.b64encode(b"hunter2 hunter2").decode()
-    run = world.run(f'{{"token":"{encoded}"}}', script="one.sh")
-    assert run.status == 1
-    assert "hunter2" not in run.text and encoded.rstrip("=") not in run.text and run.err.count("[hidden]") == 2
+def test_an_error_that_quotes_a_secret_is_shown_without_it() -> None:
+    """kubectl quotes what it could not read, in base64, perhaps in the middle of something longer."""
+    hidden = program.secret.Secret("hunter2 hunter2 /+é")
+    console = program.console()
+    words = [hidden.reveal(), json.dumps(hidden.reveal()), quote(hidden.reveal(), safe="")]
+    words += [base64.b64encode(b"x" * lead + hidden.reveal().encode() + b"y" * lead).decode() for lead in range(4)]
+    for one in words:
+        console.warn(f"cannot read {one}")
+    said = console.err.getvalue()
+    assert said.count("[hidden]") == len(words), said
+    assert "hunter2" not in said
+
+
+def test_a_secret_shows_itself_to_nobody() -> None:
+    hidden = program.secret.Secret("glpat-abcdefgh")
+    assert {repr(hidden), str(hidden), f"{hidden}", f"{hidden:>5}", "%s" % hidden, repr([hidden])} == {"…", "[…]"}
+    for leak in (lambda: pickle.dumps(hidden), lambda: json.dumps({"token": hidden}), lambda: "a" + hidden):
+        with pytest.raises(TypeError):
+            leak()
+    assert hidden == program.secret.Secret("glpat-abcdefgh") and hidden != "glpat-abcdefgh" and not program.secret.Secret("")
+
+
+# Where a secret's own value is taken: each hands it to a pipe or a header.
+REVEALED_IN = {
+    "secret.py", "clients/git.py", "clients/gitlab_transport.py", "clients/objects.py", "stages/credential.py", "stages/gitlab.py",
+    "stages/registry.py", "stages/runner.py",
+}
+
+
+def test_a_secret_is_revealed_only_where_a_pipe_or_a_header_takes_it() -> None:
+    files = {file: file.read_text() for file in program.PACKAGE.rglob("*.py")}
+    assert {str(file.relative_to(program.PACKAGE)) for file, text in files.items() if ".reveal()" in text} == REVEALED_IN
+
+
+def test_what_another_machine_says_cannot_move_the_cursor() -> None:
+    console = program.console()
+    hostile = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x9b1m\rover\x08\x00 \u202egnp.exe\x1b(B\x1bPq\x1b\\ end"
+    console.have(hostile)
+    console.failed(program.errors.Failure(hostile, hostile, hostile), "")
+    said = console.out.getvalue() + console.err.getvalue()
+    assert said.count("red") == 4 and " end" in said
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", said)

@@ -24,7 +24,7 @@ def machine(make_world: Callable[..., World]) -> Iterator[World]:
     """Return a world whose `ssh` is the real one, with a real sshd behind the runner's address."""
     if SSHD is None:
         pytest.skip("sshd is not installed (Debian: openssh-server)")
-    world = make_world(RUNNER_USER=getpass.getuser())
+    world = make_world(runner_user=getpass.getuser())
     folder = world.folder / "sshd"
     folder.mkdir(mode=0o700)
     for name in ("host", "owner"):
@@ -82,7 +82,7 @@ def test_the_runner_is_set_up_through_a_real_sshd(machine: World) -> None:
     assert "Docker 29.1.0, compose 5.0.0" in run.out
     for stage in ("flux", "gitlab", "runner"):
         machine.must_run("--only", stage)
-    home = Path(machine.settings["RUNNER_HOME"])
+    home = Path(machine.settings["runner_home"])
     token = machine.gitlab.runners[0]["token"]
     assert (home / ".env").read_text() == f"RUNNER_TOKEN={token}\n"
     assert (home / ".env").stat().st_mode & 0o777 == 0o600

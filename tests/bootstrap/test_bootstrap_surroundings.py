@@ -1,51 +1,112 @@
-"""How the script is called, and where: any folder, any path, any Bash, no terminal, a home that cannot be written."""
+"""How the program is called, and where: any folder, any path, any Python, no terminal, a home that cannot be written."""
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from journeys import STAGES, Journey
-from lab_world import LAB, Terminal, World
-from support.tools import bash_4
+from lab_folder import TEMPLATE
+from lab_world import LAB, Caller, Terminal, World
+from support import program
 
 
-@pytest.mark.tool("Bash 4")
-def test_it_runs_under_bash_4(world: World) -> None:
-    (world.bin / "bash").symlink_to(bash_4())
-    world.must_run()
+def pythons() -> list[Path]:
+    """Return the Pythons on this machine that the program supports: those on PATH, and pyenv's."""
+    found: dict[int, Path] = {}
+    for minor in range(10, 20):
+        name = f"python3.{minor}"
+        places = [shutil.which(name), *sorted((Path.home() / ".pyenv/versions").glob(f"3.{minor}.*/bin/{name}"))]
+        for place in map(Path, filter(None, places)):
+            # A wrapper may be there without a Python behind it.
+            if subprocess.run([place, "-c", ""], capture_output=True, check=False).returncode == 0:
+                found[minor] = place
+    return list(found.values())
+
+
+@pytest.mark.parametrize("python", pythons(), ids=lambda python: python.name)
+def test_every_python_here_runs_it_alone_and_through_a_symbolic_link(world: World, python: Path) -> None:
+    """-I: without the environment's Python settings and the owner's own packages."""
+    link = world.folder / "a link"
+    link.symlink_to(world.lab / "lab")
+    world.must_run(program=[python, "-I", link], PYTHONPATH="/nonexistent", PYTHONHOME="/nonexistent")
     result = world.summary()
-    assert "done" not in world.must_run().out
+    assert "done" not in world.must_run(LC_ALL="C", LANG="").out
     assert world.summary() == result
-    world.must_run("verify")
+    world.must_run(command="verify")
 
 
-def test_a_bash_that_is_too_old_is_told_so(world: World) -> None:
-    """Without Bash 3 at hand its answer to BASH_VERSINFO stands for it."""
-    text = (world.lab / "bootstrap.sh").read_text().replace("BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1]", "302")
-    (world.lab / "old.sh").write_text(text)
-    (world.lab / "old.sh").chmod(0o755)
-    run = world.run(script="old.sh")
-    assert run.status == 1 and "needs Bash 4.4 or newer" in run.err and run.out == ""
+@pytest.mark.parametrize("language", ["C", "POSIX", "en_US.ISO-8859-1", "de_DE.UTF-8"])
+def test_any_language_of_the_shell_will_do(journey: Journey, language: str) -> None:
+    world = journey.to("end")
+    assert LAB in world.must_run("--only", "preflight", LC_ALL=language).out or world.changes == []
+
+
+OLD = [place for minor in ("2.7", "3.6", "3.8", "3.9") for place in sorted((Path.home() / ".pyenv/versions").glob(f"{minor}.*/bin/python"))]
+
+
+@pytest.mark.skipif(not OLD, reason="no Python older than 3.10 is here (pyenv)")
+@pytest.mark.parametrize("python", OLD, ids=lambda python: python.parts[-3])
+def test_an_old_python_says_in_one_line_what_is_needed(world: World, python: Path) -> None:
+    run = world.run("--list", program=[python, world.lab / "lab"], PATH=str(world.folder))
+    assert run.status == 1 and run.out == "" and re.fullmatch(r"\./lab needs Python 3\.10 or newer; this is .*\n", run.err)
+
+
+def test_a_python_that_is_too_old_is_told_so_or_hands_over_to_a_newer_one(world: World, tmp_path: Path) -> None:
+    """Without an old Python at hand, this one says that it is 3.9."""
+    old = tmp_path / "old.py"
+    old.write_text(
+        "import runpy, sys\nsys.version_info = (3, 9, 2, 'final', 0)\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    python = [sys.executable, "-I", str(old), world.lab / "lab"]
+    run = world.run("--list", program=python, PATH=str(empty))
+    assert run.status == 1 and "needs Python 3.10 or newer; this is 3.9" in run.err and run.out == ""
+    (empty / "python3.11").symlink_to("/usr/bin/python3")
+    assert world.run("--list", program=python, PATH=f"{empty}:/usr/bin:/bin").out.split()[0] == "preflight"
+
+
+def test_the_program_is_one_that_an_old_python_can_read() -> None:
+    """The executable itself has to run where the package cannot, in order to say so."""
+    text = (TEMPLATE / "lab").read_text()
+    ast.parse(text, feature_version=(3, 4))
+    assert not re.search(r"\bf[\"']", text)
+
+
+def test_bootstrap_sh_is_the_same_as_up_and_says_what_is_missing(world: World) -> None:
+    assert world.run("--list", program=["sh", world.lab / "bootstrap.sh"], command="--dry-run").out == world.run("--list").out
+    run = world.run(program=["/bin/sh", world.lab / "bootstrap.sh"], PATH=str(world.folder))
+    assert run.status == 1 and "there is no python3 here" in run.err and run.out == ""
 
 
 def test_list_and_help_need_nothing(world: World) -> None:
     listed = world.run("--list", PATH="/usr/bin:/bin")
     assert [line.split()[0] for line in listed.out.splitlines()] == list(STAGES)
     shown = world.run("--help", PATH="/usr/bin:/bin")
-    variables = set(re.findall(r"LAB_[A-Z_]+", shown.out)) - {"LAB_NAME"}
-    text = "".join(p.read_text() for p in [world.lab / "bootstrap.sh", *world.lab.glob("bootstrap/*/*.sh")])
-    read = set(re.findall(r"\$\{?(LAB_[A-Z_]+)|: \"\$\{(LAB_[A-Z_]+):", text))
-    internal = {"LAB_DIR", "LAB_NAME", "LAB_PROJECT", "LAB_TMP"}
-    assert variables == {a or b for a, b in read} - internal, (
-        "every variable of the environment is documented, and no other"
-    )
+    variables = set(re.findall(r"LAB_[A-Z_]+", shown.out))
+    text = "".join(p.read_text() for p in world.lab.glob("lab_program/**/*.py") if p.name != "up.py")
+    read = set(re.findall(r"LAB_(?:GIT|SKIP)[A-Z_]*", text)) | {f"LAB_{name.upper()}" for name in program.environment.Limits.__dataclass_fields__}
+    assert variables == read, "every variable of the environment is documented, and no other"
+    assert world.calls == []
+
+
+def test_every_command_has_a_help_with_an_example(world: World) -> None:
+    shown = world.run(command="--help", yes=False)
+    names = re.findall(r"^ {4}([a-z-]+) ", shown.out, re.M)
+    assert len(names) > 8
+    for name in names:
+        run = world.run("--help", command=name, yes=False, PATH="/usr/bin:/bin")
+        assert run.status == 0 and "For example: ./lab " in run.out, name
     assert world.calls == []
 
 
@@ -54,6 +115,7 @@ def test_list_and_help_need_nothing(world: World) -> None:
     [
         (["--from"], "a stage is missing"),
         (["--only", "nonsense"], 'no stage or option "nonsense"'),
+        (["one", "two"], '"two" is one word too many'),
         (["--frobnicate"], 'no option "--frobnicate"'),
         (["nonsense"], 'no stage or option "nonsense"'),
         (["--from=sync", "--only=sync"], "exclude each other"),
@@ -84,15 +146,15 @@ def test_what_the_shell_or_a_hook_of_git_left_in_the_environment_leads_nowhere_e
     (world.folder / "elsewhere" / LAB).mkdir(parents=True)
     for path in (f"{world.folder}/elsewhere", "."):
         done = subprocess.run(
-            ["bash", f"{LAB}/bootstrap.sh", "--only", "preflight"],
+            [f"{LAB}/bootstrap.sh", "--yes", "--only", "preflight"],
             cwd=world.folder,
-            env=world.environment(CDPATH=path, GIT_DIR="/nonexistent", GIT_INDEX_FILE="/nonexistent"),
+            env=world.environment(CDPATH=path, GIT_DIR="/nonexistent", GIT_INDEX_FILE="/nonexistent", HELM_NAMESPACE="elsewhere"),
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert "committed as it stands" in done.stdout
+        assert "committed as it is" in done.stdout
 
 
 def external_repository(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,13 +179,13 @@ def external_repository(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         {},
         {
-            "GITOPS_SOURCE": "external",
-            "GITOPS_URL": "https://git.example/external/lab.git",
-            "RUNNER_KIND": "kubernetes",
-            "PRIVATE_CA": "true",
-            "STORAGE_BACKEND": "host-path",
-            "STORAGE_ROOT": "/storage",
-            "PIPELINE_AUTH": "group-variable",
+            "gitops_source": "external",
+            "gitops_url": "https://git.example/external/lab.git",
+            "runner_kind": "kubernetes",
+            "private_ca": True,
+            "storage_backend": "host-path",
+            "storage_root": "/storage",
+            "pipeline_auth": "group-variable",
         },
     ],
     ids=["self", "external"],
@@ -167,10 +229,41 @@ def test_from_and_only_choose_stages(journey: Journey) -> None:
 
 
 def test_two_runs_at_once_are_refused(world: World) -> None:
-    with (world.lab / "bootstrap.sh").open() as script:
+    with (world.lab / "lab").open() as script:
         fcntl.flock(script, fcntl.LOCK_EX)
         run = world.run()
-    assert run.status == 1 and "Another ./bootstrap.sh" in run.err and world.calls == []
+    assert run.status == 1 and "Another ./lab" in run.err and world.calls == []
+
+
+def test_a_program_that_outlives_a_killed_run_does_not_hold_its_lock(journey: Journey) -> None:
+    """kubectl may go on for a moment; no descriptor of the run's is open in it."""
+    world = journey.to("end")
+    held: list[str] = []
+    private = str(world.private)
+
+    def look(_name: str, _arguments: list[str], _environment: dict[str, str], caller: Caller) -> None:
+        for link in (caller.process / "fd").iterdir():
+            target = os.readlink(link)
+            if target.startswith((private, str(world.lab))) and not target.endswith("kubectl"):
+                held.append(target)
+
+    world.look = look
+    world.must_run("--only", "registry")
+    assert held == []
+
+
+def test_the_cluster_is_shown_and_confirmed_before_its_first_change(world: World) -> None:
+    refused = world.run(yes=False)
+    assert refused.status == 1 and world.changes == [] and not world.errors
+    for words in ("no terminal to ask", "context  homelab", "server   https://10.0.0.1:6443", "nodes    node-1", "--yes"):
+        assert words in refused.err, words
+    no = Terminal(world, "--only", "storage")
+    no.answer("Go on? [y/N]", "n")
+    assert no.end() == 1 and "nothing was changed" in no.text and world.changes == []
+    yes = Terminal(world, "--only", "flux")
+    yes.answer("Go on? [y/N]", "y")
+    assert yes.end() == 0 and yes.text.count("Go on?") == 1 and world.changes
+    assert "1 node(s) ready" in world.run("--only", "preflight", yes=False).out, "looking asks nothing"
 
 
 def test_a_missing_tool_is_named_before_anything_is_done(world: World) -> None:
@@ -184,11 +277,12 @@ def test_on_a_terminal_it_asks_and_never_shows_the_password(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(
-        GITOPS_SOURCE="external", GITOPS_URL="https://git.example/external/lab.git", RUNNER_KIND="none", RUNNER_HOST=""
+        gitops_source="external", gitops_url="https://git.example/external/lab.git", runner_kind="none", runner_host=""
     )
     external_repository(world, monkeypatch)
     world.must_run("--only", "flux")
     run = Terminal(world, "--only", "gitlab")
+    run.answer("Go on? [y/N]", "y")
     run.answer("user name at https://git.example/external/lab.git", "flux")
     run.answer("(not shown)", "open sesame")
     assert run.end() == 0, run.text

@@ -15,7 +15,7 @@ SOON = {"LAB_WAIT_VERIFY_MINUTES": "0", "LAB_WAIT_GITLAB_MINUTES": "0", "LAB_WAI
 
 def test_verify_sends_the_next_tag_through_the_loop(journey: Journey) -> None:
     world = journey.to("end")
-    run = world.must_run("verify")
+    run = world.must_run(command="verify")
     assert [t["name"] for t in world.gitlab.tags] == ["v1.0.0", "v1.0.1"]
     assert world.gitlab.images == {"homelab/demo": ["v1.0.0", "v1.0.1"]}
     for step in (
@@ -50,7 +50,7 @@ def test_the_next_tag_follows_the_highest(journey: Journey, tags: list[str], fol
     world.gitlab.pipelines = [
         {"id": 1, "project": project["id"], "ref": t, "status": "failed", "looks": 0, "web_url": ""} for t in tags
     ]
-    world.must_run("verify")
+    world.must_run(command="verify")
     assert world.gitlab.tags[-1]["name"] == following
 
 
@@ -68,7 +68,7 @@ def test_a_runner_that_never_reports_is_missed_by_each_run(journey: Journey, mon
         run = world.run("--only", "runner", LAB_WAIT_RUNNER_MINUTES="0")
         assert run.status == 1 and not world.errors, (run.text, world.errors)
         assert "The runner has not reported to GitLab" in run.err and "GitLab calls it never_contacted" in run.err
-    run = world.run("verify", **SOON)
+    run = world.run(command="verify", **SOON)
     assert run.status == 1 and "The runner lab-homelab is not online: GitLab calls it never_contacted" in run.err, run.text
 
 
@@ -159,7 +159,7 @@ def test_the_first_thing_that_is_wrong_is_named(
     breaks(world)
     # With no patience at all a run gives up at the first step that takes time; the next one goes on with the same tag.
     for _ in range(6):
-        run = world.run("verify", **({} if "pipeline" in what else SOON))
+        run = world.run(command="verify", **({} if "pipeline" in what else SOON))
         if what in run.err or "is not" not in run.err:
             break
     assert run.status == 1 and not world.errors, (run.text, world.errors)

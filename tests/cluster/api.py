@@ -107,11 +107,12 @@ class Api:
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Return an object, or nothing if it (or its kind) does not exist."""
         try:
-            return self.request("GET", self.path(kind, namespace, name))
+            found: Object = self.request("GET", self.path(kind, namespace, name))
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
+        return found
 
     def list(self, kind: str, namespace: str = "", **query: str) -> list[Object]:
         """Return the objects of a kind; none if the kind is not known."""
@@ -121,10 +122,12 @@ class Api:
             if error.status == 404:
                 return []
             raise
-        return found["items"]
+        items: list[Object] = found["items"]
+        return items
 
     def patch(self, kind: str, name: str, namespace: str, body: Object, part: str = "") -> Object:
-        return self.request("PATCH", self.path(kind, namespace, name, part), body, MERGE)
+        patched: Object = self.request("PATCH", self.path(kind, namespace, name, part), body, MERGE)
+        return patched
 
     def delete(self, kind: str, name: str, namespace: str = "") -> None:
         try:

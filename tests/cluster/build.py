@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.paths import BIN, PROGRAMS, ROOT
+from extensions.facts import FLUX_VERSION
 
 KUBERNETES = "1.36.3"
-FLUX = "2.9.4"
+FLUX = FLUX_VERSION
 CONTROLLERS = (
     "source-controller",
     "kustomize-controller",
@@ -119,7 +120,9 @@ def build() -> None:
 
 def definitions() -> list[Path]:
     """Return the files with definitions of custom resources that are not Flux's."""
-    places = [(module_folder(module, "crds"), pattern) for module, patterns in DEFINITIONS.items() for pattern in patterns]
+    places = [
+        (module_folder(module, "crds"), pattern) for module, patterns in DEFINITIONS.items() for pattern in patterns
+    ]
     return [file for folder, pattern in places for file in sorted(folder.glob(pattern))]
 
 
@@ -218,7 +221,7 @@ def _build(program: Program, options: list[str]) -> None:
         return
     flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in program.variables.items())])
     for name, package in program.packages.items():
-        print(f"   building {name}", flush=True)
+        print(f"   building {name}", flush=True)  # noqa: T201 - a build of minutes says what it does
         command = ["build", "-mod=readonly", "-trimpath", "-ldflags", flags, *options, "-o", str(BIN / name), package]
         _go(PROGRAMS / program.folder, *command)
     _stamp(program).write_text(_digest(program), encoding="utf-8")
@@ -226,7 +229,13 @@ def _build(program: Program, options: list[str]) -> None:
 
 def _go(folder: Path, *arguments: str) -> str:
     """Run Go in a module's folder and return what it prints."""
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-buildvcs=false",
+        "GOWORK": "off",
+        "GOTOOLCHAIN": "local",
+    }
     done = subprocess.run(["go", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BuildError(f"go {' '.join(arguments)} in {folder.relative_to(ROOT)}:\n{done.stderr}")

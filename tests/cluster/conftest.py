@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.rendering import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "bootstrap"))
 
-from cluster.labs import answers_of, make_lab  # noqa: E402
-from cluster.namespaces import Surroundings  # noqa: E402
-from cluster.world import World, world_of  # noqa: E402
+from cluster.labs import answers_of, make_lab
+from cluster.namespaces import Surroundings
+from cluster.world import World, world_of
 
+Figure = Callable[[str], None]
 STARTED = os.environ.get("CLUSTER_TESTS") == "1"
 collect_ignore_glob = [] if STARTED else ["test_*.py"]
 
@@ -70,3 +70,25 @@ def worlds(surroundings: Surroundings, lab_of: Callable[..., Path]) -> Iterator[
     found = Worlds(surroundings, lab_of)
     yield found
     found.close()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Return what keeps a measured figure for the end of the run's output."""
+
+    def keep(text: str) -> None:
+        request.node.user_properties.append(("figure", text))
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print every figure that a test has measured."""
+    reports = [
+        report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")
+    ]
+    figures = [(report.nodeid, text) for report in reports for name, text in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+    for place, text in dict.fromkeys(figures):
+        terminalreporter.line(f"{text}    [{place.rpartition('::')[2].split('@')[0]}]")

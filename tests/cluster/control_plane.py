@@ -9,11 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+from support.loopback import wait_for
+
 from cluster.api import Api
 from cluster.build import KUBERNETES, definitions, module_folder
 from cluster.paths import BIN, CLUSTER
 from cluster.processes import Processes
-from support.loopback import wait_for
 
 PORT = 6443
 ETCD = "http://127.0.0.1:12379"
@@ -193,7 +194,7 @@ current-context: lab
 
     def _ready(self) -> bool:
         try:
-            return self.api.request("GET", "/readyz") == "ok"
+            return bool(self.api.request("GET", "/readyz") == "ok")
         except Exception:  # noqa: BLE001 - it has not started yet
             return False
 
@@ -241,7 +242,9 @@ current-context: lab
                 f"--tls-cert-file={self.pki / 'apiserver.crt'}",
                 f"--tls-private-key-file={self.pki / 'apiserver.key'}",
             ],
-            {"PATH": f"{self.commands}:{os.environ['PATH']}"},  # it looks for a command before the command's own PATH counts
+            {
+                "PATH": f"{self.commands}:{os.environ['PATH']}"
+            },  # it looks for a command before the command's own PATH counts
         )
         self.apply(NODE)
         self.apply(K3S)

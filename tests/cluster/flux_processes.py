@@ -117,9 +117,7 @@ class FluxProcesses:
                 environment[item["name"]] = NAMESPACE
             elif "value" in item:
                 environment[item["name"]] = item["value"]
-        arguments = [
-            word.replace("$(RUNTIME_NAMESPACE)", NAMESPACE) for word in container.get("args", [])
-        ]
+        arguments = [word.replace("$(RUNTIME_NAMESPACE)", NAMESPACE) for word in container.get("args", [])]
         if name in ("source-controller", "image-reflector-controller"):
             (self.folder / name).mkdir(exist_ok=True)
         self.starts[name] += 1

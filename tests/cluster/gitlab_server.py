@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import stand_in_gitlab
+
 from cluster.api import Api, ApiError
 from extensions.facts import Lab
 
@@ -67,9 +68,9 @@ class GitLabWorld:
         self.deliveries: list[Delivery] = []
         self.refuses_pushes = False
         self.settings = {
-            "REGISTRY_HOST": answers["registry_host"],
-            "GITLAB_URL": lab.gitlab_url,
-            "SAMPLE_HOST": lab.sample_host,
+            "registry_host": answers["registry_host"],
+            "gitlab_url": lab.gitlab_url,
+            "sample_host": lab.sample_host,
         }
         repositories = folder / "repositories"
         repositories.mkdir(parents=True)
@@ -146,7 +147,9 @@ class GitLabWorld:
         online = runner_online()
         with self.lock:
             for runner in self.gitlab.runners:
-                runner.update({"status": "online", "online": True} if online else {"status": "offline", "online": False})
+                runner.update(
+                    {"status": "online", "online": True} if online else {"status": "offline", "online": False}
+                )
             before = {name: len(tags) for name, tags in self.gitlab.images.items()}
             self.gitlab.run_pipelines(online)
             new = [(n, t) for n, tags in self.gitlab.images.items() for t in tags[before.get(n, 0) :]]
@@ -202,9 +205,9 @@ class GitLabWorld:
 class Handler(stand_in_gitlab.Handler):
     """One request to GitLab, its registry or its internal API."""
 
-    server: Server
+    server: Server  # type: ignore[assignment]  # the tests' own server, with what the cluster adds
 
-    def do_ANY(self) -> None:
+    def do_ANY(self) -> None:  # noqa: N802, PLR0911 - http.server's name; one line a kind of request
         path = self.path.split("?")[0]
         if not self._ready_for(path):
             return self.reply(502, b"", {})
@@ -218,7 +221,7 @@ class Handler(stand_in_gitlab.Handler):
             return self.reply(200, f"token={token}\n".encode(), {})
         if path == "/jwt/auth":
             return self._token()
-        if host == world.settings["REGISTRY_HOST"] and path.startswith("/v2/"):
+        if host == world.settings["registry_host"] and path.startswith("/v2/"):
             return self._registry(path)
         if path.startswith("/api/v4/projects/") and ("/statuses/" in path or "/commits/" in path):
             return self._commit_status(path)
@@ -226,6 +229,7 @@ class Handler(stand_in_gitlab.Handler):
             return self.reply(503, b"", {})
         return super().do_ANY()
 
+    # ruff: noqa: N815
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_ANY
 
     def _ready_for(self, path: str) -> bool:
@@ -262,7 +266,7 @@ class Handler(stand_in_gitlab.Handler):
         """The registry's API as far as a scan needs it: https://distribution.github.io/distribution/spec/api/"""
         world = self.server.world
         if not self.headers.get("Authorization"):
-            realm = f'Bearer realm="{world.settings["GITLAB_URL"]}/jwt/auth",service="container_registry"'
+            realm = f'Bearer realm="{world.settings["gitlab_url"]}/jwt/auth",service="container_registry"'
             return self._json(401, {"errors": [{"code": "UNAUTHORIZED"}]}, {"Www-Authenticate": realm})
         parts = path.removeprefix("/v2/").split("/")
         if path == "/v2/":
@@ -271,7 +275,9 @@ class Handler(stand_in_gitlab.Handler):
             tags = list(world.gitlab.images.get("/".join(parts[:-2]), []))
         if path.endswith("/tags/list"):
             if not tags:
-                return self._json(404, {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known to registry"}]})
+                return self._json(
+                    404, {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known to registry"}]}
+                )
             return self._json(200, {"name": "/".join(parts[:-2]), "tags": tags})
         if parts[-2] == "manifests" and parts[-1] in tags:
             config = {
@@ -321,5 +327,3 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Let a broken connection be: a killed run leaves many."""
-
-

@@ -21,7 +21,11 @@ def make_lab(template: Path, folder: Path, answers: dict[str, Any]) -> Path:
     if not template.exists():
         snapshot(template)
     copy_lab(template, folder, answers, skip_tasks=True)
-    for arguments in (["init", "--quiet", "--initial-branch=main"], ["add", "--all"], ["commit", "--quiet", "-m", "The lab"]):
+    for arguments in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "--all"],
+        ["commit", "--quiet", "-m", "The lab"],
+    ):
         subprocess.run(["git", *arguments], cwd=folder, check=True)
     return folder
 

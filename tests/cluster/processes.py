@@ -32,7 +32,9 @@ class Processes:
         logs.mkdir(parents=True, exist_ok=True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, command: list[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+    def start(
+        self, name: str, command: list[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         """Start a program; its log goes on where an earlier process of that name ended."""
         log: IO[bytes]
         with self.log(name).open("ab") as log:

@@ -20,13 +20,17 @@ def main() -> None:
     lacking = missing_tools()
     if lacking:
         message = f"The cluster tests were skipped: this machine lacks {lacking}."
-        sys.exit(message if os.environ.get("REQUIRE_TOOLS") == "1" else print(message))
+        if os.environ.get("REQUIRE_TOOLS") == "1":
+            sys.exit(message)
+        sys.stdout.write(f"{message}\n")
+        return
     started = time.monotonic()
     try:
         build()
     except BuildError as error:
         sys.exit(f"The cluster's programs could not be built. {error}")
-    print(f"The cluster's programs are built ({time.monotonic() - started:.0f} s).", flush=True)
+    sys.stdout.write(f"The cluster's programs are built ({time.monotonic() - started:.0f} s).\n")
+    sys.stdout.flush()
     if options.build_only:
         return
     os.chdir(ROOT)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.conftest import Worlds
+from cluster.conftest import Figure, Worlds
 from cluster.world import World
 
 EXTERNAL = {"gitops_source": "external"}
@@ -17,9 +18,17 @@ LABS: dict[str, tuple[str, dict[str, Any]]] = {
     "external-https": ("article", {**EXTERNAL, "gitops_url": "https://git.example/external/lab.git"}),
     "runner-in-the-cluster": (
         "defaults",
-        {"setup_level": "full", "runner_kind": "kubernetes", "build_method": "buildkit", "groups": ["HomeLAB", "Tools/Apps"],
-         "pipeline_auth": "group-variable", "app_namespace": "apps", "base_domain": "home.lan", "private_ca": True,
-         "tls_source": "traefik"},
+        {
+            "setup_level": "full",
+            "runner_kind": "kubernetes",
+            "build_method": "buildkit",
+            "groups": ["HomeLAB", "Tools/Apps"],
+            "pipeline_auth": "group-variable",
+            "app_namespace": "apps",
+            "base_domain": "home.lan",
+            "private_ca": True,
+            "tls_source": "traefik",
+        },
     ),
 }
 
@@ -31,7 +40,9 @@ def world(request: pytest.FixtureRequest, worlds: Worlds) -> World:
     return worlds.get(name, **changes)
 
 
-def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_restart(world: World) -> None:
+def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_restart(
+    world: World, figure: Figure
+) -> None:
     world.bootstrap("--only", "preflight")
     first = world.bootstrap()
     world.is_built = True
@@ -43,17 +54,17 @@ def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_resta
     assert world.ready("helmreleases", "gitlab", namespace), world.report()
     assert world.deployed_tag("demo", world.answers["app_namespace"]) == "v1.0.0"
     assert not world.gitlab.errors
-    print(f"\nbootstrap.sh from nothing: {first.seconds:.1f} s")
+    figure(f"bootstrap.sh from nothing: {first.seconds:.1f} s")
 
 
-def test_a_second_run_changes_nothing(world: World) -> None:
+def test_a_second_run_changes_nothing(world: World, figure: Figure) -> None:
     world.build()
     pods = {pod["metadata"]["uid"] for pod in world.api.list("pods")}
     kinds = ("deployments", "secrets", "configmaps", "kustomizations", "helmreleases", "gitrepositories")
     before = {(kind, uid): version for kind in kinds for uid, version in generations(world, kind).items()}
     head, settled = world.tip(), world.gitlab.gitlab.numbers
     again = world.bootstrap()
-    print(f"\nbootstrap.sh with nothing to do: {again.seconds:.1f} s")
+    figure(f"bootstrap.sh with nothing to do: {again.seconds:.1f} s")
     assert "   done" not in again.text
     assert {pod["metadata"]["uid"] for pod in world.api.list("pods")} == pods
     assert {(kind, uid): version for kind in kinds for uid, version in generations(world, kind).items()} == before
@@ -66,7 +77,10 @@ def generations(world: World, kind: str) -> dict[str, str]:
     found = {}
     for item in world.api.list(kind):
         meta = item["metadata"]
-        if meta.get("annotations", {}).get("control-plane.alpha.kubernetes.io/leader") or meta["namespace"] == "kube-system":
+        if (
+            meta.get("annotations", {}).get("control-plane.alpha.kubernetes.io/leader")
+            or meta["namespace"] == "kube-system"
+        ):
             continue
         wanted = {key: value for key, value in item.items() if key not in ("metadata", "status")}
         found[meta["uid"]] = f"{meta.get('generation')} {wanted}"
@@ -77,8 +91,7 @@ def test_flux_runs_with_the_arguments_that_the_lab_gives_it(world: World) -> Non
     world.build()
     for name, wanted in (("kustomize-controller", "--concurrent=20"), ("helm-controller", "--concurrent=20")):
         process = world.processes.running[name]
-        with open(f"/proc/{process.pid}/cmdline", "rb") as file:
-            arguments = file.read().decode().split("\0")
+        arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode().split("\0")
         assert wanted in arguments
         assert "--feature-gates=CancelHealthCheckOnNewRevision=true" in arguments
         assert world.flux.starts[name] == 1, "Flux kept its own controllers, and did not start them again"

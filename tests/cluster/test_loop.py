@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.api import Object, condition
-from cluster.conftest import Worlds
+from cluster.conftest import Figure, Worlds
 from cluster.node_agent import CRASH_LOOP
 from cluster.world import World
 
@@ -63,7 +63,7 @@ def follow_all(world: World, tags: dict[str, str], seconds: float = 60) -> dict[
     return found
 
 
-def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World) -> None:
+def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World, figure: Figure) -> None:
     """Webhooks tell Flux of image and commit; nothing waits for a poll, a retry or another part."""
     push_and_follow(world, "demo", "v1.1.0")
     taken = []
@@ -71,13 +71,17 @@ def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World) -> N
         taken.append(push_and_follow(world, "demo", f"v1.2.{number}"))
         world.wait("the release", lambda: world.ready("helmreleases", "demo", world.answers["app_namespace"]))
     commits, deployments = zip(*taken, strict=True)
-    print(f"\nimage pushed -> commit: median {statistics.median(commits):.1f} s ({min(commits):.1f} to {max(commits):.1f})")
-    print(f"image pushed -> Deployment: median {statistics.median(deployments):.1f} s ({min(deployments):.1f} to {max(deployments):.1f})")
+    figure(
+        f"image pushed -> commit: median {statistics.median(commits):.1f} s ({min(commits):.1f} to {max(commits):.1f})"
+    )
+    figure(
+        f"image pushed -> Deployment: median {statistics.median(deployments):.1f} s ({min(deployments):.1f} to {max(deployments):.1f})"
+    )
     assert statistics.median(commits) <= 2
     assert statistics.median(deployments) <= 5
 
 
-def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(world: World) -> None:
+def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(world: World, figure: Figure) -> None:
     namespace = world.answers["gitlab_namespace"]
     taken = []
     for number in range(3):
@@ -92,11 +96,13 @@ def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(wo
         )
         taken.append(time.monotonic() - started)
         world.wait("GitLab", lambda: world.gitlab.gitlab_is_ready() and world.ready("kustomizations", "gitlab"), 90)
-    print(f"\npush of gitlab.rb -> new ReplicaSet: median {statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})")
+    figure(
+        f"push of gitlab.rb -> new ReplicaSet: median {statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})"
+    )
     assert statistics.median(taken) <= 15
 
 
-def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(world: World) -> None:
+def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(world: World, figure: Figure) -> None:
     names = ["shop", "blog", "wiki"]
     for name in names:
         add_application(world, name)
@@ -108,13 +114,13 @@ def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(wor
         assert not world.pods("default", name), "nothing runs before the first image"
     for name in names:
         world.gitlab.push_image(f"homelab/{name}", "v1.0.0")
-    print(f"\nthree first images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.0'))}")
+    figure(f"three first images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.0'))}")
     for name in names:
         world.gitlab.push_image(f"homelab/{name}", "v1.0.1")
-    print(f"three next images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.1'))}")
+    figure(f"three next images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.1'))}")
 
 
-def test_twenty_broken_applications_slow_a_healthy_one_by_less_than_ten_seconds(world: World) -> None:
+def test_twenty_broken_applications_slow_a_healthy_one_by_less_than_ten_seconds(world: World, figure: Figure) -> None:
     alone = statistics.median(push_and_follow(world, "demo", f"v1.3.{number}")[1] for number in range(3))
     broken = [f"broken-{number}" for number in range(20)]
 
@@ -128,14 +134,14 @@ def test_twenty_broken_applications_slow_a_healthy_one_by_less_than_ten_seconds(
     world.push("Twenty applications")
     world.wait("the broken pods", lambda: all(world.pods("default", name) for name in broken), 120)
     beside = [push_and_follow(world, "demo", f"v1.4.{number}")[1] for number in range(5)]
-    print(f"\nhealthy beside twenty broken ones: {statistics.median(beside):.1f} s (alone {alone:.1f})")
+    figure(f"healthy beside twenty broken ones: {statistics.median(beside):.1f} s (alone {alone:.1f})")
     assert max(beside) <= alone + 10
     assert all(condition(world.api.get("helmreleases", name, "default"))[0] != "True" for name in broken)
     # A commit with another application, while all twenty wait.
     add_application(world, "newcomer")
     world.gitlab.push_image("homelab/newcomer", "v1.0.0")
     commit = world.push("One more application")
-    print(f"a new application beside them: {follow_all(world, {'newcomer': 'v1.0.0'})}")
+    figure(f"a new application beside them: {follow_all(world, {'newcomer': 'v1.0.0'})}")
     world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
     for name in broken:
         world.git("rm", "-r", "--quiet", f"apps/{name}", f"clusters/homelab/{name}.yaml")
@@ -158,18 +164,36 @@ def test_a_removed_application_goes_and_its_commit_is_green(world: World) -> Non
         world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
         world.git("rm", "-r", "--quiet", "apps/leaving", "clusters/homelab/leaving.yaml")
         commit = world.push(f"leaving goes {number}")
-        world.wait("its end", lambda: not world.api.get("deployments", "leaving", "default") and not world.api.get("kustomizations", "leaving", "flux-system"), 60)
-        world.wait("the commit's status", lambda commit=commit: "success" in {s.state for n, s in world.statuses(commit).items() if "flux-system" in n}, 60)
+        world.wait(
+            "its end",
+            lambda: (
+                not world.api.get("deployments", "leaving", "default")
+                and not world.api.get("kustomizations", "leaving", "flux-system")
+            ),
+            60,
+        )
+        world.wait(
+            "the commit's status",
+            lambda commit=commit: (
+                "success" in {s.state for n, s in world.statuses(commit).items() if "flux-system" in n}
+            ),
+            60,
+        )
         assert not [s for s in world.statuses(commit).values() if s.state == "failed"]
     assert world.gitlab.gitlab.images["homelab/leaving"] == ["v1.0.0"], "its images stay"
 
 
-def test_a_change_by_hand_is_put_back(world: World) -> None:
+def replicas(world: World, name: str) -> int | None:
+    found = world.api.get("deployments", name, "default")
+    return found["spec"]["replicas"] if found else None
+
+
+def test_a_change_by_hand_is_put_back(world: World, figure: Figure) -> None:
     world.wait("the release", lambda: world.ready("helmreleases", "demo", "default"))
     world.plane.kubectl("scale", "deployment", "demo", "--namespace", "default", "--replicas", "3")
     started = time.monotonic()
-    world.wait("one pod", lambda: world.api.get("deployments", "demo", "default")["spec"]["replicas"] == 1, 90)
-    print(f"\na change by hand is put back after {time.monotonic() - started:.0f} s")
+    world.wait("one pod", lambda: replicas(world, "demo") == 1, 90)
+    figure(f"a change by hand is put back after {time.monotonic() - started:.0f} s")
 
 
 @pytest.mark.parametrize("policy", ["semver: '>=9.0.0'", "suspend: true"], ids=["matches nothing", "suspended"])
@@ -183,3 +207,35 @@ def test_a_policy_without_an_image_keeps_no_release_from_being_ready(world: Worl
     world.push(f"{name}, held at its tag")
     world.wait("the release", lambda: world.ready("helmreleases", name, "default"), 60)
     assert len(world.pods("default", name)) == 1
+
+
+def test_a_renamed_application_runs_on_with_its_volume(world: World) -> None:
+    add_application(world, "ledger")
+    file = world.lab / "apps/ledger/helmrelease.yaml"
+    volume = (
+        "    volumes:\n      enabled: true\n      mountPath:\n        - data:/data\n      claim:\n        size: 1Gi\n"
+    )
+    file.write_text(file.read_text(encoding="utf-8") + volume, encoding="utf-8")
+    world.gitlab.push_image("homelab/ledger", "v1.0.0")
+    world.push("An application with a volume")
+    world.wait("its pod", lambda: any(condition(pod)[0] == "True" for pod in world.pods("default", "ledger")), 60)
+    pods = world.uids("default", "ledger")
+    claims = {item["metadata"]["uid"] for item in world.api.list("persistentvolumeclaims", "default")}
+    world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
+    run = world.run("./lab", "new-app", "ledger", "--rename", "accounts", "--host", "accounts.lab")
+    assert run.status == 0, run.text
+    world.push("Call ledger accounts")
+    path = "./apps/accounts"
+    world.wait(
+        "Flux",
+        lambda: (world.api.get("kustomizations", "ledger", "flux-system") or {}).get("spec", {}).get("path") == path,
+    )
+    world.wait(
+        "its release",
+        lambda: world.ready("kustomizations", "ledger") and world.ready("helmreleases", "ledger", "default"),
+    )
+    assert world.uids("default", "ledger") == pods, "its pod runs on"
+    assert {item["metadata"]["uid"] for item in world.api.list("persistentvolumeclaims", "default")} == claims
+    world.gitlab.push_image("homelab/ledger", "v1.0.1")
+    world.wait("the next image", lambda: world.deployed_tag("ledger", "default") == "v1.0.1")
+    assert "tag: v1.0.1 #" in world.show("apps/accounts/helmrelease.yaml")

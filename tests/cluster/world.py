@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -15,37 +14,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from support.loopback import wait_for
+from support.rendering import recorded_answers
 
 from cluster.api import Object, condition
 from cluster.control_plane import ControlPlane, remove
-from cluster.flux_processes import NAMESPACE, SERVICES, FluxProcesses
-from cluster.gitlab_server import INTERNAL_PORT, GitLabWorld, Server, Status
+from cluster.flux_processes import NAMESPACE, FluxProcesses
+from cluster.gitlab_server import GitLabWorld, Server, Status
+from cluster.machines import (
+    name_everything,
+    prepare_external_repository,
+    prepare_issuer,
+    start_gitlab,
+    start_machines,
+    start_storage_server,
+)
 from cluster.namespaces import Surroundings
 from cluster.node_agent import NodeAgent
 from cluster.paths import BIN
 from cluster.processes import Processes
-from cluster.sshd import Sshd, start_gitlab_sshd, start_machine_sshd
 from extensions.facts import Lab
-from gitlab.authority import Authority
-from stand_in_docker import write_docker
-from support.loopback import wait_for
-from support.rendering import recorded_answers
 
-OWNER_PASSWORD, FLUX_PASSWORD = "the-owners-own", "a-token-for-flux"
-RUNNER_ADDRESS, EXTERNAL_ADDRESS = "127.0.0.2", "127.0.0.3"
-# Programs that stand for what is in GitLab's container.
-GITLAB_RAILS = f"""\
-#!/usr/bin/env python3
-import sys, urllib.request
-name = sys.argv[2].split("'")[1]
-request = urllib.request.Request("http://127.0.0.1:{INTERNAL_PORT}/internal/personal-access-token", b"", {{"X-Name": name}})
-sys.stdout.write(urllib.request.urlopen(request, timeout=10).read().decode())
-"""
-SHELL_IN_POD = """\
-#!/bin/bash
-exec /bin/sh "$1" "${2//\\/etc\\/gitlab/$WORLD/gitlab-config}" "${@:3}"
-"""
 Found = TypeVar("Found")
 
 
@@ -95,15 +86,15 @@ class World:
     # Beginning and end
 
     def start(self) -> None:
-        self._name_everything()
+        name_everything(self)
         self.plane.start()
         self.agent.start()
-        self._start_gitlab()
-        self._start_machines()
-        self._start_storage_server()
-        self._prepare_external_repository()
+        start_gitlab(self)
+        start_machines(self)
+        start_storage_server(self)
+        prepare_external_repository(self)
         if self.answers["tls_source"] == "cert-manager":
-            self._prepare_issuer()
+            prepare_issuer(self)
         self.flux.start()
         threading.Thread(target=self._pass_time, daemon=True).start()
         threading.Thread(target=self._watch_pushes, daemon=True).start()
@@ -119,112 +110,10 @@ class World:
         self.api.close()
         remove(self.folder)
 
-    def _name_everything(self) -> None:
-        answers = self.answers
-        hosts = dict.fromkeys(
-            [answers["gitlab_host"], answers["registry_host"], self.facts.sample_host, self.facts.git_service_host],
-            "127.0.0.1",
-        )
-        hosts |= {answers[name]: "127.0.0.1" for name in ("nfs_server",) if answers.get(name)}
-        hosts |= {answers["runner_host"]: RUNNER_ADDRESS} if answers["runner_kind"] == "docker" else {}
-        hosts |= {"git.example": EXTERNAL_ADDRESS}
-        hosts |= {f"{name}.{NAMESPACE}.svc.cluster.local": address for name, address in SERVICES.items()}
-        self.surroundings.name_hosts(hosts)
-        self.home.mkdir()
-        self.surroundings.name_users(self.home, answers.get("runner_user") or "runner")
-
-    def _start_gitlab(self) -> None:
-        authority = Authority(self.folder / "authority")
-        if self.answers["private_ca"]:
-            self.surroundings.trust("")
-            shutil.copy(authority.crt, self.lab / "ca.crt")
-            self.git("add", "ca.crt")
-            self.git("commit", "--quiet", "--message", "The certificate of my authority")
-        else:
-            self.surroundings.trust(authority.crt.read_text(encoding="utf-8"))
-        hosts = (self.answers["gitlab_host"], self.answers["registry_host"], self.facts.sample_host, "git.example")
-        certificate = authority.sign("lab", *hosts)
-        self.servers = [
-            Server(self.gitlab, self.answers["https_port"], (certificate.crt, certificate.key)),
-            Server(self.gitlab, INTERNAL_PORT, None),
-        ]
-        commands = self.plane.commands
-        for name, text in (("gitlab-rails", GITLAB_RAILS), ("sh", SHELL_IN_POD)):
-            (commands / name).write_text(text, encoding="utf-8")
-            (commands / name).chmod(0o755)
-        sshd = Sshd(self.folder / "sshd", self.processes, "gitlab-sshd")
-        config = self.plane.folder / "gitlab-config"
-        config.mkdir()
-        for file in sshd.folder.glob("*.pub"):
-            shutil.copy(file, config)
-        start_gitlab_sshd(sshd, self.gitlab.gitlab.repositories, self.answers["ssh_port"])
-
-    def _start_machines(self) -> None:
-        self.machine.mkdir()
-        ssh = self.home / ".ssh"
-        ssh.mkdir(mode=0o700)
-        external = Sshd(self.folder / "external-sshd", self.processes, "external-sshd")
-        start_gitlab_sshd(external, self.gitlab.gitlab.repositories, 22, EXTERNAL_ADDRESS)
-        shown = ["ssh-keygen", "-l", "-f", str(external.host_key("ed25519"))]
-        self.external_fingerprint = subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[1]
-        known = "".join(f"git.example {' '.join(k.split()[:2])}\n" for k in external.public_keys().splitlines())
-        if self.answers["runner_kind"] == "docker":
-            machine = Sshd(self.folder / "machine-sshd", self.processes, "machine-sshd")
-            programs = self.folder / "machine-programs"
-            programs.mkdir()
-            write_docker(programs / "docker", self.container)
-            start_machine_sshd(machine, RUNNER_ADDRESS, self.machine, programs)
-            shutil.copy(machine.folder / "id_owner", ssh / "id_ed25519")
-            host = self.answers["runner_host"]
-            known += "".join(f"{host} {' '.join(k.split()[:2])}\n" for k in machine.public_keys().splitlines())
-        else:
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(ssh / "id_ed25519")], check=True)
-        (ssh / "known_hosts").write_text(known, encoding="utf-8")
-
     @property
     def container(self) -> Path:
         """What the runner's container on its machine was started with."""
         return self.folder / "container up"
-
-    def _start_storage_server(self) -> None:
-        """Listen where an NFS server would: preflight asks no more of it from the owner's machine."""
-        if not self.answers.get("nfs_server"):
-            return
-        listener = socket.create_server(("127.0.0.1", 2049))
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def _prepare_external_repository(self) -> None:
-        """Make the-owners-own repository, empty, and give the owner and Flux a user of it."""
-        if self.answers["gitops_source"] != "external":
-            return
-        repository = self.gitlab.gitlab.repository("external/lab")
-        subprocess.run(["git", "init", "--quiet", "--bare", f"--initial-branch={self.answers['gitops_branch']}", str(repository)], check=True)
-        subprocess.run(["git", "config", "--file", str(repository / "config"), "http.receivepack", "true"], check=True)
-        self.gitlab.external_logins = {("owner", OWNER_PASSWORD), ("flux", FLUX_PASSWORD)}
-        netrc = self.home / ".netrc"
-        netrc.write_text(f"machine git.example login owner password {OWNER_PASSWORD}\n", encoding="utf-8")
-        netrc.chmod(0o600)
-        password = self.home / "flux-password"
-        password.write_text(f"{FLUX_PASSWORD}\n", encoding="utf-8")
-        password.chmod(0o600)
-
-    def _prepare_issuer(self) -> None:
-        """Have the issuer that cert-manager would have: no controller of it runs, so its word is put into the status."""
-        name = self.answers["cluster_issuer"]
-        spec = {"selfSigned": {}}
-        self.plane.apply(json.dumps({"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": name}, "spec": spec}))
-        ready = {"type": "Ready", "status": "True", "reason": "IsReady", "message": "ready", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-        patch = json.dumps({"status": {"conditions": [ready]}})
-        self.plane.kubectl("patch", "clusterissuer", name, "--subresource=status", "--type=merge", "--patch", patch)
-
-    def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            listener.settimeout(0.5)
-            while not self.stopping.is_set():
-                try:
-                    listener.accept()[0].close()
-                except TimeoutError:
-                    continue
 
     # What goes on by itself
 
@@ -270,20 +159,24 @@ class World:
 
     def environment(self, **more: str) -> dict[str, str]:
         keep = {k: v for k, v in os.environ.items() if k in ("LANG", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")}
-        return keep | {
-            "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(self.home),
-            "XDG_RUNTIME_DIR": str(self.home),
-            "KUBECONFIG": str(self.plane.kubeconfig),
-            "LAB_POLL_SECONDS": "0.3",
-            "LAB_WAIT_FLUX_MINUTES": "1",
-            "LAB_WAIT_GITLAB_MINUTES": "3",
-            "LAB_WAIT_RUNNER_MINUTES": "2",
-            "LAB_WAIT_VERIFY_MINUTES": "3",
-            "LAB_GIT_USERNAME": "flux",
-            "LAB_GIT_PASSWORD_FILE": str(self.home / "flux-password"),
-            "LAB_GIT_HOST_KEY": self.external_fingerprint,
-        } | more
+        return (
+            keep
+            | {
+                "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+                "HOME": str(self.home),
+                "XDG_RUNTIME_DIR": str(self.home),
+                "KUBECONFIG": str(self.plane.kubeconfig),
+                "LAB_POLL_SECONDS": "0.3",
+                "LAB_WAIT_FLUX_MINUTES": "1",
+                "LAB_WAIT_GITLAB_MINUTES": "3",
+                "LAB_WAIT_RUNNER_MINUTES": "2",
+                "LAB_WAIT_VERIFY_MINUTES": "3",
+                "LAB_GIT_USERNAME": "flux",
+                "LAB_GIT_PASSWORD_FILE": str(self.home / "flux-password"),
+                "LAB_GIT_HOST_KEY": self.external_fingerprint,
+            }
+            | more
+        )
 
     def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a program of the lab without a terminal."""
@@ -316,8 +209,8 @@ class World:
         return Run(process.returncode, text, time.monotonic() - started)
 
     def bootstrap(self, *arguments: str, status: int = 0, **environment: str) -> Run:
-        """Run bootstrap.sh, and see it end as it should."""
-        run = self.run("./bootstrap.sh", *arguments, **environment)
+        """Run the lab's program, and see it end as it should."""
+        run = self.run("./bootstrap.sh", "--yes", *arguments, seconds=400, **environment)
         assert run.status == status, f"{run.text}\n{json.dumps(self.processes.dead(), indent=1)}"
         return run
 
@@ -327,6 +220,14 @@ class World:
             self.bootstrap()
             self.is_built = True
         return self
+
+    def tag_sample(self, tag: str) -> None:
+        """Tag the sample project, as its owner would by a push."""
+        with self.gitlab.lock:
+            project = self.gitlab.gitlab.project(self.facts.sample_project)
+            body = {"tag_name": tag, "ref": "main"}
+            status, answer = self.gitlab.gitlab.post_projects_one_repository_tags(project, {}, {}, body, "")
+        assert status == 201, answer
 
     # The lab's repository
 
@@ -357,7 +258,7 @@ class World:
         raise AssertionError("the push did not arrive")
 
     def tip(self) -> str:
-        return (self.repository / "refs" / "heads" / self.answers["gitops_branch"]).read_text().strip()
+        return Path(self.repository, "refs", "heads", self.answers["gitops_branch"]).read_text(encoding="utf-8").strip()
 
     def show(self, path: str) -> str:
         """Return a file as the repository's branch has it now."""
@@ -404,7 +305,8 @@ class World:
         item = self.api.get("deployments", name, namespace)
         if item is None:
             return ""
-        return item["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")[2]
+        image: str = item["spec"]["template"]["spec"]["containers"][0]["image"]
+        return image.rpartition(":")[2]
 
     def statuses(self, commit: str) -> dict[str, Status]:
         """Return the newest of each status that Flux wrote onto a commit."""
@@ -412,10 +314,32 @@ class World:
             return {status.name: status for status in self.gitlab.statuses if status.commit == commit}
 
 
+PREFIX = "lab-world-"
+YOUNG = 60  # seconds in which a world has surely locked its folder
+
+
+def remove_left_worlds() -> None:
+    """Remove the folders of worlds that were killed. A world that lives holds a lock on its own."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if time.time() - folder.stat().st_mtime < YOUNG:
+            continue
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(folder)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(handle)
+
+
 @contextmanager
 def world_of(surroundings: Surroundings, lab: Path, name: str) -> Iterator[World]:
     """A started world for the length of a block."""
-    folder = Path(tempfile.mkdtemp(prefix=f"lab-world-{name}."))
+    remove_left_worlds()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}."))
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
     world = World(folder / "world", surroundings, lab)
     try:
         world.start()
@@ -423,3 +347,4 @@ def world_of(surroundings: Surroundings, lab: Path, name: str) -> Iterator[World
     finally:
         world.stop()
         remove(folder)
+        os.close(handle)

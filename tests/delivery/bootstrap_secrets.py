@@ -1,90 +1,107 @@
-"""The Secrets that the bootstrap makes, asked of its own scripts: their types and keys, and what is in the pull secret."""
+"""The Secrets that the lab's program makes, asked of its own code: their types and keys, and what is in the pull secret."""
 
 from __future__ import annotations
 
-import base64
+import ast
+import dataclasses
 import json
 import re
-import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from support.rendering import ROOT
-
-SCRIPTS = sorted((ROOT / "template/bootstrap").rglob("*.sh"))
-# put_secret NAMESPACE NAME TYPE KEY VALUE...; a name and a type that are words, not variables.
-_CALL = re.compile(r"^[^#\n]*(?:put_secret|secret_manifest) (?P<rest>\"?[$\w{}-]+\"? [\w-]+ [\w./-]+ .*)", re.M)
-# Stands for the cluster and GitLab while one stage runs: what it asks for is missing, and what it makes is written down.
-HARNESS = r"""
-set -euo pipefail
-LAB_DIR=$1 OUT=$2
-source "$LAB_DIR/bootstrap/lab.sh"
-for script in secrets kube gitlab_api; do source "$LAB_DIR/bootstrap/lib/$script.sh"; done
-source "$LAB_DIR/bootstrap/stages/registry.sh"
-dry_run() { return 1; }
-hide_secret() { :; }
-have() { :; }
-did() { :; }
-gitlab_login() { :; }
-ensure_namespace() { :; }
-settle() { shift; "$@"; }
-api_expect() { :; }
-api_list() { API_BODY='[]'; }
-api() {
-  local group=${2#/groups/}
-  group=${group%/deploy_tokens} && group=${group//%2F/\/}
-  API_BODY=$(json_object username "flux of $group" token "token of $group")
-}
-kube_get() { KUBE_OUT=$(cat "$OUT/$3.$2" 2>/dev/null || true); }
-kube_apply() { local name=${1#Secret }; printf '%s' "$2" >"$OUT/${name/\//.}"; }
-stage_registry
-"""
+from support import program
 
 
 def made() -> dict[str, set[tuple[str, frozenset[str]]]]:
-    """Return type and keys of each Secret that a script writes, by name. One name may come in several shapes."""
+    """Return type and keys of each Secret that the program writes, by name. One name may come in several shapes.
+
+    Read from its syntax trees: the calls of put_secret, whose values are a dictionary there, or one that is built just before.
+    """
     found: dict[str, set[tuple[str, frozenset[str]]]] = {}
-    for script in SCRIPTS:
-        for match in _CALL.finditer(script.read_text(encoding="utf-8").replace("\\\n", " ")):
-            words = re.findall(r'"(?:\$\((?:[^()]|\([^()]*\))*\)|[^"])*"|\S+', match["rest"])
-            _, name, kind, *pairs = words
-            keys = [key for key in pairs[::2] if re.fullmatch(r"[\w.-]+", key)]
-            found.setdefault(name, set()).add((kind, frozenset(keys)))
+    for file in sorted((program.PACKAGE / "stages").glob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        words = {name.id: value.value for name, value in _assigned(tree) if isinstance(value, ast.Constant)} | {"FLUX": "flux-system"}
+        for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
+            local = {name.id: value for name, value in _assigned(function) if isinstance(value, ast.Dict)}
+            for call in [node for node in ast.walk(function) if isinstance(node, ast.Call)]:
+                if not (isinstance(call.func, ast.Attribute) and call.func.attr == "put_secret") or len(call.args) < 3:
+                    continue
+                name, values, kind = call.args[1], call.args[2], call.args[3] if len(call.args) > 3 else ast.Constant("Opaque")
+                content = local[values.id] if isinstance(values, ast.Name) else values
+                assert isinstance(content, ast.Dict), f"{file.name}: a Secret whose keys cannot be told"
+                keys = frozenset(str(_word(key, words)) for key in content.keys)
+                found.setdefault(str(_word(name, words)), set()).add((str(_word(kind, words)), keys))
     return found
 
 
-def pull_secrets(lab: Path, work: Path, registry: str | None = None) -> dict[str, dict[str, dict[str, str]]]:
-    """Run the bootstrap's stage `registry` of a lab against a GitLab without tokens.
+def _assigned(tree: ast.AST) -> Iterator[tuple[ast.Name, ast.expr]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0], node.value
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            yield node.target, node.value
+
+
+def _word(node: ast.AST | None, words: dict[str, Any]) -> Any:
+    return node.value if isinstance(node, ast.Constant) else words[node.id] if isinstance(node, ast.Name) else None
+
+
+class _Cluster:
+    """What a stage asks of the cluster: what is asked for is missing, and what is made is written down."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def find(self, _kind: str, name: str, namespace: str = "") -> program.objects.KubeObject | None:
+        found = self.secrets.get(f"{namespace}/{name}")
+        if found is None:
+            return None
+        return program.objects.KubeObject(program.objects.secret_manifest(namespace, name, found[1], found[0]))
+
+    def put_secret(self, namespace: str, name: str, values: dict[str, Any], kind: str = "Opaque") -> None:
+        self.secrets[f"{namespace}/{name}"] = (kind, values)
+
+
+class _GitLab:
+    """A GitLab without tokens."""
+
+    def deploy_tokens(self, *_: str) -> list[Any]:
+        return []
+
+    def delete_deploy_tokens(self, *_: Any) -> None:
+        pass
+
+    def make_deploy_token(self, group: str, name: str, _scopes: list[str]) -> program.gitlab.DeployToken:
+        return program.gitlab.DeployToken(1, name, f"flux of {group}", program.secret.Secret(f"token of {group}"))
+
+
+def pull_secrets(lab: Path, registry: str | None = None) -> dict[str, dict[str, dict[str, str]]]:
+    """Run the stage `registry` of a lab against a GitLab without tokens.
 
     Args:
         registry: the registry's address, where it differs from the lab's.
     Returns:
         the auths of each pull secret, by `namespace/name`.
     """
-    copy = work / "lab"
-    shutil.copytree(lab / "bootstrap", copy / "bootstrap")
+    settings = program.settings_of(lab)
     if registry:
-        settings = copy / "bootstrap/lab.sh"
-        settings.write_text(re.sub(r"(REGISTRY_ADDRESS)=.*", rf"\1={registry}", settings.read_text(encoding="utf-8")), encoding="utf-8")
-    out = work / "secrets"
-    out.mkdir()
-    done = subprocess.run(["bash", "-c", HARNESS, "bash", copy, out], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+        settings = dataclasses.replace(settings, registry_address=registry)
+    console, cluster = program.console(), _Cluster()
+    patience = program.patience.Patience(program.environment.Limits(), console)
+    made = SimpleNamespace(settings=settings, console=console, cluster=cluster, patience=patience, gitlab=_GitLab(), dry_run=False)
+    program.registry.Registry(made).run()  # type: ignore[arg-type]
     found = {}
-    for file in sorted(out.iterdir()):
-        secret = json.loads(file.read_text(encoding="utf-8"))
-        assert (secret["type"], list(secret["data"])) == ("kubernetes.io/dockerconfigjson", [".dockerconfigjson"])
-        config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
-        found[f"{secret['metadata']['namespace']}/{secret['metadata']['name']}"] = config["auths"]
-    return found
+    for place, (kind, values) in cluster.secrets.items():
+        assert (kind, list(values)) == ("kubernetes.io/dockerconfigjson", [".dockerconfigjson"])
+        found[place] = json.loads(values[".dockerconfigjson"].reveal())["auths"]
+    return dict(sorted(found.items(), reverse=True))
 
 
 def registry_keys(groups: list[str], registry: str) -> list[str]:
     """Return the keys under which the stage `registry` keeps the credentials of groups, in their order."""
-    script = 'source "$1"; REGISTRY_ADDRESS=$2; shift 2; GITLAB_GROUPS=("$@"); for g in "$@"; do registry_key "$g"; echo; done'
-    stage = ROOT / "template/bootstrap/stages/registry.sh"
-    done = subprocess.run(["bash", "-euc", script, "bash", stage, registry, *groups], capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
+    return [program.registry.registry_key(registry, groups, group) for group in groups]
 
 
 def credentials(auths: dict[str, dict[str, str]], image: str) -> list[dict[str, str]]:

@@ -92,7 +92,7 @@ def test_every_group_pulls_with_its_own_token_wherever_flux_scans_and_pods_pull(
     """One group, upper case; two, one of them below another; five."""
     path = rendered(shared, name, read_answers(next(file for file in VALID if file.stem == name)))
     lab = read_lab(path, recorded_answers(path))
-    a, pulls = lab.answers, bootstrap_secrets.pull_secrets(path, tmp_path)
+    a, pulls = lab.answers, bootstrap_secrets.pull_secrets(path)
     assert set(pulls) == {"flux-system/regcred", f"{a['app_namespace']}/regcred"}
     assert {f"{space}/{secret}" for _, space, secret, kind, _ in needs(lab) if kind == PULL} <= set(pulls)
     auths, other = pulls.values()

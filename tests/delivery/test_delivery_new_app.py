@@ -1,4 +1,4 @@
-"""new-app.sh adds an application to any lab, in the shape of the sample application, or says why not."""
+"""`./lab new-app` adds an application to any lab, in the shape of the sample application, or says why not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ import pytest
 import yaml
 
 import test_labs
+from support import program
 from support.cluster import Lab, read_lab
 from support.references import problems
 from support.rendering import VALID, read_answers, recorded_answers, rendered
-from support.tools import bash_4
 
 # Names that YAML, Helm or a shell could misread, and ordinary ones.
 NAMES = ["on", "y", "null", "true", "e1", "shop", "my-blog-2", "a" * 53, "x--y", "demo2", "no", "nan", "api"]
@@ -29,20 +30,11 @@ def copy_of(path: Path, target: Path) -> Path:
 
 
 def new_app(lab: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the lab's own script without a terminal."""
+    """Run the lab's own program without a terminal."""
     return subprocess.run(
-        [str(lab / "new-app.sh"), *arguments], cwd="/", env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True,
+        [str(lab / "lab"), "new-app", *arguments], cwd="/", env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, check=False,
     )
-
-
-def programs_of(folder: Path, mkdir: str) -> str:
-    """Return a PATH on which `mkdir` does something of ours."""
-    program = folder / "bin/mkdir"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\n{mkdir}")
-    program.chmod(0o755)
-    return f"{program.parent}:{os.environ['PATH']}"
 
 
 def fingerprint(lab: Path) -> dict[str, str]:
@@ -61,12 +53,12 @@ def read(path: Path) -> Lab:
     return read_lab(path, recorded_answers(path))
 
 
-# Checks of files that new-app.sh leaves as they are, byte for byte, which is asserted instead; and one that knows of the sample
+# Checks of files that it leaves as they are, byte for byte, which is asserted instead; and one that knows of the sample
 # application alone.
 UNTOUCHED = {
     "test_gitlab_rb_sets_only_what_gitlab_knows", "test_gitlab_rb_agrees_with_services_routes_and_answers", "test_scripts_are_clean",
     "test_runner_files_are_what_compose_and_the_runner_read", "test_pipelines_are_what_gitlab_reads", "test_renovate_reads_its_settings",
-    "test_the_settings_of_the_bootstrap_are_the_answers", "test_the_sample_applications_dockerfile_is_clean", "test_ssh_reads_its_entry",
+    "test_the_settings_of_the_program_are_the_answers", "test_the_labs_program_is_the_templates_own", "test_the_sample_applications_dockerfile_is_clean", "test_ssh_reads_its_entry",
     "test_image_names_are_lower_case_and_on_the_labs_registry",
 }
 
@@ -139,19 +131,21 @@ def test_an_application_has_the_shape_of_the_sample_application(lab: Lab, tmp_pa
     assert ("$" in text, "None" in text) == (True, False)
 
 
-def test_the_script_may_be_run(lab: Lab) -> None:
-    """That it is clean is judged with the lab's other scripts."""
-    assert os.access(lab.path / "new-app.sh", os.X_OK)
-
-
-@pytest.mark.tool("Bash 4")
-def test_bash_4_writes_the_same(article: Lab, tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/bash").symlink_to(bash_4())
+def test_the_earlier_name_of_the_command_goes_on(article: Lab, tmp_path: Path) -> None:
     one, other = copy_of(article.path, tmp_path / "one"), copy_of(article.path, tmp_path / "other")
     assert new_app(one, "shop", "--memory", "1Gi").returncode == 0
-    assert new_app(other, "shop", "--memory", "1Gi", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}").returncode == 0
+    done = subprocess.run([other / "new-app.sh", "shop", "--memory", "1Gi"], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "./lab new-app now" in done.stderr
     assert fingerprint(one) == fingerprint(other)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_the_files_are_the_owners_as_any_other(article: Lab, tmp_path: Path, umask: int) -> None:
+    """The program works with private files; what it leaves in the lab is not."""
+    path = copy_of(article.path, tmp_path / "lab")
+    subprocess.run([path / "lab", "new-app", "shop"], umask=umask, capture_output=True, check=True)
+    modes = {file: file.stat().st_mode & 0o777 for file in [path / "apps/shop", *(path / "apps/shop").iterdir(), path / "clusters/homelab/shop.yaml"]}
+    assert modes == {file: (0o777 if file.is_dir() else 0o666) & ~umask for file in modes}
 
 
 def test_the_same_application_twice_is_refused_and_nothing_changes(article: Lab, tmp_path: Path) -> None:
@@ -243,11 +237,10 @@ def test_what_cannot_work_is_refused_in_words_and_nothing_is_written(article: La
 
 
 def test_letters_are_the_same_whatever_language_the_shell_speaks(article: Lab, tmp_path: Path) -> None:
-    """In German, [a-z] takes in "ü". A machine need not have German, so what counts is the language that the script works in."""
     path = copy_of(article.path, tmp_path / "lab")
-    programs = programs_of(tmp_path, f'echo "$LC_ALL" > "{tmp_path}/language"\nexec /bin/mkdir "$@"\n')
-    assert new_app(path, "shop", LC_ALL="de_DE.UTF-8", PATH=programs).returncode == 0
-    assert (tmp_path / "language").read_text() == "C\n"
+    for language in ("de_DE.UTF-8", "C", "tr_TR.ISO-8859-9"):
+        done = new_app(path, "shop", "--host", "bücher.lab", LC_ALL=language)
+        assert done.returncode == 1 and "is no host" in done.stderr
 
 
 @pytest.mark.parametrize(("most", "set_aside"), [("16Mi", "16Mi"), ("64Mi", "64Mi"), ("65Mi", "64Mi"), ("1Gi", "64Mi")])
@@ -260,13 +253,21 @@ def test_no_more_memory_is_set_aside_than_the_application_may_take(article: Lab,
     assert (resources["limits"]["memory"], resources["requests"]["memory"]) == (most, set_aside)
 
 
-def test_of_two_runs_at_once_the_later_takes_nothing_from_the_earlier(article: Lab, tmp_path: Path) -> None:
+def test_of_two_runs_at_once_the_later_takes_nothing_from_the_earlier(article: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both have looked, and nothing was there; then one is a moment faster."""
     path = copy_of(article.path, tmp_path / "lab")
-    programs = programs_of(tmp_path, f'/bin/mkdir "$@" && echo theirs > "{path}/apps/shop/helmrelease.yaml"\nexec /bin/mkdir "$@"\n')
-    done = new_app(path, "shop", PATH=programs)
-    assert done.returncode != 0 and not done.stdout
-    assert (path / "apps/shop/helmrelease.yaml").read_text() == "theirs\n"
+
+    def faster(*_: object) -> None:
+        (path / "apps/shop").mkdir()
+        (path / "apps/shop/helmrelease.yaml").write_text("theirs\n")
+
+    monkeypatch.setattr(program.new_app, "check", faster)
+    options = Namespace(names=["shop"], project=None, host=None, port=None, health=None, memory=None)
+    console = program.console()
+    command = program.new_app.NewApp(path, console, program.programs.Programs({}, console), program.Invocation(options, [], []))
+    with pytest.raises(program.errors.Failure):
+        command.run()
+    assert (path / "apps/shop/helmrelease.yaml").read_text() == "theirs\n" and not console.out.getvalue()
 
 
 def test_a_run_that_is_cut_short_leaves_nothing(article: Lab, tmp_path: Path) -> None:
@@ -279,6 +280,57 @@ def test_a_run_that_is_cut_short_leaves_nothing(article: Lab, tmp_path: Path) ->
     assert done.returncode != 0
     assert not (path / "apps/shop").exists()
     assert not [name for name in fingerprint(path) if name.startswith("apps/") and name not in before]
+
+
+def objects_but_routes(lab: Lab) -> dict[str, Any]:
+    """Return the lab's objects by kind and name; routes are called after their hosts."""
+    return {f"{one['kind']} {one['metadata']['name']}": one for one in lab.objects if one["kind"] not in {"Ingress", "Middleware"}}
+
+
+def test_a_renamed_application_is_the_same_one_to_flux(article: Lab, tmp_path: Path) -> None:
+    """Only where its files lie, its image and its host change: another Kustomization would remove it first."""
+    path = copy_of(article.path, tmp_path / "lab")
+    assert new_app(path, "shop").returncode == 0
+    before = objects_but_routes(read(path))
+    done = new_app(path, "shop", "--rename", "store", "--project", "HomeLAB/store", "--host", "store.lab")
+    assert done.returncode == 0, done.stderr
+    lab = read(path)
+    assert problems(lab) == []
+    after = objects_but_routes(lab)
+    assert set(after) == set(before)
+    changed = {"Kustomization shop", "HelmRelease shop", "Deployment shop", "ImageRepository shop"}
+    assert {name for name in after if after[name] != before[name]} == changed
+    assert after["Kustomization shop"]["spec"]["path"] == "./apps/store"
+    assert after["ImageRepository shop"]["spec"]["image"] == "registry.lab/homelab/store"
+    served = {rule["host"] for one in lab.of_kind("Ingress") for rule in one["spec"]["rules"]}
+    assert "store.lab" in served and "shop.lab" not in served
+    assert not (path / "apps/shop").exists()
+    # A new application of the old name would be the renamed one to Flux.
+    taken = new_app(path, "shop")
+    assert taken.returncode == 1 and "store.yaml" in taken.stderr
+    again = new_app(path, "store", "--rename", "market")
+    assert again.returncode == 0 and read(path).of_kind("Deployment")[0]["metadata"]["name"]
+    assert (path / "clusters/homelab/market.yaml").read_text(encoding="utf-8").count("In the cluster it goes on as shop") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nobody", "--rename", "store"], "demo"),
+        (["demo", "--rename", "Store"], "small letters"),
+        (["demo", "--rename", "gitlab"], "part of the lab"),
+        (["demo", "--rename", "demo"], "already"),
+        (["demo", "--rename", "store", "--project", "elsewhere/store"], "none of the lab's groups"),
+        (["demo", "--rename", "store", "--host", "gitlab.lab"], "GitLab's own host"),
+        (["demo", "--rename", "store", "--port", "80"], "helmrelease.yaml"),
+    ],
+)
+def test_a_renaming_that_cannot_work_is_refused_and_nothing_changes(article: Lab, tmp_path: Path, words: list[str], said: str) -> None:
+    path = copy_of(article.path, tmp_path / "lab")
+    before = fingerprint(path)
+    done = new_app(path, *words)
+    assert done.returncode in (1, 2) and said in done.stderr, done.stderr
+    assert fingerprint(path) == before
 
 
 def test_it_says_what_comes_next(article: Lab, shared: Path, tmp_path: Path) -> None:
@@ -301,8 +353,6 @@ def test_it_says_what_comes_next(article: Lab, shared: Path, tmp_path: Path) -> 
 def test_help_asks_nothing_and_names_every_option(article: Lab) -> None:
     done = new_app(article.path, "--help")
     assert done.returncode == 0 and not done.stderr
-    script = (article.path / "new-app.sh").read_text(encoding="utf-8")
-    options = set(re.findall(r"(--[a-z]+)(?: \||\))", script)) - {"--help"}
-    assert options >= {"--project", "--host", "--port", "--health", "--memory"}
+    options = {"--project", "--host", "--port", "--health", "--memory"}
     assert all(option in done.stdout for option in options)
     assert "To remove an application" in done.stdout and all(len(line) <= 130 for line in done.stdout.splitlines())

@@ -80,7 +80,7 @@ def test_the_clusters_pull_secret_opens_each_group_with_its_own_token(shared: Pa
     image = make_image(tmp_path / "image")
     users = {f"flux of {group}": f"token of {group}" for group in groups}
     with registry(tmp_path / "registry", {"a pipeline": "pushes", **users}) as server:
-        auths = pull_secrets(lab_folder(shared, name), tmp_path / "bootstrap", server.address)["flux-system/regcred"]
+        auths = pull_secrets(lab_folder(shared, name), server.address)["flux-system/regcred"]
         assert list(auths) == ([server.address] if len(groups) == 1 else [f"{server.address}/{group.lower()}/" for group in groups])
         pipeline = tmp_path / "pipeline.json"
         pipeline.write_text(json.dumps({"auths": {server.address: {"auth": "YSBwaXBlbGluZTpwdXNoZXM="}}}))

@@ -10,7 +10,7 @@ import pytest
 
 from rendered_labs import Object, RenderedLab
 from support.cluster import Lab, documents, namespace_of
-from support.rendering import ROOT
+from support.program import settings, storage
 from support.tools import run
 
 UNITS = {"Mi": 2**20, "Gi": 2**30}
@@ -167,8 +167,7 @@ def test_another_size_changes_nothing_of_a_claim_that_kubernetes_does_not_resize
 @pytest.mark.parametrize("backend", ["nfs", "host-path"])
 def test_the_bootstrap_makes_the_very_folders_that_the_pod_mounts(backend: str) -> None:
     lab = RenderedLab({"base_domain": "lab", "storage_backend": backend, "data_backend": backend, "storage_root": "/srv/storage"})
-    script = 'source "$1"; STORAGE_BACKEND=$2 DATA_BACKEND=$2; storage_folders'
-    made = run("bash", "-ec", script, "_", ROOT / "template/bootstrap/stages/storage.sh", backend).stdout.split()
+    made = storage.folders_on(settings(storage_backend=backend, data_backend=backend), backend)
     mounted = [
         volume["hostPath"]["path"] if backend == "host-path" else f"/srv/storage/gitlab/{mount['subPath']}"
         for path, (mount, volume) in volumes(lab).items() if path in DIRECTORIES.values()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import shutil
@@ -21,8 +20,8 @@ from address_book import AddressBook
 from authority import Authority
 from rendered_labs import RenderedLab
 from support.cluster import Lab
+from support.program import credential, objects
 from support.references import references
-from support.rendering import ROOT
 from support.tools import run, tool
 from traefik_cluster import TraefikCluster
 
@@ -61,12 +60,9 @@ class Silent(SimpleHTTPRequestHandler):
 @pytest.fixture
 def secret(tmp_path: Path, authority: Authority) -> Path:
     """Return ca.crt as it comes out of the Secret lab-ca, which the bootstrap's own code makes of the lab's ca.crt."""
-    script = 'source "$1"; secret_manifest flux-system lab-ca Opaque ca.crt "$(<"$2")"$\'\\n\''
-    tool("jq")
-    done = run("bash", "-euc", script, "_", ROOT / "template/bootstrap/lib/secrets.sh", authority.crt)
-    assert done.returncode == 0, done.stderr
+    made = objects.secret_manifest("flux-system", "lab-ca", {"ca.crt": credential.certificate(authority.crt)})
     file = tmp_path / "from-the-secret.crt"
-    file.write_bytes(base64.b64decode(json.loads(done.stdout)["data"]["ca.crt"]))
+    file.write_bytes(base64.b64decode(made["data"]["ca.crt"]))
     return file
 
 
@@ -227,7 +223,7 @@ def test_the_script_takes_no_key_and_no_other_file(machine: Path, authority: Aut
 
 def test_without_an_own_authority_no_trace_of_one_is_left_and_with_one_everybody_names_the_same_secret(lab: Lab) -> None:
     # The chart and the scripts in the lab's own folder are the same in every lab.
-    shared = re.compile(r"charts/|bootstrap/|README\.md|\.copier-answers\.yml|[^/]+\.sh$")
+    shared = re.compile(r"charts/|lab_program/|README\.md|\.copier-answers\.yml|[^/]+\.sh$")
     names = {str(file.relative_to(lab.path)): file for file in lab.path.rglob("*") if file.is_file()}
     found = sorted(
         name for name, file in names.items() if not shared.match(name) and TRACES.search(name + file.read_text(encoding="utf-8"))

@@ -16,7 +16,8 @@ from copier.errors import UserMessageError
 
 from extensions import upgrades
 from support.cluster import Lab
-from support.rendering import ROOT, snapshot
+from support.program import versions as program_versions
+from support.rendering import snapshot
 from support.tools import run, tool
 
 # From, to, and the stops between them (docs.gitlab.com/update/upgrade_paths/).
@@ -45,12 +46,10 @@ def test_going_back_is_refused() -> None:
     assert upgrades.problem("19.3.0", "19.3.0") is None
 
 
-def test_the_bootstrap_names_the_same_stops() -> None:
+def test_the_labs_program_names_the_same_stops() -> None:
     versions = [f"{major}.{minor}.1" for major in (19, 20) for minor in range(12)][2:]
     pairs = [(one, other) for one, other in itertools.combinations(versions, 2)]
-    script = 'source "$1"; shift; while (($#)); do required_stops "$1" "$2"; echo .; shift 2; done'
-    done = run("bash", "-c", script, "_", ROOT / "template/bootstrap/lib/versions.sh", *itertools.chain(*pairs))
-    assert [block.split() for block in done.stdout.split(".\n")[:-1]] == [upgrades.stops(*pair) for pair in pairs]
+    assert [program_versions.required_stops(*pair) for pair in pairs] == [upgrades.stops(*pair) for pair in pairs]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +100,7 @@ def repository(article: Lab, tmp_path: Path) -> Callable[[str], subprocess.Compl
         values.write_text(original.replace("  tag: 19.3.0-ce.0\n", f"  tag: {tag}\n"), encoding="utf-8")
         for command in (("add", "--all"), ("commit", "--quiet", "--allow-empty", "--message", tag)):
             assert run(tool("git"), "-C", folder, *command).returncode == 0
-        return run("bash", folder / "scripts/gitlab-upgrade.sh", *(commits or ("HEAD~1",)))
+        return run(folder / "lab", "upgrade", "--check", *(commits or ("HEAD~1",)))
 
     assert commit("19.3.0-ce.0").returncode == 0
     return commit
@@ -149,8 +148,33 @@ def test_a_floating_tag_cannot_be_checked_and_fails(repository: Callable[..., su
     assert done.returncode == 1 and "names no exact version" in done.stderr
 
 
-def test_the_scripts_are_clean(article: Lab) -> None:
-    scripts = sorted((article.path / "scripts").iterdir())
-    assert [script.name for script in scripts] == ["gitlab-upgrade.sh", "trust-ca.sh"]
-    done = run(tool("shellcheck"), "--external-sources", "--source-path=SCRIPTDIR", *scripts)
-    assert done.returncode == 0, done.stdout
+def test_the_earlier_name_of_the_check_goes_on(repository: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    """A pipeline that its owner has edited may still call it."""
+    repository("19.9.2-ce.0")
+    done = run("bash", tmp_path / "lab/scripts/gitlab-upgrade.sh", "HEAD~1")
+    assert done.returncode == 1 and "Take the newest 19.5" in done.stderr and "./lab upgrade --check now" in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "status", "said"), [
+    ([], 2, "which version?"), (["latest"], 2, '"latest" is no exact version'), (["19.9.2"], 1, "Take the newest 19.5, then the newest 19.8, then 19.9.2."),
+    (["19.2.4"], 1, "cannot go back from 19.3.0 to 19.2.4"),
+])
+def test_an_upgrade_that_cannot_be_is_refused_before_anything_is_asked_of_copier(article: Lab, arguments: list[str], status: int, said: str) -> None:
+    done = run(article.path / "lab", "upgrade", *arguments, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"})
+    assert done.returncode == status and said in done.stderr
+
+
+def test_an_upgrade_becomes_an_update_with_the_new_answer(article: Lab, tmp_path: Path) -> None:
+    lab = shutil.copytree(article.path, tmp_path / "lab")
+    answers = lab / ".copier-answers.yml"
+    answers.write_text(f"_commit: v1.0.0\n_src_path: {tmp_path}/template\n", encoding="utf-8")
+    for command in (("init", "--quiet"), ("commit", "--quiet", "--allow-empty", "--message", "All"), ("tag", "v1.0.0")):
+        (tmp_path / "template").mkdir(exist_ok=True)
+        assert run(tool("git"), "-C", tmp_path / "template", *command).returncode == 0
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "copier").write_text('#!/bin/sh\n[ "$1" = --version ] && echo copier 9.19.1 && exit\necho "$(pwd) $*"\n')
+    (programs / "copier").chmod(0o755)
+    done = run(lab / "lab", "upgrade", "19.5.1", env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{lab} update --trust --data gitlab_version=19.5.1"

@@ -30,11 +30,3 @@ def tool(name: str) -> str:
 def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a program, and return what it said and how it ended."""
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
-
-
-def bash_4() -> str:
-    """Return Bash 4.4, the oldest that the lab's scripts take. Debian and Ubuntu no longer have it, so not every machine can."""
-    found = shutil.which("bash-4.4")
-    if found is None:
-        pytest.skip("there is no bash-4.4 on PATH; .ci/install-tools fetches Ubuntu 18.04's on x86-64")
-    return found

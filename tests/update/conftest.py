@@ -15,7 +15,14 @@ from update_support import commit, edit, git, make_lab, put, release, small_temp
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("refusals")
     template = small_template(folder / "template", {"a.txt": "one\n" * 9, "feature.txt": "on\n", "bin/old": "old\n"})
-    shutil.copy2(ROOT / "template" / "update.sh", template / "template" / "update.sh")
+    # What every lab has of its program, without its settings, which an update does not read.
+    for name in ("update.sh", "bootstrap.sh", "lab"):
+        shutil.copy2(ROOT / "template" / name, template / "template" / name)
+    shutil.copytree(
+        ROOT / "template" / "lab_program",
+        template / "template" / "lab_program",
+        ignore=shutil.ignore_patterns("*.jinja", "__pycache__"),
+    )
     release(template, "1.0.1")
     lab = make_lab(template, folder / "lab", version="v1.0.1")
     edit(template / "template" / "a.txt", lambda text: text + "new\n")

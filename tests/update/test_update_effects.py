@@ -60,7 +60,7 @@ def test_the_sample_application_switched_off_goes_with_all_that_it_is(shared: Pa
 def test_a_second_group_needs_the_bootstrap_and_the_command_is_named(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, groups=[*article.answers["groups"], "second"])
     assert (
-        "deploy tokens and `regcred` come only with `./bootstrap.sh --only groups` and `./bootstrap.sh --only"
+        "deploy tokens and `regcred` come only with `./lab up --only groups` and `./lab up --only"
         " registry`. (`groups`)" in said
     )
 
@@ -77,7 +77,7 @@ def test_what_reaches_gitlabs_pod_is_a_downtime(
 def test_the_runners_settings_are_the_bootstraps(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, runner_concurrent=7)
     assert (
-        "Nothing until you run `./bootstrap.sh --only runner`, which restarts the runner. (`runner/config.toml`)"
+        "Nothing until you run `./lab up --only runner`, which restarts the runner. (`runner/config.toml`)"
         in said
     )
     assert "Flux" not in said
@@ -92,7 +92,7 @@ def test_files_of_gitlabs_that_an_answer_leaves_behind_are_told_of(shared: Path,
 def test_another_folder_of_the_cluster_is_nothing_new_but_for_flux(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, cluster_name="cellar")
     assert (
-        "Flux is pointed at the new place only by `./bootstrap.sh --only sync`, once this is committed."
+        "Flux is pointed at the new place only by `./lab up --only sync`, once this is committed."
         " (`cluster_name`)" in said
     )
     assert "removes" not in said and "makes" not in said

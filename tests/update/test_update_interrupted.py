@@ -4,6 +4,7 @@ surroundings.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -219,7 +220,7 @@ def faulty(house: Path, fault: str, *command: str) -> subprocess.CompletedProces
     put(folder, {"sitecustomize.py": FAULTS})
     path = os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(folder), "FAULT": fault}
-    return run(*(command or ("./update.sh", "--defaults")), cwd=house, stdin=subprocess.DEVNULL, env=env)
+    return run(*(command or ("./lab", "update", "--defaults")), cwd=house, stdin=subprocess.DEVNULL, env=env)
 
 
 def updated(house: Path) -> dict[str, tuple[bytes, bool]]:
@@ -247,15 +248,14 @@ def test_the_next_run_finishes_what_was_cut_off(mine: Path, number: int, committ
     expected = updated(mine)
     first = faulty(mine, f"kill:{number}")
     assert journal.is_unfinished(mine / ".git" / "lab-update"), f"the kill hit nothing: {first.stderr}"
-    assert first.returncode == 3 and "The update was cut off while it wrote. Run ./update.sh again" in first.stderr
-    shutil.copy2(ROOT / "template" / "bootstrap.sh", mine.parent / "bootstrap.sh")
-    bootstrap = run(
-        "bash",
-        "-c",
-        "cp ../bootstrap.sh . && ./bootstrap.sh --dry-run; status=$?; rm bootstrap.sh; exit $status",
-        cwd=mine,
-    )
-    assert bootstrap.returncode == 1 and "Run ./update.sh: it brings the update to its end." in bootstrap.stderr
+    assert first.returncode == 3 and "The update was cut off while it wrote. Run ./lab update again" in first.stderr
+    settings = json.loads((ROOT / "example" / "lab_program" / "settings.json").read_text(encoding="utf-8"))
+    assert not (house_settings := mine / "lab_program" / "settings.json").exists()
+    house_settings.write_text(json.dumps(settings), encoding="utf-8")
+    up = run("./lab", "up", "--dry-run", cwd=mine, stdin=subprocess.DEVNULL)
+    house_settings.unlink()
+    assert up.returncode == 1 and "An update of this lab was cut off while it wrote." in up.stderr, up.stderr
+    assert "run ./lab update, which brings the update to its end" in up.stderr
     if committed:
         # As Copier's "commit your changes" would have it.
         git(mine, "add", "--all")
@@ -296,7 +296,7 @@ def test_a_plain_copier_says_how_the_cut_off_update_is_finished(mine: Path) -> N
     faulty(mine, "kill:11")
     commit(mine)
     said = untouched(mine, lambda: update(mine)).stderr
-    assert "An earlier update was cut off while it wrote. Run `./update.sh`" in said
+    assert "An earlier update was cut off while it wrote. Run `./lab update`" in said
 
 
 @pytest.mark.parametrize("number", [3, 10, 21])
@@ -499,7 +499,7 @@ def lived_in(mine: Path) -> Path:
 
 
 def interrupted(house: Path, keys: str) -> int:
-    terminal = Terminal("./update.sh", "--all", cwd=house)
+    terminal = Terminal("./lab", "update", "--all", cwd=house)
     terminal.until("lab_name")
     terminal.type(keys)
     return terminal.wait()
@@ -523,7 +523,7 @@ ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
     "done": (lambda house: script(house).returncode, 0),
     "refused": (
         lambda house: (
-            run("./update.sh", "--defaults", "--data", "nobody=asks", cwd=house, env=with_copier()).returncode
+            run("./lab", "update", "--defaults", "--data", "nobody=asks", cwd=house, env=with_copier()).returncode
         ),
         2,
     ),

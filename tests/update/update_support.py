@@ -51,7 +51,7 @@ def new_repository(folder: Path) -> Path:
 
 
 # What the template copies as it is, whatever the answers: more than half of its files.
-COPIED_AS_IT_IS = ("charts/app/templates", "charts/app/examples", "charts/app/tests", "bootstrap/lib", "bootstrap/stages")
+COPIED_AS_IT_IS = ("charts/app/templates", "charts/app/examples", "charts/app/tests", "lab_program")
 
 
 def real_template(folder: Path, whole: bool = False) -> Path:
@@ -174,7 +174,7 @@ def untouched(house: Path, act: Callable[[], CompletedProcess[str]]) -> Complete
 
 def script(house: Path, **env: str) -> CompletedProcess[str]:
     path = os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])
-    return run("./update.sh", "--defaults", cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
+    return run("./lab", "update", "--defaults", cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
 
 
 class Terminal:

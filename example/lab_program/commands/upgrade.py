@@ -1,0 +1,104 @@
+"""`./lab upgrade`: GitLab's next version, never over a required stop."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+
+from .. import versions
+from ..errors import ExitCode, Failure, WrongCall
+from .base import Command
+from .update import Update
+
+VALUES = "apps/gitlab/values.yaml"
+_TAG = re.compile(r"^ *tag: *\"?([0-9]+\.[0-9]+\.[0-9]+)-ce\.[0-9]+\"?", re.MULTILINE)
+WAIT = "In between wait until the background migrations are done (Admin > Monitoring > Background migrations)."
+
+
+class Upgrade(Command):
+    name = "upgrade"
+    purpose = "take GitLab to another version, or check a commit that does; never over a required stop"
+    example = "./lab upgrade 19.5.1; in the pipeline: ./lab upgrade --check COMMIT..."
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "version", metavar="VERSION", nargs="?", help="an exact version; it becomes the answer gitlab_version"
+        )
+        parser.add_argument(
+            "--check",
+            metavar="COMMIT",
+            nargs="*",
+            help="refuse the commit that is checked out if GitLab cannot go there from the first of these commits that is here",
+        )
+
+    def run(self) -> int:
+        if self.options.check is not None:
+            return self._check(self.options.check)
+        version, now = self.options.version, self.settings.gitlab_version
+        if version is None:
+            raise WrongCall("which version? It is one of https://docs.gitlab.com/releases/, such as 19.5.1")
+        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", version):
+            raise WrongCall(f'"{version}" is no exact version of GitLab, such as 19.5.1')
+        problem = upgrade_problem(now, version)
+        if problem:
+            raise Failure(problem, "https://docs.gitlab.com/update/upgrade_paths/", "nothing was changed")
+        update = ["update", "--data", f"gitlab_version={version}"]
+        self.console.print(f"GitLab goes from {now} to {version}, in one step: ./lab {' '.join(update)}")
+        invocation = type(self.invocation)(argparse.Namespace(), update[1:], update)
+        return Update(self.folder, self.console, self.programs, invocation).run()
+
+    def _check(self, commits: Sequence[str]) -> int:
+        """Compare the version in apps/gitlab/values.yaml with that of the first of these commits that this clone has.
+
+        The pipeline gives the merge request's base, the commit before a push, and where a new branch begins.
+        """
+        base = next((commit for commit in commits if commit and self._show(commit) is not None), None)
+        if base is None:
+            given = " ".join(commits)
+            self.console.print(
+                f'None of these commits is here with a {VALUES}: "{given}". There is nothing to compare with.'
+            )
+            return ExitCode.DONE
+        try:
+            here = (self.folder / VALUES).read_text(encoding="utf-8")
+        except OSError as error:
+            raise Failure(f"{VALUES} cannot be read: {error.strerror}.") from error
+        before, now = image_version(self._show(base) or ""), image_version(here)
+        if not before or not now:
+            what = f"{VALUES} names no exact version of GitLab (a tag such as 19.3.0-ce.0), so its upgrades cannot be checked."
+            raise Failure(what, "", "write an exact version there, and commit")
+        problem = upgrade_problem(before, now)
+        if problem:
+            raise Failure(
+                problem, "https://docs.gitlab.com/update/upgrade_paths/", "commit a version that GitLab can go to"
+            )
+        self.console.print(
+            f"GitLab stays at {now}." if before == now else f"GitLab goes from {before} to {now}, in one step."
+        )
+        return ExitCode.DONE
+
+    def _show(self, commit: str) -> str | None:
+        done = self.programs.run(["git", "-C", str(self.folder), "show", f"{commit}:./{VALUES}"])
+        return done.out if done.status == 0 else None
+
+
+def image_version(values: str) -> str:
+    """Return the version of GitLab in the text of its values; nothing where it is not exact."""
+    found = _TAG.search(values)
+    return found[1] if found else ""
+
+
+def upgrade_problem(before: str, now: str) -> str:
+    """Return why GitLab cannot go from one version to another in one step, and which way it can; nothing if it can."""
+    if not versions.at_least(now, before):
+        return f"GitLab cannot go back from {before} to {now}: its database has moved on. Restore a backup that was made with {now}."
+    stops = versions.required_stops(before, now)
+    if not stops:
+        return ""
+    path = ", then the newest ".join(stops)
+    return (
+        f"GitLab cannot go from {before} to {now} in one step: it has to stop on the way.\n"
+        f"Take the newest {path}, then {now}. {WAIT}"
+    )

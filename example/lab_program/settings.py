@@ -1,0 +1,140 @@
+"""The lab's settings: one typed object, read from settings.json, which Copier writes from the answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .errors import Failure
+
+FILE = "lab_program/settings.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The answers that the program needs, under the names of their questions, and what the template derives from them.
+
+    An answer that does not apply (the runner's host in a lab without one, say) is empty.
+    """
+
+    lab_name: str
+    cluster_name: str
+    admin_email: str
+    base_domain: str
+    gitlab_host: str
+    registry_host: str
+    https_port: int
+    gitlab_url: str
+    registry_address: str
+    ssh_port: int
+    ssh_exposure: str
+    traefik_kind: str
+    tls_source: str
+    cluster_issuer: str
+    tls_secret_name: str
+    private_ca: bool
+    storage_backend: str
+    data_backend: str
+    storage_root: str
+    nfs_server: str
+    storage_class: str
+    gitlab_version: str
+    gitlab_size: str
+    gitlab_namespace: str
+    app_namespace: str
+    groups: tuple[str, ...]
+    group_visibility: str
+    pipeline_auth: str
+    registry_push_user: str
+    lab_project: str
+    sample_app: bool
+    sample_project: str
+    sample_host: str
+    runner_kind: str
+    runner_host: str
+    runner_user: str
+    runner_home: str
+    runner_namespace: str
+    gitops_source: str
+    gitops_url: str
+    gitops_branch: str
+    scan_interval: str
+    flux_version: str
+
+    @classmethod
+    def load(cls, lab: Path) -> Settings:
+        """Read a lab's settings.
+
+        Raises:
+            Failure: they are missing, are no JSON, or are not those that this program reads.
+        """
+        mend = "git checkout HEAD -- " + FILE + "\n./lab update writes it anew from your answers, too"
+        try:
+            content = json.loads((lab / FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise Failure(f"The lab's settings, {FILE}, cannot be read: {error}", "", mend) from error
+        if not isinstance(content, dict):
+            raise Failure(f"The lab's settings, {FILE}, are no JSON object.", "", mend)
+        return cls.made_from(content, mend)
+
+    @classmethod
+    def made_from(cls, content: Mapping[str, Any], mend: str = "") -> Settings:
+        """Make settings of what the file holds; `_…` is for people. See load."""
+        kinds = {field.name: str(field.type) for field in fields(cls)}
+        given = {name: value for name, value in content.items() if not name.startswith("_")}
+        wrong = [f"{name} is missing" for name in kinds.keys() - given.keys()]
+        wrong += [f"{name} is not known" for name in given.keys() - kinds.keys()]
+        wrong += [
+            f"{name} is {given[name]!r}" for name in kinds.keys() & given.keys() if not _fits(kinds[name], given[name])
+        ]
+        if wrong:
+            raise Failure(f"{FILE} does not fit this program: {'; '.join(sorted(wrong))}.", "", mend)
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        return cls(**values)
+
+    # What follows from the answers
+
+    @property
+    def self_hosted(self) -> bool:
+        """Whether the lab's own GitLab hosts the lab's repository."""
+        return self.gitops_source == "self"
+
+    @property
+    def external_over_https(self) -> bool:
+        """Whether Flux needs a user name and a password, not a key."""
+        return not self.self_hosted and self.gitops_url.startswith("https://")
+
+    @property
+    def runner_name(self) -> str:
+        return f"lab-{self.lab_name}"
+
+    @property
+    def lab_project_url(self) -> str:
+        """Where the lab's repository is pushed to over https."""
+        return f"{self.gitlab_url}/{self.lab_project}.git"
+
+    @property
+    def sample_url(self) -> str:
+        return self.gitlab_url.replace(self.gitlab_host, self.sample_host, 1)
+
+    @cached_property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that DNS has to know."""
+        return (self.gitlab_host, self.registry_host, *([self.sample_host] if self.sample_app else []))
+
+    @cached_property
+    def cluster_folder(self) -> str:
+        return f"clusters/{self.cluster_name}"
+
+
+def _fits(kind: str, value: object) -> bool:
+    if kind.startswith("tuple"):
+        return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+    wanted: dict[str, type] = {"str": str, "int": int, "bool": bool}
+    return type(value) is wanted[kind]

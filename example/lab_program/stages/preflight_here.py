@@ -1,0 +1,180 @@
+"""Preflight's checks of this machine, of the lab's folder, and of what the network shows from here."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from .. import versions
+from ..clients.git import GitError
+from ..clients.http import name_to_look_up
+from ..clients.machine import quoted
+from ..lab import Lab
+from ..programs import Result, last_line
+from .credential import OWNER
+from .findings import Finding, Good, Problem
+
+# The oldest versions that do what the program asks of them.
+OLDEST = {"git": "2.20", "kubectl": "1.26", "helm": "3.14", "flux": "2.7"}
+SECONDS = 3
+
+
+def tools(lab: Lab) -> Iterator[Finding]:
+    """The programs, in versions that are new enough."""
+    calls: dict[str, Callable[[], str]] = {
+        "git": lab.git.version,
+        "kubectl": lambda: lab.programs.run(["kubectl", "version", "--client"]).out.split("\n", 1)[0],
+        "helm": lambda: lab.helm.version,
+        "flux": lab.flux.version,
+    }
+    with ThreadPoolExecutor() as pool:
+        said = dict(zip(calls, pool.map(lambda call: call(), calls.values()), strict=True))
+    problems = [problem for name, text in said.items() if (problem := version_problem(name, text)) is not None]
+    yield from problems
+    if not problems:
+        yield Good("tools and their versions")
+
+
+def version_problem(name: str, said: str) -> Problem | None:
+    """Return what is wrong with a program that says this of its version."""
+    found = versions.shown(said)
+    if not found:
+        return Problem("tools", f"{name} does not say its version", f"{name} --version")
+    if not versions.at_least(found, OLDEST[name]):
+        return Problem("tools", f"{name} is {found}; {OLDEST[name]} or newer is needed", f"install a newer {name}")
+    return None
+
+
+def repository(lab: Lab) -> Iterator[Finding]:
+    """A commit, and nothing that differs from it."""
+    if not lab.git.head():
+        folder = quoted(str(lab.folder))
+        fix = f"git -C {folder} add --all && git -C {folder} commit -m 'The lab as generated'"
+        yield Problem("repository", "this lab has no commit yet, so there is nothing to push", fix)
+        return
+    changed = lab.git.uncommitted()
+    if changed:
+        files = "\n".join(changed)
+        what = f"files differ from the last commit; GitLab would be installed with what Flux does not know:\n{files}"
+        yield Problem("repository", what, "git commit them, or git stash")
+    else:
+        yield Good("the repository: committed as it is")
+
+
+def external_repository(lab: Lab) -> Iterator[Finding]:
+    """The external repository, with the owner's own rights; Flux gets a credential later."""
+    url = lab.settings.gitops_url
+    try:
+        lab.git.remote(lab.folder, OWNER, "ls-remote", url)
+    except GitError as error:
+        fix = f"make that repository, empty; then git ls-remote {url} has to work for you"
+        yield Problem("repository", f"you cannot reach {url}: {error}", fix)
+        return
+    yield Good(f"{url} answers to you")
+
+
+def private_ca(lab: Lab) -> Iterator[Finding]:
+    """The certificate of the lab's own authority, without its key."""
+    if not lab.settings.private_ca:
+        return
+    try:
+        text = lab.ca_file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        fix = "copy the certificate (not the key) of your certificate authority to ca.crt beside ./lab"
+        yield Problem("ca", "ca.crt is missing or holds no PEM certificate", fix)
+    elif "PRIVATE KEY-----" in text:
+        what = "ca.crt holds a private key, which would end up in Git and in the cluster"
+        yield Problem("ca", what, "keep only the part from BEGIN CERTIFICATE to END CERTIFICATE in it")
+    else:
+        yield Good("ca.crt, the certificate of your own authority")
+
+
+def hosts(lab: Lab) -> Iterator[Finding]:
+    """The lab's hosts are known here, and Traefik listens there.
+
+    The nodes have to know them, too, and cannot be asked before something runs there.
+    """
+    settings, problems = lab.settings, []
+    for host in dict.fromkeys(settings.hosts):
+        error = connection_error(host, settings.https_port)
+        if isinstance(error, socket.gaierror):
+            problems.append(
+                Problem(
+                    "dns",
+                    f"DNS does not know {host} here",
+                    f"in your DNS, point {host} at Traefik's address (kubectl get service traefik -n kube-system)\n"
+                    "the nodes need to know it, too",
+                )
+            )
+        elif error is not None:
+            problems.append(
+                Problem(
+                    "https-port",
+                    f"nothing listens at {host}, port {settings.https_port}",
+                    "let DNS point at Traefik's address (kubectl get service -A -l "
+                    "app.kubernetes.io/name=traefik), and\n"
+                    "Traefik listen on that port; if only this machine cannot reach it, or Traefik gets its port "
+                    "later:\n"
+                    "LAB_SKIP=https-port",
+                )
+            )
+    yield from problems
+    if not problems:
+        yield Good(f"DNS knows {' '.join(settings.hosts)}, and Traefik listens there")
+
+
+def nfs(lab: Lab) -> Iterator[Finding]:
+    """The NFS server, from this machine; the nodes try it for themselves in the stage storage."""
+    server = lab.settings.nfs_server
+    error = connection_error(server, 2049)
+    if error is None:
+        yield Good(f"the NFS server {server} answers")
+    elif isinstance(error, socket.gaierror):
+        yield Problem("nfs", f"DNS does not know the NFS server {server}", "answer nfs_server with its address")
+    else:
+        fix = (
+            "start the NFS server, open its firewall for the nodes; if only this machine cannot reach it: LAB_SKIP=nfs"
+        )
+        yield Problem("nfs", f"nothing answers at {server}, port 2049, from this machine", fix)
+
+
+def connection_error(host: str, port: int) -> OSError | None:
+    """Return why nothing answers at a port; None where something does."""
+    try:
+        socket.create_connection((name_to_look_up(host), port), SECONDS).close()
+    except (OSError, UnicodeError) as error:
+        return error if isinstance(error, OSError) else socket.gaierror(str(error))
+    return None
+
+
+def runner_machine(lab: Lab) -> Iterator[Finding]:
+    """Docker and its compose plugin on the runner's machine."""
+    command = 'docker version --format "{{.Server.Version}}" && docker compose version --short'
+    done = lab.machine.run(command)
+    if done.status == 0:
+        yield Good("the runner's machine: Docker " + ", compose ".join(done.out.split()[:2]))
+    else:
+        yield runner_problem(done, lab.settings.runner_user, lab.settings.runner_host)
+
+
+def runner_problem(done: Result, user: str, host: str) -> Problem:
+    """Return what is wrong with a machine where the question for Docker's version ended so."""
+    said = last_line(done.err)
+    if not done.out.strip() and "ocker" in done.err and "ssh:" not in done.err:
+        return Problem(
+            "runner",
+            f"{user} cannot use Docker on the runner's machine {host}: {said}",
+            f"on {host} install Docker Engine (https://docs.docker.com/engine/install/), then:\nsudo usermod -aG "
+            f"docker {user}",
+        )
+    if done.out.strip():
+        what = f"the runner's machine {host} has Docker, but not its compose plugin"
+        return Problem("runner", what, f"on {host}: install docker-compose-plugin")
+    return Problem(
+        "runner",
+        f"the runner's machine cannot be reached: {said or 'no answer'}",
+        f"ssh {user}@{host} has to work without a password: ssh-copy-id {user}@{host}",
+    )

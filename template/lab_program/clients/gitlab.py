@@ -1,0 +1,391 @@
+"""GitLab's REST API, as far as the lab needs it: one method a request, with what comes back as dataclasses.
+
+https://docs.gitlab.com/api/rest/ describes each of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import Failure
+from ..secret import Secret
+from .gitlab_transport import Transport, in_words
+from .http import Answer
+
+MAINTAINER = 40
+
+
+@dataclass(frozen=True)
+class Group:
+    id: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project; `is_empty` while nothing was pushed to it."""
+
+    id: int
+    path: str
+    is_empty: bool
+    default_branch: str
+    jobs_may_push: bool
+
+
+@dataclass(frozen=True)
+class DeployToken:
+    """A group's deploy token; `token` is known only where it was made just now."""
+
+    id: int
+    name: str
+    username: str
+    token: Secret
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """A project's or a person's access token; it ends on the day `expires_at`, or never."""
+
+    id: int
+    name: str
+    is_active: bool
+    expires_at: str
+    token: Secret
+
+
+@dataclass(frozen=True)
+class DeployKey:
+    id: int
+    title: str
+    key: str
+    may_write: bool
+
+    @property
+    def material(self) -> list[str]:
+        """The key without its comment."""
+        return self.key.split()[:2]
+
+
+@dataclass(frozen=True)
+class ProtectedBranch:
+    """A protected branch, and the deploy keys that may push to it."""
+
+    name: str
+    key_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Hook:
+    id: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Runner:
+    id: int
+    description: str
+    token: Secret
+
+
+@dataclass(frozen=True)
+class RunnerManager:
+    """A machine that has shown a runner's token."""
+
+    system_id: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    status: str
+    url: str
+
+    @property
+    def is_over_in_vain(self) -> bool:
+        """Whether it ended without success, so that nothing will come of it."""
+        return self.status in ("failed", "canceled", "skipped")
+
+
+def segment(text: str) -> str:
+    """Return *text* for one segment of a path; a group's a/b becomes a%2Fb."""
+    return quote(text, safe="")
+
+
+class GitLab:
+    """The API. Every method may raise Failure, and those that make something AnswerLostError: see Transport.request."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def _get(self, path: str, what: str, *accepted: int) -> Answer:
+        return self._transport.request("GET", path, what, *(accepted or (200,)))
+
+    def _post(self, path: str, what: str, body: Mapping[str, Any], *accepted: int) -> Answer:
+        return self._transport.request("POST", path, what, *(accepted or (201,)), body=body)
+
+    def _list(self, path: str, what: str) -> Iterator[Mapping[str, Any]]:
+        """Yield a whole list, over all its pages."""
+        page, mark = "1", "&" if "?" in path else "?"
+        while page:
+            answer = self._get(f"{path}{mark}per_page=100&page={page}", f"list {what}")
+            yield from json.loads(answer.body)
+            page = answer.headers.get("x-next-page", "").strip()
+
+    def _delete_each(self, path: str, ids: Iterable[int]) -> None:
+        """Delete what stands under a path by these numbers. Gone already is as good."""
+        for one in ids:
+            self._transport.request("DELETE", f"{path}/{one}", f"delete {path}/{one}", 204, 404)
+
+    # Groups and projects
+
+    def group(self, path: str) -> Group | None:
+        answer = self._get(f"/groups/{segment(path)}?with_projects=false", f"show the group {path}", 200, 404)
+        return None if answer.status == 404 else _group(_object(answer))
+
+    def make_group(self, path: str, visibility: str, parent: Group | None) -> Group:
+        name = path.rpartition("/")[2]
+        body = {"name": name, "path": name, "visibility": visibility, "parent_id": parent.id if parent else None}
+        if parent is None:
+            del body["parent_id"]
+        return _group(_object(self._post("/groups", f"create the group {path}", body)))
+
+    def project(self, path: str) -> Project | None:
+        answer = self._get(f"/projects/{segment(path)}", f"show the project {path}", 200, 404)
+        return None if answer.status == 404 else _project(_object(answer))
+
+    def make_project(self, path: str, visibility: str, group: Group) -> None:
+        name = path.rpartition("/")[2]
+        body = {"name": name, "path": name, "namespace_id": group.id, "visibility": visibility}
+        self._post("/projects", f"create the project {path}", body)
+
+    def let_jobs_push(self, path: str) -> None:
+        body = {"ci_push_repository_for_job_token_allowed": True}
+        self._transport.request("PUT", f"/projects/{segment(path)}", f"let jobs of {path} push to it", 200, body=body)
+
+    def has_variable(self, group: str, key: str) -> bool:
+        answer = self._get(
+            f"/groups/{segment(group)}/variables/{segment(key)}", f"show the variables of {group}", 200, 404
+        )
+        return answer.status == 200
+
+    def delete_variable(self, group: str, key: str) -> None:
+        path = f"/groups/{segment(group)}/variables/{segment(key)}"
+        self._transport.request("DELETE", path, f"remove {key} of {group}", 204, 404)
+
+    def make_masked_variable(self, group: str, key: str, value: Secret) -> None:
+        body = {"key": key, "value": value, "masked": True, "protected": False, "raw": True}
+        self._post(f"/groups/{segment(group)}/variables", f"set {key} of {group}", body)
+
+    # Tokens
+
+    def deploy_tokens(self, group: str, name: str) -> list[DeployToken]:
+        """Return the active deploy tokens of a group that have a name."""
+        path = f"/groups/{segment(group)}/deploy_tokens?active=true"
+        return [_deploy_token(one) for one in self._list(path, f"deploy tokens of {group}") if one.get("name") == name]
+
+    def delete_deploy_tokens(self, group: str, tokens: Sequence[DeployToken]) -> None:
+        self._delete_each(f"/groups/{segment(group)}/deploy_tokens", [one.id for one in tokens])
+
+    def make_deploy_token(self, group: str, name: str, scopes: Sequence[str], username: str = "") -> DeployToken:
+        body: dict[str, Any] = {"name": name, "scopes": list(scopes), **({"username": username} if username else {})}
+        return _deploy_token(
+            _object(self._post(f"/groups/{segment(group)}/deploy_tokens", f"make a deploy token of {group}", body))
+        )
+
+    def access_tokens(self, project: str, name: str) -> list[AccessToken]:
+        """Return the active access tokens of a project that have a name."""
+        path = f"/projects/{segment(project)}/access_tokens?state=active"
+        return [
+            _access_token(one) for one in self._list(path, f"access tokens of {project}") if one.get("name") == name
+        ]
+
+    def delete_access_tokens(self, project: str, tokens: Sequence[AccessToken]) -> None:
+        self._delete_each(f"/projects/{segment(project)}/access_tokens", [one.id for one in tokens])
+
+    def make_access_token(self, project: str, name: str, expires_at: str) -> AccessToken:
+        body = {"name": name, "scopes": ["api"], "access_level": MAINTAINER, "expires_at": expires_at}
+        path = f"/projects/{segment(project)}/access_tokens"
+        return _access_token(_object(self._post(path, f"make the project access token {name}", body)))
+
+    def own_token(self, token: Secret) -> AccessToken | None:
+        """Return what GitLab knows of a token that it is shown; None where it does not take it."""
+        path, what = "/personal_access_tokens/self", "show an access token"
+        answer = self._transport.request("GET", path, what, 200, 401, 403, 404, token=token)
+        return _access_token(_object(answer)) if answer.status == 200 else None
+
+    # The lab's project
+
+    def deploy_keys(self, project: str) -> list[DeployKey]:
+        path = f"/projects/{segment(project)}/deploy_keys"
+        return [_deploy_key(one) for one in self._list(path, f"deploy keys of {project}")]
+
+    def delete_deploy_keys(self, project: str, keys: Sequence[DeployKey]) -> None:
+        self._delete_each(f"/projects/{segment(project)}/deploy_keys", [one.id for one in keys])
+
+    def make_deploy_key(self, project: str, title: str, key: str) -> DeployKey:
+        body = {"title": title, "key": key, "can_push": True}
+        return _deploy_key(
+            _object(self._post(f"/projects/{segment(project)}/deploy_keys", f"add the deploy key of {project}", body))
+        )
+
+    def protected_branch(self, project: str, name: str) -> ProtectedBranch | None:
+        path = f"/projects/{segment(project)}/protected_branches/{segment(name)}"
+        answer = self._get(path, f"show the protection of {name}", 200, 404)
+        return None if answer.status == 404 else _branch(_object(answer))
+
+    def protect_branch(self, project: str, name: str, key: int) -> ProtectedBranch | None:
+        """Protect a branch to which maintainers and a deploy key may push; None where it is protected meanwhile."""
+        levels = {"push_access_level": MAINTAINER, "merge_access_level": MAINTAINER}
+        body = {"name": name, **levels, "allowed_to_push": [{"deploy_key_id": key}]}
+        answer = self._post(f"/projects/{segment(project)}/protected_branches", f"protect {name}", body, 201, 409)
+        return None if answer.status == 409 else _branch(_object(answer))
+
+    def let_key_push(self, project: str, name: str, key: int) -> ProtectedBranch:
+        """A protected branch takes pushes of a deploy key only where it names that key.
+
+        https://docs.gitlab.com/user/project/repository/branches/protected/#enable-deploy-key-access
+        """
+        path = f"/projects/{segment(project)}/protected_branches/{segment(name)}"
+        body = {"allowed_to_push": [{"deploy_key_id": key}]}
+        return _branch(
+            _object(self._transport.request("PATCH", path, f"let Flux's key push to {name}", 200, body=body))
+        )
+
+    def has_protected_tag(self, project: str, name: str) -> bool:
+        path = f"/projects/{segment(project)}/protected_tags/{segment(name)}"
+        return self._get(path, f"show the protected tags of {project}", 200, 404).status == 200
+
+    def protect_tags(self, project: str, name: str) -> None:
+        body = {"name": name, "create_access_level": MAINTAINER}
+        self._post(f"/projects/{segment(project)}/protected_tags", f"protect the tags of {project}", body)
+
+    def hooks(self, project: str) -> list[Hook]:
+        path = f"/projects/{segment(project)}/hooks"
+        return [Hook(int(one["id"]), str(one["url"])) for one in self._list(path, f"webhooks of {project}")]
+
+    def delete_hooks(self, project: str, hooks: Sequence[Hook]) -> None:
+        self._delete_each(f"/projects/{segment(project)}/hooks", [one.id for one in hooks])
+
+    def make_hook(self, project: str, url: str, token: Secret) -> str:
+        """Make a webhook for pushes; return why GitLab does not take its address, or nothing."""
+        body = {"url": url, "token": token, "push_events": True, "enable_ssl_verification": False}
+        answer = self._post(f"/projects/{segment(project)}/hooks", f"make the webhook of {project}", body, 201, 422)
+        return in_words(answer) if answer.status == 422 else ""
+
+    def allowed_outbound(self) -> list[str]:
+        """Return the private addresses that GitLab may call."""
+        settings = _object(self._get("/application/settings", "show GitLab's settings"))
+        return list(settings.get("outbound_local_requests_whitelist") or [])
+
+    def allow_outbound(self, hosts: Sequence[str]) -> None:
+        body = {"outbound_local_requests_whitelist": list(hosts)}
+        self._transport.request("PUT", "/application/settings", "allow GitLab to call Flux", 200, body=body)
+
+    # Runners
+
+    def verify_runner(self, token: Secret, system_id: str) -> int | None:
+        """Return the number of the runner that has a token, shown as from the machine *system_id*; None where none
+        has."""
+        body = {"token": token, "system_id": system_id}
+        answer = self._transport.request(
+            "POST", "/runners/verify", "check the runner's token", 200, 403, body=body, token=Secret("")
+        )
+        return int(_object(answer)["id"]) if answer.status == 200 else None
+
+    def runners(self, description: str) -> list[Runner]:
+        """Return the instance runners of a description."""
+        found = self._list("/runners/all?type=instance_type", "runners")
+        return [_runner(one) for one in found if one.get("description") == description]
+
+    def delete_runners(self, runners: Sequence[Runner]) -> None:
+        self._delete_each("/runners", [one.id for one in runners])
+
+    def make_runner(self, description: str) -> Runner:
+        body = {"runner_type": "instance_type", "description": description, "run_untagged": True, "locked": False}
+        return _runner(_object(self._post("/user/runners", "make a runner", body)))
+
+    def runner_managers(self, runner: int) -> list[RunnerManager]:
+        """Return the machines that have shown a runner's token."""
+        answer = self._get(f"/runners/{runner}/managers", "show the machines of the runner")
+        return [RunnerManager(str(one["system_id"]), str(one["status"])) for one in json.loads(answer.body)]
+
+    # What the loop leaves behind
+
+    def tags(self, project: str) -> list[str]:
+        return [
+            str(one["name"])
+            for one in self._list(f"/projects/{segment(project)}/repository/tags", f"tags of {project}")
+        ]
+
+    def has_tag(self, project: str, tag: str) -> bool:
+        return (
+            self._get(
+                f"/projects/{segment(project)}/repository/tags/{segment(tag)}", f"show the tag {tag}", 200, 404
+            ).status
+            == 200
+        )
+
+    def make_tag(self, project: str, tag: str, ref: str, message: str) -> None:
+        body = {"tag_name": tag, "ref": ref, "message": message}
+        self._post(f"/projects/{segment(project)}/repository/tags", f"make the tag {tag}", body)
+
+    def newest_pipeline(self, project: str, ref: str) -> Pipeline | None:
+        path = f"/projects/{segment(project)}/pipelines?ref={segment(ref)}&per_page=1"
+        found = json.loads(self._get(path, f"list pipelines of {project}").body)
+        return Pipeline(str(found[0].get("status", "")), str(found[0].get("web_url", ""))) if found else None
+
+    def image_tags(self, project: str) -> set[str]:
+        """Return the tags of every image of a project."""
+        path = f"/projects/{segment(project)}/registry/repositories?tags=true"
+        found = json.loads(self._get(path, f"list images of {project}").body)
+        return {str(tag["name"]) for one in found for tag in one.get("tags") or []}
+
+
+def _object(answer: Answer) -> Mapping[str, Any]:
+    content = json.loads(answer.body or b"{}")
+    if not isinstance(content, dict):
+        raise Failure("GitLab answered with a list where an object was asked for.")
+    return content
+
+
+def _group(one: Mapping[str, Any]) -> Group:
+    return Group(int(one["id"]), str(one["full_path"]))
+
+
+def _project(one: Mapping[str, Any]) -> Project:
+    return Project(
+        int(one["id"]),
+        str(one.get("path_with_namespace", "")),
+        one.get("empty_repo") is True,
+        str(one.get("default_branch") or "main"),
+        one.get("ci_push_repository_for_job_token_allowed") is True,
+    )
+
+
+def _deploy_token(one: Mapping[str, Any]) -> DeployToken:
+    return DeployToken(
+        int(one["id"]), str(one["name"]), str(one.get("username", "")), Secret(str(one.get("token", "")))
+    )
+
+
+def _access_token(one: Mapping[str, Any]) -> AccessToken:
+    expires_at, token = str(one.get("expires_at") or ""), Secret(str(one.get("token", "")))
+    return AccessToken(int(one["id"]), str(one.get("name", "")), one.get("active") is True, expires_at, token)
+
+
+def _deploy_key(one: Mapping[str, Any]) -> DeployKey:
+    return DeployKey(int(one["id"]), str(one["title"]), str(one["key"]), one.get("can_push") is True)
+
+
+def _branch(one: Mapping[str, Any]) -> ProtectedBranch:
+    levels = one.get("push_access_levels") or []
+    ids = (level.get("deploy_key_id") for level in levels)
+    return ProtectedBranch(str(one["name"]), tuple(int(key) for key in ids if key is not None))
+
+
+def _runner(one: Mapping[str, Any]) -> Runner:
+    return Runner(int(one["id"]), str(one.get("description", "")), Secret(str(one.get("token", ""))))

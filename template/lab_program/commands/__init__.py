@@ -1,0 +1,16 @@
+"""The commands, in the order of the help. A new one is a module here, and a place in this list."""
+
+from __future__ import annotations
+
+from .base import Command
+from .check import Check
+from .new_app import NewApp
+from .propose import Propose
+from .restore import Restore
+from .status import Status
+from .trust import Trust
+from .up import Up, Verify
+from .update import Update
+from .upgrade import Upgrade
+
+COMMANDS: tuple[type[Command], ...] = (Up, Verify, Status, Check, NewApp, Update, Upgrade, Restore, Trust, Propose)

@@ -1,0 +1,303 @@
+"""`./lab restore`: GitLab's data back from a backup of GitLab's own tools, in the pod that runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .. import versions
+from ..clients.kubectl import KubectlError
+from ..clients.objects import NOTHING
+from ..errors import ExitCode, Failure, WrongCall
+from ..lab import Lab
+from ..patience import TimedOutError
+from ..probes import HELM_RELEASE
+from ..programs import Result
+from .base import Command
+
+# https://docs.gitlab.com/administration/backup_restore/: the folders where nothing else is said.
+BACKUPS_IN_POD = "/var/opt/gitlab/backups"
+CONFIGS_IN_POD = "/etc/gitlab/config_backup"
+SUFFIX = "_gitlab_backup.tar"
+VERSION_FILE = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+# 1700000000_2026_01_31_19.3.0: it becomes part of a path and of a command.
+NAME = re.compile(r"[0-9]+_[0-9]{4}_[0-9]{2}_[0-9]{2}_[0-9]+\.[0-9]+\.[0-9]+(-[a-z]+)?")
+DESCRIPTION = """\
+Brings GitLab's data back from a backup of GitLab's own tools, in the pod that runs. The lab's README says when.
+
+A backup fits the very version of GitLab that wrote it, and is worth nothing without its gitlab-secrets.json, which is
+in the backup of the configuration (gitlab_config_*.tar).
+https://docs.gitlab.com/administration/backup_restore/restore_gitlab/
+"""
+
+
+class Restore(Command):
+    name = "restore"
+    purpose = "bring GitLab's data back from a backup"
+    example = "./lab restore --list, then ./lab restore 1790000000_2026_09_21_19.3.0"
+    keeps_log = True
+
+    stopping = ""
+
+    @classmethod
+    def description(cls) -> str:
+        return DESCRIPTION
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "backup", metavar="BACKUP", nargs="?", help=f'a backup that the pod has: its name up to "{SUFFIX}"'
+        )
+        parser.add_argument("--list", action="store_true", help="the backups that the pod has")
+        parser.add_argument("--from", dest="data", metavar="FILE", type=Path, help="a backup that was kept elsewhere")
+        parser.add_argument(
+            "--config", metavar="FILE", type=Path, help="the backup of the configuration that belongs to it"
+        )
+        parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
+
+    def run(self) -> int:
+        with self.lab(alone=not self.options.list) as lab:
+            self.require({"kubectl", "flux", "helm"})
+            work = Restoring(lab)
+            if self.options.list:
+                for name in work.backups():
+                    self.console.print(name)
+                return ExitCode.DONE
+            backup = self._chosen()
+            work.check_version(backup)
+            self.stopping = backup
+            work.restore(backup, self.options.data, self.options.config)
+        return ExitCode.DONE
+
+    def _chosen(self) -> str:
+        """Return the name of the backup that is meant."""
+        for file in (self.options.data, self.options.config):
+            if file is not None and not file.is_file():
+                raise Failure(f'The file "{file}" cannot be read.')
+        if self.options.data is not None and self.options.backup:
+            raise WrongCall("BACKUP and --from exclude each other: a file has its name in it")
+        backup = str(self.options.data.name if self.options.data else self.options.backup or "").removesuffix(SUFFIX)
+        if not backup:
+            raise Failure("Which backup?", "./lab restore --list", "./lab restore BACKUP")
+        if not NAME.fullmatch(backup):
+            raise Failure(f'"{backup}" is not the name of a GitLab backup.', "./lab restore --list")
+        return backup
+
+    def after_stop(self) -> str:
+        if not self.stopping:
+            return "nothing was restored"
+        return f"GitLab may hold half of the backup now: run ./lab restore {self.stopping} again, it begins anew"
+
+
+class Restoring:
+    """One restore. The release is taken from Flux meanwhile, and given back whatever happens."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.console, self.pod, self.cluster = lab, lab.console, lab.pod, lab.cluster
+        self.namespace = lab.settings.gitlab_namespace
+        self.exec = f"kubectl exec deploy/gitlab -n {self.namespace} --"
+
+    def backups(self) -> list[str]:
+        """Return the names of the pod's backups, the newest first."""
+        done = self.pod.run("sh", "-c", f"ls -1t {BACKUPS_IN_POD} 2>/dev/null")
+        if done.status:
+            raise Failure("The backups cannot be listed.", f"kubectl get pods -n {self.namespace}")
+        return [
+            line.removesuffix(SUFFIX) for line in done.out.splitlines() if NAME.fullmatch(line.removesuffix(SUFFIX))
+        ]
+
+    def check_version(self, backup: str) -> None:
+        """GitLab refuses a backup of another version, after it has stopped itself. Better to know before."""
+        made_by = versions.shown(backup.rpartition("_")[2])
+        done = self.pod.run("cat", VERSION_FILE)
+        if done.status:
+            then = "bring it up first (./lab up --from gitlab), then restore into it"
+            raise Failure("GitLab does not run.", f"kubectl get pods -n {self.namespace}", then)
+        running = versions.shown(done.out)
+        if made_by != running:
+            then = f"set gitlab_version to {made_by}, let that version start, restore, then upgrade"
+            raise Failure(f"The backup was written by GitLab {made_by}; {running} runs.", "", then)
+
+    def restore(self, backup: str, data: Path | None, config: Path | None) -> None:
+        """Replace everything in GitLab by a backup.
+
+        Args:
+            data, config: files that were kept elsewhere; otherwise what the pod has.
+        """
+        target = f"{BACKUPS_IN_POD}/{backup}{SUFFIX}"
+        if data is None and self.pod.run("test", "-f", target).status:
+            then = "./lab restore --from FILE restores a file from here"
+            raise Failure(f"The pod has no backup {backup}.", "./lab restore --list", then)
+        self._ask(backup)
+        with self._taken_from_flux():
+            if data is not None:
+                self._copy(data, target)
+            self._restore_configuration(config)
+            self._restore_data(backup)
+        self._wait_for_gitlab()
+        self.console.doing("checking the result")
+        self._check_secrets()
+        self.console.have(
+            f"GitLab runs on the backup {backup}; its tokens are those of that day: ./lab up mends what no longer fits"
+        )
+
+    def _ask(self, backup: str) -> None:
+        question = f"Everything in GitLab now is replaced by the backup {backup}.\n"
+        where = "" if self.console.assume_yes else f"{self.lab.consent.cluster_in_words()}\n"
+        if not self.console.ask_yes(f"{question}{where}Go on?", "./lab restore --yes"):
+            raise Failure("Not restored.", "", "nothing was changed")
+        self.lab.consent.given = True
+
+    def _restore_data(self, backup: str) -> None:
+        self.console.doing("stopping what writes (puma, sidekiq, registry)")
+        for service in ("puma", "sidekiq", "registry"):
+            if self.pod.run("gitlab-ctl", "stop", service).status:
+                raise Failure("GitLab could not be stopped for the restore.", f"{self.exec} gitlab-ctl status")
+        self.console.doing(f"restoring {backup}; this takes as long as the backup did")
+        done = self.pod.run("env", "GITLAB_ASSUME_YES=1", "gitlab-backup", "restore", f"BACKUP={backup}")
+        if done.status:
+            then = f"run ./lab restore {backup} again: it begins anew"
+            raise Failure(f"GitLab did not restore {backup}: {tail(done)}", "the lines above", then)
+        self.console.did(f"restored {backup}")
+
+    def _copy(self, source: Path, target: str) -> None:
+        self.console.doing("copying the backup into the pod")
+        if not self.pod.put(source, target) or self.pod.run("chown", "git:git", target).status:
+            raise Failure("The backup could not be copied into the pod.", f"{self.exec} df -h {BACKUPS_IN_POD}")
+
+    def _restore_configuration(self, config: Path | None) -> None:
+        """Restore gitlab-secrets.json and the SSH host keys; the newest that the pod has, unless a file is given."""
+        name = self._configuration(config)
+        if not name:
+            self.console.warn(
+                "There is no backup of GitLab's configuration; the one in place is kept.\n"
+                "If it is not of this backup, tokens and two-factor secrets are lost."
+            )
+            return
+        archive = f"{CONFIGS_IN_POD}/{name}"
+        # gitlab-ctl backup-etc packs /etc/gitlab/..., an owner's own tar perhaps etc/gitlab/...: the * takes both.
+        wanted = ("*etc/gitlab/gitlab-secrets.json", "*etc/gitlab/ssh_host_*")
+        unpack = ("tar", "--extract", "--file", archive, "--directory", "/", "--wildcards", *wanted)
+        if self.pod.run(*unpack).status:
+            raise Failure(f"The configuration in {name} could not be unpacked.", f"{self.exec} tar -tf {archive}")
+        if self.pod.run("gitlab-ctl", "reconfigure").status:
+            look = f"{self.exec} gitlab-ctl reconfigure"
+            raise Failure("GitLab could not be reconfigured with the restored secrets.", look)
+        self.console.did(f"gitlab-secrets.json and host keys from {name}")
+
+    def _configuration(self, config: Path | None) -> str:
+        """Return the name of the configuration's backup in the pod; nothing where there is none."""
+        if config is None:
+            names = self.pod.run("sh", "-c", f"ls -1t {CONFIGS_IN_POD} 2>/dev/null").out.splitlines()
+            return names[0] if names else ""
+        name = "gitlab_config_restored.tar"
+        self.console.doing("copying the configuration into the pod")
+        made = self.pod.run("mkdir", "-p", CONFIGS_IN_POD).status == 0
+        if not made or not self.pod.put(config, f"{CONFIGS_IN_POD}/{name}"):
+            raise Failure("The configuration could not be copied into the pod.", f"{self.exec} df -h /etc/gitlab")
+        return name
+
+    @contextlib.contextmanager
+    def _taken_from_flux(self) -> Iterator[None]:
+        """Hold the release: Flux would undo what follows, and the probes would kill a GitLab whose web server is
+        stopped.
+
+        The pod is replaced once here and once at the end; the second start also reconfigures GitLab with what was
+        restored.
+        """
+        by_flux = self.cluster.find(HELM_RELEASE, "gitlab", self.namespace) is not None
+        suspended = changed = False
+        try:
+            if by_flux:
+                self.console.doing("suspending the GitLab release in Flux")
+                suspended = True
+                if not self.lab.flux.suspend("gitlab", self.namespace):
+                    look = f"flux get helmreleases -n {self.namespace}"
+                    raise Failure("Flux does not let go of the GitLab release.", look)
+            self.console.doing("taking the probes off, so that nothing restarts GitLab meanwhile")
+            changed = True
+            self._remove_probes()
+            self._wait_for_gitlab()
+            yield
+        finally:
+            self._give_back(suspended=suspended, changed=changed)
+
+    def _remove_probes(self) -> None:
+        deployment = self.cluster.find("deployment", "gitlab", self.namespace) or NOTHING
+        container: Mapping[str, object] = next(iter(deployment.containers), {})
+        path = "/spec/template/spec/containers/0/"
+        steps = [{"op": "remove", "path": path + probe} for probe in PROBES if probe in container]
+        try:
+            if steps:
+                self.cluster.patch("deployment", "gitlab", self.namespace, steps)
+            self._rolled_out()
+        except KubectlError as error:
+            look = f"kubectl get deploy,pods -n {self.namespace}"
+            raise Failure(f"GitLab's Deployment could not be changed for the restore: {error}", look) from error
+
+    def _rolled_out(self) -> None:
+        self.cluster.kubectl(
+            "rollout", "status", "deployment", "gitlab", "--namespace", self.namespace, "--timeout=20m"
+        )
+
+    def _give_back(self, *, suspended: bool, changed: bool) -> None:
+        """Give the release to Flux again, which puts the probes back; without Flux, apply what Helm installed anew.
+
+        A rollback of the Deployment might bring back more than the probes: an older GitLab, after a run that was killed.
+        """
+        if suspended:
+            self.console.doing("giving the release back to Flux")
+            if not self.lab.flux.resume("gitlab", self.namespace):
+                self.console.warn(f"flux resume helmrelease gitlab -n {self.namespace} did not work; run it by hand.")
+            self.lab.flux.reconcile("gitlab", self.namespace)
+        elif changed:
+            self.console.doing("putting the probes back")
+            self._put_probes_back()
+        if suspended or changed:
+            with contextlib.suppress(KubectlError):
+                self._rolled_out()
+
+    def _put_probes_back(self) -> None:
+        manifest = self.lab.helm.installed_manifest()
+        if manifest is not None:
+            with contextlib.suppress(Failure):
+                self.cluster.apply_text("GitLab's release", manifest, "helm", self.namespace)
+                return
+        self.console.warn(
+            "GitLab runs without its probes. To put them back:\n"
+            f"helm get manifest gitlab -n {self.namespace} | kubectl apply -n {self.namespace} --server-side"
+            " --force-conflicts -f -"
+        )
+
+    def _wait_for_gitlab(self) -> None:
+        """Wait: a pod that is rolled out need not be a GitLab that answers; its Rails has to reach the database."""
+
+        def up() -> str | None:
+            if self.pod.run("gitlab-ctl", "status", "puma").status:
+                return "its web server does not run"
+            return "its Rails does not answer" if self.pod.run("gitlab-rake", "gitlab:env:info").status else None
+
+        try:
+            self.lab.patience.wait(self.lab.limits.wait_gitlab_minutes, "GitLab", up)
+        except TimedOutError as late:
+            look = f"kubectl logs deploy/gitlab -n {self.namespace} --tail=80"
+            raise Failure(f"GitLab did not come up: {late}.", look) from late
+
+    def _check_secrets(self) -> None:
+        """Say whether the data can be decrypted. The task ends well whatever it finds; its last line says how much."""
+        report = self.pod.run("gitlab-rake", "gitlab:doctor:secrets").out
+        self.console.print(report.rstrip())
+        if "Total: 0 row" not in report:
+            self.console.warn(
+                "Some secrets cannot be decrypted: the configuration (gitlab-secrets.json) does not belong to "
+                "this backup."
+            )
+
+
+def tail(done: Result) -> str:
+    """Return the last lines that a command of GitLab's said."""
+    return "\n".join((done.out + done.err).strip().splitlines()[-10:])

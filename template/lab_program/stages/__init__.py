@@ -1,0 +1,26 @@
+"""The stages, in their order. A new one is a module here, and a place in this list."""
+
+from __future__ import annotations
+
+from .base import Stage
+from .flux import InstallFlux
+from .gitlab import InstallGitLab
+from .groups import Groups
+from .preflight import Preflight
+from .registry import Registry
+from .runner import Runner
+from .storage import Storage
+from .sync import Sync
+from .verify import Verify
+
+STAGES: tuple[type[Stage], ...] = (
+    Preflight,
+    Storage,
+    InstallFlux,
+    InstallGitLab,
+    Groups,
+    Registry,
+    Sync,
+    Runner,
+    Verify,
+)

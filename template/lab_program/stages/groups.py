@@ -1,0 +1,148 @@
+"""groups: where the images live (groups), the lab's own project, the sample project with its first commit."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+
+from ..clients.git import GitError
+from ..clients.gitlab import Group
+from ..errors import Failure
+from ..settings import Settings
+from .base import Stage
+
+VARIABLE = "DOCKER_REGISTRY_TOKEN"
+
+
+class Groups(Stage):
+    name = "groups"
+    purpose = "GitLab's groups, the lab's project and the sample project"
+    looks_at = ("GitLab's groups, projects, variables and protected tags",)
+    changes = ("the same, where one is missing", "the sample project's first commit")
+
+    @classmethod
+    def programs(cls, settings: Settings) -> set[str]:
+        return super().programs(settings) | ({"git"} if settings.sample_app else set())
+
+    def run(self) -> None:
+        settings = self.settings
+        if self.lab.dry_run:
+            self._plan()
+            return
+        for group in settings.groups:
+            self.patience.settle(f"create the group {group}", partial(self.ensure_group, group))
+            if settings.pipeline_auth == "group-variable":
+                self.patience.settle(f"give {group} its {VARIABLE}", partial(self._ensure_variable, group))
+        if settings.self_hosted:
+            self._ensure_project(settings.lab_project, "private")
+            self._ensure_jobs_may_push()
+        if settings.sample_app:
+            self._ensure_project(settings.sample_project, settings.group_visibility)
+            self._ensure_sample_content()
+            self.patience.settle(f"protect the tags of {settings.sample_project}", self._ensure_protected_tags)
+
+    def _plan(self) -> None:
+        settings, would = self.settings, self.console.would
+        would(f"make sure that GitLab has the groups {' '.join(settings.groups)} ({settings.group_visibility})")
+        if settings.pipeline_auth == "group-variable":
+            would(f"give each group the masked variable {VARIABLE}")
+        if settings.self_hosted:
+            would(f"make sure that GitLab has the project {settings.lab_project} (private)")
+        if settings.sample_app:
+            would(
+                f"make sure that GitLab has {settings.sample_project}, with sample-app/ as its content and "
+                f"protected tags"
+            )
+
+    def ensure_group(self, path: str) -> Group:
+        """Make a group, and the groups above it; return it."""
+        found = self.lab.gitlab.group(path)
+        if found is not None:
+            self.console.have(f"group {path}")
+            return found
+        above = path.rpartition("/")[0]
+        parent = self.ensure_group(above) if above else None
+        made = self.lab.gitlab.make_group(path, self.settings.group_visibility, parent)
+        self.console.did(f"group {path}")
+        return made
+
+    def _ensure_project(self, path: str, visibility: str) -> None:
+        def ensure() -> None:
+            if self.lab.gitlab.project(path) is not None:
+                self.console.have(f"project {path}")
+                return
+            above = path.rpartition("/")[0]
+            group = self.lab.gitlab.group(above)
+            if group is None:
+                raise Failure(f"GitLab has no group {above} for the project {path}.", "", "./lab up --only groups")
+            self.lab.gitlab.make_project(path, visibility, group)
+            self.console.did(f"project {path}")
+
+        self.patience.settle(f"create the project {path}", ensure)
+
+    def _ensure_jobs_may_push(self) -> None:
+        """The scheduled job of .gitlab-ci.yml pushes its update branch with its own job token."""
+        path = self.settings.lab_project
+        found = self.lab.gitlab.project(path)
+        if found is not None and found.jobs_may_push:
+            self.console.have(f"jobs of {path} may push to it")
+            return
+        self.lab.gitlab.let_jobs_push(path)
+        self.console.did(f"jobs of {path} may push to it")
+
+    def _ensure_sample_content(self) -> None:
+        """Push sample-app/ as the first commit, where there is none yet."""
+        path = self.settings.sample_project
+        found = self.lab.gitlab.project(path)
+        if found is not None and not found.is_empty:
+            self.console.have(f"{path} has content")
+            return
+        url, new = f"{self.settings.gitlab_url}/{path}.git", self.lab.private / "new-repository"
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            shutil.copytree(self.lab.folder / "sample-app", new, symlinks=True)
+            for copy in (new, *new.rglob("*")):
+                if not copy.is_symlink():
+                    copy.chmod(copy.stat().st_mode & 0o700)
+        except OSError as error:
+            raise Failure(
+                f"sample-app/ cannot be read: {error}", "git status", "git checkout HEAD -- sample-app"
+            ) from error
+        author = (f"{self.settings.lab_name} bootstrap", self.settings.admin_email)
+        try:
+            self.lab.git.first_commit(new, "main", author, "The sample application, as generated")
+            self.lab.git.remote(new, self.lab.as_root, "push", "--quiet", "--no-verify", url, "HEAD:refs/heads/main")
+        except GitError as error:
+            raise Failure(
+                f"sample-app/ could not be pushed to {path}: {error.words}", f"git ls-remote {url}"
+            ) from error
+        self.console.did(f"{path} has sample-app/ as its content")
+
+    def _ensure_protected_tags(self) -> None:
+        """A tag deploys, v1.2.3 and 1.2.3 alike, so only maintainers may make one, whatever its name."""
+        path = self.settings.sample_project
+        if self.lab.gitlab.has_protected_tag(path, "*"):
+            self.console.have(f"tags of {path} are protected")
+            return
+        self.lab.gitlab.protect_tags(path, "*")
+        self.console.did(f"tags of {path} are protected")
+
+    def _ensure_variable(self, group: str) -> None:
+        """Keep a deploy token that may push images and nothing else in a variable of the group.
+
+        GitLab shows the token once. The variable is removed before the token is replaced, so that a variable that
+        exists holds the token that is valid.
+        """
+        name = f"push-{self.settings.lab_name}"
+        tokens = self.lab.gitlab.deploy_tokens(group, name)
+        has_variable = self.lab.gitlab.has_variable(group, VARIABLE)
+        if has_variable and len(tokens) == 1:
+            self.console.have(f"{VARIABLE} of {group}")
+            return
+        if has_variable:
+            self.lab.gitlab.delete_variable(group, VARIABLE)
+        self.lab.gitlab.delete_deploy_tokens(group, tokens)
+        scopes = ["read_registry", "write_registry"]
+        made = self.lab.gitlab.make_deploy_token(group, name, scopes, self.settings.registry_push_user)
+        self.lab.gitlab.make_masked_variable(group, VARIABLE, made.token)
+        self.console.did(f"{VARIABLE} of {group}, masked")

@@ -1,0 +1,74 @@
+"""preflight: everything that could go wrong later, looked at now; every problem at once, each with its fix.
+
+It changes nothing. A check that is wrong about your lab: LAB_SKIP="name name" turns it into a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ..errors import Failure
+from ..settings import Settings
+from .base import Stage
+from .findings import Check, Finding, Good, Problem
+from .following import Following
+from .preflight_cluster import Reached, cluster_checks, reach
+from .preflight_here import external_repository, hosts, nfs, private_ca, repository, runner_machine, tools
+
+SIDE_BY_SIDE = 4
+
+
+class Preflight(Stage):
+    name = "preflight"
+    purpose = "tools, cluster, names, ports, storage and memory, checked: every problem at once"
+    looks_at = ("this machine, the lab's folder, the cluster, DNS, the runner's machine",)
+    changes = ()
+
+    @classmethod
+    def programs(cls, settings: Settings) -> set[str]:
+        docker = {"ssh"} if settings.runner_kind == "docker" else set()
+        return super().programs(settings) | {"git", "helm", "flux"} | docker | Following.programs(settings)
+
+    def run(self) -> None:
+        self.problems = 0
+        settings, reached = self.settings, Reached()
+        external = [] if settings.self_hosted else [external_repository]
+        self._look([tools, repository, *external, private_ca, lambda lab: reach(lab, reached)])
+        elsewhere: list[Check] = [hosts]
+        if "nfs" in (settings.storage_backend, settings.data_backend):
+            elsewhere.append(nfs)
+        if settings.runner_kind == "docker":
+            elsewhere.append(runner_machine)
+        self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])
+        if self.problems:
+            raise Failure(
+                f"{self.problems} thing(s) to mend before the lab can be built; each is listed above with its fix.",
+                "",
+                "mend them, then run ./lab up again\n"
+                'a check that is wrong about your lab can be passed over: LAB_SKIP="its-name" ./lab up',
+            )
+
+    def _look(self, checks: Sequence[Check]) -> None:
+        """Run some checks side by side, since most of their time is other programs' start; report them in order."""
+        pool = ThreadPoolExecutor(max_workers=SIDE_BY_SIDE)
+        try:
+            for found in [pool.submit(self._findings, check) for check in checks]:
+                for finding in found.result():
+                    self._report(finding)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _findings(self, check: Check) -> list[Finding]:
+        return list(check(self.lab))
+
+    def _report(self, finding: Finding) -> None:
+        if isinstance(finding, Good):
+            self.console.have(finding.what)
+        elif not isinstance(finding, Problem):
+            self.console.skip(finding.why)
+        elif finding.check in self.lab.limits.skip:
+            self.console.warn(f"[{finding.check}] {finding.what} (skipped)")
+        else:
+            self.problems += 1
+            self.console.bad(finding.check, finding.what, finding.fix)

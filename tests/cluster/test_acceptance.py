@@ -1,0 +1,98 @@
+"""Every lab of tests/answers/valid, and drawn ones, before a real API server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from support.cluster import Lab, read_lab
+from support.rendering import VALID, recorded_answers
+from test_hostile_answers import accepted, hostile_answers
+
+from cluster.acceptance import pod_security, refusals
+from cluster.conftest import Worlds
+from cluster.labs import make_lab
+from cluster.paths import CLUSTER
+from cluster.world import World
+
+pytestmark = pytest.mark.xdist_group("defaults")
+LEVELS = yaml.safe_load((CLUSTER / "pod_security.yml").read_text(encoding="utf-8"))
+DRAWN = 100 if os.environ.get("LONG") == "1" else 5
+
+
+@pytest.fixture
+def world(worlds: Worlds) -> World:
+    """Return a cluster that knows every kind of which a lab has objects: Flux's too."""
+    found = worlds.get("defaults")
+    components = next((found.lab / "clusters").iterdir()) / "flux-system" / "gotk-components.yaml"
+    found.plane.apply(components.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def labs(lab_of: Callable[..., Path]) -> Callable[[str], Lab]:
+    """Return what reads a lab of tests/answers/valid, rendered once."""
+    known: dict[str, Lab] = {}
+
+    def read(name: str) -> Lab:
+        if name not in known:
+            path = lab_of(name)
+            known[name] = read_lab(path, recorded_answers(path))
+        return known[name]
+
+    return read
+
+
+@pytest.mark.parametrize("name", [file.stem for file in VALID])
+def test_the_api_server_accepts_every_object_strictly(world: World, labs: Callable[[str], Lab], name: str) -> None:
+    assert refusals(world.plane, labs(name)) == []
+
+
+def test_the_api_server_accepts_every_object_of_drawn_labs(world: World, tmp_path: Path) -> None:
+    """Answers with hostile text in them, as far as the wizard takes it."""
+    count = 0
+
+    @given(hostile_answers())
+    @settings(
+        max_examples=DRAWN,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+        database=None,
+    )
+    def each_is_accepted(drawn: dict[str, Any]) -> None:
+        nonlocal count
+        count += 1
+        path = make_lab(tmp_path / "template", tmp_path / f"lab-{count}", accepted(drawn))
+        assert refusals(world.plane, read_lab(path, recorded_answers(path))) == []
+
+    each_is_accepted()
+
+
+def test_a_wrong_object_is_noticed(world: World, labs: Callable[[str], Lab]) -> None:
+    """A field that no schema knows, and a rule that only the API server's CEL has."""
+    lab = labs("defaults")
+    kustomization = next(
+        t for t in lab.objects if t["kind"] == "Kustomization" and t["apiVersion"].startswith("kustomize.toolkit")
+    )
+    kustomization["spec"]["intervall"] = "1m"
+    assert any("intervall" in line for line in refusals(world.plane, lab))
+    del kustomization["spec"]["intervall"]
+    release = next(t for t in lab.objects if t["kind"] == "HelmRelease")
+    chart = release["spec"].pop("chart")
+    assert any("chart" in line for line in refusals(world.plane, lab))
+    release["spec"]["chart"] = chart
+
+
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+def test_what_pod_security_says_is_listed_with_a_reason(world: World, labs: Callable[[str], Lab], level: str) -> None:
+    found: set[str] = set()
+    for file in VALID:
+        found |= set(pod_security(world.plane, labs(file.stem), level))
+    assert found == set(LEVELS[level]), "tests/cluster/pod_security.yml lists what breaks the level, with a reason each"
+    assert all(LEVELS[level].values())

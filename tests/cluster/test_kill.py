@@ -1,0 +1,67 @@
+"""A run that is killed, after each stage and in the middle of each: the next one goes on, and GitLab's pod stays the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from cluster.conftest import Figure, Worlds
+from cluster.world import World
+
+pytestmark = pytest.mark.xdist_group("killed")
+STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync", "runner", "verify")
+
+
+def kill_at(world: World, stage: str, lines: int) -> str:
+    """Start bootstrap.sh and kill all of it once it has said so many lines within a stage; return what it said."""
+    process = world.begin("./bootstrap.sh", "--yes")
+    said: list[str] = []
+    reached = threading.Event()
+
+    def read() -> None:
+        within = -1
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("== ") and f" {stage}:" in line:
+                within = 0
+            elif within >= 0 and line.startswith("   "):
+                within += 1
+            if within >= lines:
+                reached.set()
+        reached.set()
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    assert reached.wait(200), "".join(said)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    thread.join(10)
+    if process.stdout is not None:
+        process.stdout.close()
+    return "".join(said)
+
+
+def test_a_killed_run_is_gone_on_with_by_the_next(worlds: Worlds, figure: Figure) -> None:
+    """At the beginning of each stage, which is the end of the one before, and after its first and second line."""
+    world = worlds.get("article", lab_name="killed")
+    pods: set[str] = set()
+    started = time.monotonic()
+    for stage in STAGES:
+        for lines in (0, 1, 2):
+            kill_at(world, stage, lines)
+            now = world.uids(world.answers["gitlab_namespace"], "gitlab")
+            assert not pods or now == pods, f"GitLab's pod was replaced after a kill in {stage}"
+            pods = now
+    done = world.bootstrap()
+    assert world.uids(world.answers["gitlab_namespace"], "gitlab") == pods
+    again = world.bootstrap()
+    assert "   done" not in again.text
+    figure(
+        f"{3 * len(STAGES)} kills and two runs: {time.monotonic() - started:.0f} s; the run after them {done.seconds:.0f} s"
+    )
+    assert not world.gitlab.errors

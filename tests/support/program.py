@@ -1,0 +1,89 @@
+"""The lab's program, imported from the template, for tests of what it decides without a process."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from .rendering import ROOT
+
+sys.path.insert(0, str(ROOT / "template"))
+
+from lab_program import console as console_module
+from lab_program import environment, errors, patience, probes, programs, secret, versions, workspace
+from lab_program import lab as lab_module
+from lab_program import settings as settings_module
+from lab_program.clients import git, gitlab, gitlab_transport, helm, http, kubectl, machine, objects, pod
+from lab_program.commands import new_app, propose, restore, update, upgrade
+from lab_program.commands.base import Invocation
+from lab_program.stages import (
+    credential,
+    flux,
+    loop,
+    preflight_cluster,
+    preflight_here,
+    registry,
+    runner,
+    storage,
+    sync,
+)
+from lab_program.stages import gitlab as gitlab_stage
+
+__all__ = [
+    "Invocation",
+    "console_module",
+    "credential",
+    "environment",
+    "errors",
+    "flux",
+    "git",
+    "gitlab",
+    "gitlab_stage",
+    "gitlab_transport",
+    "helm",
+    "http",
+    "kubectl",
+    "lab_module",
+    "loop",
+    "machine",
+    "new_app",
+    "objects",
+    "patience",
+    "pod",
+    "preflight_cluster",
+    "preflight_here",
+    "probes",
+    "programs",
+    "propose",
+    "registry",
+    "restore",
+    "runner",
+    "secret",
+    "storage",
+    "sync",
+    "update",
+    "upgrade",
+    "versions",
+    "workspace",
+]
+
+PACKAGE = ROOT / "template" / "lab_program"
+
+
+def settings_of(lab: Path) -> settings_module.Settings:
+    """Return the settings of a rendered lab."""
+    return settings_module.Settings.load(lab)
+
+
+def settings(**changes: Any) -> settings_module.Settings:
+    """Return the settings of the example, with changes."""
+    content = settings_of(ROOT / "example").__dict__ | changes
+    known = settings_module.Settings.__dataclass_fields__
+    return settings_module.Settings(**{name: content[name] for name in known})
+
+
+def console(**options: Any) -> console_module.Console:
+    """Return a console that prints to memory."""
+    return console_module.Console({}, out=io.StringIO(), err=io.StringIO(), source=io.StringIO(), **options)
