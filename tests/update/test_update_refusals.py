@@ -208,7 +208,7 @@ def test_with_a_template_that_vanished(house: Path) -> None:
     [
         (lambda text: text.replace("_commit: v1.0.1", "_commit: v0.9.0"), "has no version v0.9.0 any more, which made this lab"),
         (lambda text: text.replace("_commit: v1.0.1", "_commit: v1.0.0-3-gdeadbee"), "has no version v1.0.0-3-gdeadbee any more"),
-        (lambda text: text.replace("_commit: v1.0.1\n", ""), 'does not say which template made this lab:\n_src_path is "/'),
+        (lambda text: text.replace("_commit: v1.0.1\n", ""), 'does not say which template made this lab: _src_path is "/'),
         (lambda text: f"{text}feature: [\n", "cannot be read: .copier-answers.yml is not YAML at line "),
         (lambda text: f"<<<<<<< mine\n{text}=======\n{text}>>>>>>> theirs\n", "There are conflict markers in .copier-answers.yml"),
     ],
