@@ -25,6 +25,7 @@ from copier.errors import UserMessageError
 from copier_template_extensions import ContextHook
 from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
+from plumbum import local
 
 
 def _package(folder: Path) -> str:
@@ -69,10 +70,21 @@ def _parse_yaml(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
+def _leave_the_callers_repository() -> None:
+    """Forget the repository of a Git hook or an alias that started Copier: every command of Git would work on it instead."""
+    for name in _sibling("files", "hooks").HANDED_DOWN:
+        os.environ.pop(name, None)
+        local.env.pop(name, None)
+
+
 @pass_context
 def problem(context: Context, question: str) -> str:
     """Return why the answer to *question* is refused; nothing where it is right. For a question's `validator`."""
-    return rules.problem(question, context) or ""
+    message = rules.problem(question, context)
+    begun = getattr(_notes(), "update", None)
+    if message is None and question == "gitlab_version" and begun is not None:
+        message = _jump(begun.answers_then, context)
+    return message or ""
 
 
 @pass_context
@@ -87,19 +99,25 @@ def answers_are_sound(context: Context) -> bool:
         return True
     conf = context["_copier_conf"]
     folder = Path(conf["dst_path"])
+    begun = getattr(_notes(), "update", None)
+    if begun is not None and folder.absolute() != begun.lab:
+        # The update's last rendering, with the answers that were found sound.
+        return True
     if _replays(conf):
         _notes().old_copy = folder
     found = destination_problems(folder, conf["overwrite"] or conf["pretend"], str(conf["answers_file"]))
     recorded = {} if found else _recorded(folder / str(conf["answers_file"]))
     if not found and (conf["data"] or recorded):
+        # The update has looked at what was recorded, and the wizard asks again for what is refused.
+        asked: list[str] | None = [] if begun is not None else None
         # A copy over a lab that is there brings another version just as an update does.
-        found = _problems(context, recorded) or _jumps(recorded, conf["data"])
+        found = _problems(context, recorded, asked) or _jump_lines(recorded, conf["data"])
     if found:
         raise UserMessageError("This cannot make a lab, and nothing was written:\n" + "\n".join(f"  {line}" for line in found))
     return True
 
 
-def _problems(context: Context, recorded: Mapping[str, Any]) -> list[str]:
+def _problems(context: Context, recorded: Mapping[str, Any], outdated: list[str] | None = None) -> list[str]:
     questions = {name: question for page in _read(ROOT / "copier.yml")[1:] for name, question in page.items()}
 
     def render(value: Any, answers: Any) -> Any:
@@ -107,7 +125,7 @@ def _problems(context: Context, recorded: Mapping[str, Any]) -> list[str]:
 
     around = {"_folder_name": context["_folder_name"]}
     conf = context["_copier_conf"]
-    return soundness.problems(questions, conf["data"], recorded, render, _parse_yaml, around, not conf["defaults"], _replays(conf))
+    return soundness.problems(questions, conf["data"], recorded, render, _parse_yaml, around, not conf["defaults"], _replays(conf), outdated)
 
 
 def _replays(conf: Mapping[str, Any]) -> bool:
@@ -120,17 +138,38 @@ def _replays(conf: Mapping[str, Any]) -> bool:
     return "_src_path" in conf["data"] and silent and folder in Path(conf["dst_path"]).resolve().parents
 
 
-def _jumps(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def _jump(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     """Return why GitLab cannot go from the recorded version to the one that is given: it has to stop in between."""
-    if not {"gitlab_version"} <= recorded.keys() & given.keys():
-        return []
-    found = _sibling("upgrades").problem(str(recorded["gitlab_version"]), str(given["gitlab_version"]))
-    return [] if found is None else [f"gitlab_version: {found}"]
+    if "gitlab_version" not in recorded or "gitlab_version" not in given:
+        return None
+    found: str | None = _sibling("upgrades").problem(str(recorded["gitlab_version"]), str(given["gitlab_version"]))
+    return found
 
 
 def _notes() -> ModuleType:
     """Return what the templates of one update, old and new, tell one another; the name is fixed for all versions."""
     return sys.modules.setdefault("copier_gitlab_homelab_update", ModuleType("copier_gitlab_homelab_update"))
+
+
+def _judged(context: Context, recorded: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return what is wrong with recorded answers, and which of them the wizard asks for again."""
+    outdated: list[str] | None = None if context["_copier_conf"]["defaults"] else []
+    found = _problems(context, recorded, outdated)
+    return found, outdated or []
+
+
+def _jump_lines(recorded: Mapping[str, Any], answers: Mapping[str, Any]) -> list[str]:
+    message = _jump(recorded, answers)
+    return [] if message is None else [f"gitlab_version: {message}"]
+
+
+@pass_context
+def template_folder(context: Context) -> str:
+    """Return the template's folder: the lab's files, or, for a lab that is updated, an empty one. For copier.yml's `_subdirectory`."""
+    folder: str = "template"
+    if getattr(_notes(), "update", None) is not None:
+        folder = _sibling("steps", "hooks").template_folder(_notes(), context["_copier_conf"])
+    return folder
 
 
 @pass_context
@@ -140,8 +179,8 @@ def update_step(context: Context, step: str) -> bool:
     if conf["pretend"]:
         return False
     if step == "before":
-        versions = (str(context[f"_version_pep440_{end}"]) for end in ("from", "to"))
-        _sibling("steps", "hooks").before(notes, conf, *versions, lambda recorded: _problems(context, recorded) or _jumps(recorded, conf["data"]))
+        steps, versions = _sibling("steps", "hooks"), (str(context[f"_version_pep440_{end}"]) for end in ("from", "to"))
+        steps.before(notes, conf, *versions, steps.Judge(functools.partial(_judged, context), _jump_lines))
     elif step == "after":
         _sibling("steps", "hooks").after(notes, conf["quiet"])
     elif getattr(notes, "update", None) is not None:
@@ -204,6 +243,7 @@ class LabExtension(ContextHook):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
+        _leave_the_callers_repository()
         if Path(sys.argv[0]).stem == "copier":
             sys.excepthook = one_clear_line
             # Copier's looks are not its interface: without this the wizard still works, in cut lines.
@@ -212,12 +252,14 @@ class LabExtension(ContextHook):
         # Copier compiles every path and setting anew each time that it comes to it: most of an update's time.
         environment.from_string = functools.lru_cache(maxsize=None)(environment.from_string)  # type: ignore[method-assign]
         environment.globals["update_step"] = update_step
+        environment.globals["template_folder"] = template_folder
         environment.globals["problem"] = problem
         environment.globals["answers_are_sound"] = answers_are_sound
         environment.globals["default_gitlab_version"] = facts.DEFAULT_GITLAB_VERSION
         environment.globals["default_docker_version"] = facts.DEFAULT_DOCKER_VERSION
         environment.tests["private_name"] = names.is_private_name
         environment.filters.update(
+            checksum=_sibling("update.recorded", "hooks").checksum,
             lab_name=rules.lab_name_of,
             dotenv=literals.dotenv,
             md=literals.markdown,

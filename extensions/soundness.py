@@ -30,6 +30,7 @@ def problems(
     context: Mapping[str, Any],
     interactive: bool = False,
     replayed: bool = False,
+    outdated: list[str] | None = None,
 ) -> list[str]:
     """Return what is wrong with the answers, one line each.
 
@@ -42,6 +43,8 @@ def problems(
         context: what templates may use beside the answers.
         interactive: whether Copier asks; a default that is refused is then corrected under its prompt.
         replayed: whether the given answers are those that an earlier version recorded; whatever it knew is fine then.
+        outdated: takes the names of recorded answers that are refused today, where Copier asks for them again; without it they are
+            refused here.
     """
     found = [_unknown(str(name), questions) for name in given if not replayed and not _known(str(name), questions)]
     answers: dict[str, Any] = dict(context)
@@ -60,7 +63,9 @@ def problems(
         # Copier checks a given answer even where its question does not apply.
         if message is None and (applies or name in given):
             message = _refused(name, answers)
-        if message is not None:
+        if message is not None and name not in given and outdated is not None:
+            outdated.append(name)
+        elif message is not None:
             found.append(rules.one_line(f"{name}: {message}" if name in given else _outdated(name, message)))
             answers[name] = default
     return found

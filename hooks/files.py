@@ -9,6 +9,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+# What a hook or an alias of Git hands down to the programs that it starts: it would lead every command to that
+# repository.
+HANDED_DOWN = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -34,34 +49,20 @@ def read(path: Path) -> Entry | None:
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            return Entry(os.fsencode(os.readlink(path)), link=True)
+            return Entry(os.fsencode(path.readlink()), link=True)
         return Entry(path.read_bytes(), executable=bool(mode & 0o100)) if stat.S_ISREG(mode) else None
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def write(path: Path, entry: Entry | None) -> None:
-    """Make the file at *path* what *entry* says; remove it, and the folders that it leaves empty, where that is None."""
-    if read(path) == entry:
-        return
-    if entry is None:
-        path.unlink(missing_ok=True)
-        for folder in path.parents:
-            try:
-                folder.rmdir()
-            except OSError:
-                break
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if entry.link or path.is_symlink():
-        path.unlink(missing_ok=True)
-    if entry.link:
-        os.symlink(os.fsdecode(entry.data), path)
-        return
-    path.write_bytes(entry.data)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    # Whoever may read a program may run it, as Git has it.
-    path.chmod(mode | (mode & 0o444) >> 2 if entry.executable else mode & ~0o111)
+def remove_empty(folder: Path, up_to: Path) -> None:
+    """Remove *folder* and those above it, as long as they are empty and below *up_to*."""
+    while folder != up_to and folder.is_relative_to(up_to):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
 
 
 def tree(folder: Path) -> dict[str, Entry]:
@@ -70,7 +71,7 @@ def tree(folder: Path) -> dict[str, Entry]:
     for parent, folders, names in os.walk(folder):
         if ".git" in folders:
             folders.remove(".git")
-        names += [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        names += [name for name in folders if Path(parent, name).is_symlink()]
         for name in names:
             path = Path(parent, name)
             entry = read(path)
@@ -79,33 +80,65 @@ def tree(folder: Path) -> dict[str, Entry]:
     return found
 
 
+class GitError(OSError):
+    """A command of Git failed; the text says which, and Git's own last line."""
+
+
 class Git:
     """Git in the lab's folder. Paths are the lab's own, wherever the lab stands in its repository."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # A lab's owner may have told Git to colour, to quote or to convert; what is read here is plain.
-        self.command = ("git", "-c", "core.quotePath=false", "-c", "core.safecrlf=false", "-c", f"core.hooksPath={os.devnull}")
+        # A lab's owner may have told Git to colour, to quote, to convert or to run hooks; what is read here is plain.
+        self.command = (
+            "git",
+            "-c",
+            "core.quotePath=false",
+            "-c",
+            "core.safecrlf=false",
+            "-c",
+            f"core.hooksPath={os.devnull}",
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "submodule.recurse=false",
+            "-c",
+            "color.ui=false",
+        )
+        self.environment = {name: value for name, value in os.environ.items() if name not in HANDED_DOWN}
+        self.environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 
     def run(self, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-        """Run git and return what it said and how it ended."""
-        return subprocess.run([*self.command, *arguments], cwd=self.folder, input=given, capture_output=True, check=False)
+        """Run git and return what it said and how it ended. Ctrl-C in the terminal does not reach it."""
+        return subprocess.run(
+            [*self.command, *arguments],
+            cwd=self.folder,
+            input=given or b"",
+            capture_output=True,
+            check=False,
+            env=self.environment,
+            start_new_session=True,
+        )
 
     def __call__(self, *arguments: str, given: bytes | None = None) -> bytes:
         """Return what git says.
 
         Raises:
-            OSError: git failed; with its last line.
+            GitError: git failed; with its last line.
         """
         done = self.run(*arguments, given=given)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise OSError(f"git {arguments[0]} failed: {said[-1] if said else f'exit code {done.returncode}'}")
+            raise GitError(f"git {arguments[0]} failed: {said[-1] if said else f'exit code {done.returncode}'}")
         return done.stdout
 
     def names(self, *arguments: str) -> list[str]:
         """Return the paths that a command of git lists; `-z` is added, so that none is quoted."""
         return [os.fsdecode(name) for name in self(arguments[0], "-z", *arguments[1:]).split(b"\0") if name]
+
+    def setting(self, name: str) -> str:
+        """Return one of Git's settings for this folder, or an empty text where it is not set."""
+        return self.run("config", "--get", name).stdout.decode(errors="replace").strip().lower()
 
     def store(self, data: bytes) -> str:
         """Keep bytes as a blob of the repository, and return its name."""

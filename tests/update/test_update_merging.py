@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks import merging
-from hooks.files import Entry, Git, read, write
+from hooks.update import merging
+from hooks.files import Entry, Git
 
 BASE = b"".join(b"row %d\n" % number for number in range(1, 11))
 TEXT, OTHER, BINARY, LINK = Entry(BASE), Entry(b"new\n" + BASE), Entry(b"\0\1"), Entry(b"elsewhere", link=True)
@@ -61,12 +61,11 @@ def test_edits_without_one_clear_place_are_named() -> None:
     assert carried == pieces and homeless == [b"mine\n"]
 
 
-@pytest.mark.parametrize("entry", [TEXT, Entry(b"x", True), LINK, BINARY, Entry(b"")])
-def test_a_file_is_written_as_it_was_read(tmp_path: Path, entry: Entry) -> None:
-    path = tmp_path / "folder" / "file"
-    for before in (None, Entry(b"before", True), LINK):
-        write(path, before)
-        write(path, entry)
-        assert read(path) == entry
-    write(path, None)
-    assert not (tmp_path / "folder").exists()
+def test_a_patch_leaves_what_found_no_place_beside_the_templates_file() -> None:
+    base = Entry(BASE)
+    mine, theirs = Entry(b"first\n" + BASE.replace(b"row 9\n", b"mine\n")), Entry(BASE.replace(b"row 9\n", b"theirs\n"), True)
+    made = merging.rejected(mine, base, theirs, 3)
+    assert made is not None
+    assert made[0].data == b"first\n" + BASE.replace(b"row 9\n", b"theirs\n") and b"-row 9\n+mine\n" in made[1]
+    # Nothing rejected, nothing to say.
+    assert merging.rejected(mine, base, base, 3) is None

@@ -1,24 +1,35 @@
-"""Random edits of an owner times random changes of the template: every line that the owner wrote is somewhere, and is named."""
+"""Random edits of an owner, random changes of the template, random surroundings: every line that the owner wrote is
+somewhere, and is named; and what Git merges by itself comes out as Git has it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
+import re
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from copier._main import Worker
 from copier.errors import UserMessageError
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from update_support import REPORT, commit, git, make_lab, put, release, small_template, update_here
+from hooks.files import Git
+from hooks.update import journal
+from support.rendering import required
+from support.tools import run
+from update_support import REPORT, commit, git, make_lab, new_repository, put, release, small_template, update_here
 
 LONG = os.environ.get("LONG") == "1"
-EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 1000 if LONG else 24))
+# What CI runs asks for every tool, and has the time.
+EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 200 if required() else 24))
 # Two halves, for two workers of pytest.
 HALVES = (1, 2)
 
@@ -34,13 +45,24 @@ TEXTS = {
 }
 BINARIES = {"picture.png": b"\x89PNG\0\x01\x02", "latin.txt": "Grüße\nan\nalle\n".encode("latin-1")}
 PATHS = [*TEXTS, *BINARIES]
-NEW = ["mine.txt", "folder/mine.yaml", "clusters/garage/mine.yaml", "new.txt", "secret.key", ".hidden", "folder/deep/two words.md"]
+NEW = [
+    "mine.txt",
+    "folder/mine.yaml",
+    "clusters/garage/mine.yaml",
+    "new.txt",
+    "secret.key",
+    ".hidden",
+    "folder/deep/two words.md",
+]
 # Where files go; some of it may be there already.
 TARGETS = ["moved.txt", "other/moved.yaml", "new.txt", "folder/mine.yaml"]
 words = st.sampled_from(["x", "line 3", "  - name: same", "a: 1", "", "first", "=======", "ü", "row 2", "#", "\tend"])
 lines = st.lists(words, min_size=1, max_size=4)
 places = st.integers(0, 12)
-contents = st.one_of(lines.map(lambda found: "\n".join(found).encode() + b"\n"), st.sampled_from([b"", b"\0\1", "é".encode("latin-1"), b"a"]))
+contents = st.one_of(
+    lines.map(lambda found: "\n".join(found).encode() + b"\n"),
+    st.sampled_from([b"", b"\0\1", "é".encode("latin-1"), b"a"]),
+)
 in_a_file = st.one_of(
     st.tuples(st.just("insert"), st.sampled_from(PATHS), places, lines),
     st.tuples(st.just("replace"), st.sampled_from(PATHS), places, lines),
@@ -60,6 +82,34 @@ template_only = st.one_of(
     st.tuples(st.just("split"), st.sampled_from(list(TEXTS)), places),
     st.tuples(st.just("add"), st.sampled_from([".env", "folder/.env"]), contents),
 )
+# What an owner's Git may be told, none of which may make a difference.
+SETTINGS = [
+    {"core.fileMode": "false"},
+    {"core.autocrlf": "input"},
+    {"submodule.recurse": "true"},
+    {"merge.conflictStyle": "diff3"},
+    {"diff.noprefix": "true"},
+    {"apply.whitespace": "fix"},
+    {"status.showUntrackedFiles": "all"},
+    {"diff.renames": "copies"},
+    {"core.quotePath": "true"},
+    {"color.ui": "always"},
+    {"core.hooksPath": "hooks that do not exist"},
+    {"diff.external": "false"},
+    {"core.commentChar": ";"},
+    {"status.relativePaths": "false"},
+]
+surroundings = st.fixed_dictionaries(
+    {
+        "settings": st.sampled_from([{}, {}, *SETTINGS]),
+        "larger": st.booleans(),
+        "format": st.sampled_from(["sha1", "sha1", "sha256"]),
+        # What the owner saves while the wizard waits, and at which step of the writing the update is cut off.
+        "saved": st.one_of(st.just([]), st.lists(in_a_file, max_size=2)),
+        "killed": st.one_of(st.none(), st.none(), st.integers(1, 40)),
+    }
+)
+USUAL = {"settings": {}, "larger": False, "format": "sha1", "saved": [], "killed": None}
 OWNER = st.lists(st.one_of(in_a_file, in_a_file, in_a_file, owner_only), min_size=1, max_size=6)
 TEMPLATE = st.lists(st.one_of(in_a_file, in_a_file, in_a_file, template_only), min_size=1, max_size=6)
 
@@ -115,78 +165,274 @@ def snapshot_of(lab: Path) -> dict[str, bytes]:
     }
 
 
-def check_nothing_is_lost(start: Path, owner: list[tuple[Any, ...]], template: list[tuple[Any, ...]]) -> None:
+class Killed(BaseException):
+    """The process ends here: nothing of the update's own may catch it."""
+
+
+@contextmanager
+def cut_off(number: int | None) -> Iterator[None]:
+    """End the update at the n-th thing that its writing does to the file system."""
+    count = 0
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("link", "replace", "rename", "symlink", "mkdir", "unlink", "rmdir"):
+
+            def wrapped(path: Any, *rest: Any, original: Any = getattr(os, name), **options: Any) -> Any:
+                nonlocal count
+                if count or str(path).endswith("being-made"):
+                    count += 1
+                if number is not None and count >= number:
+                    count = -(10**6)
+                    raise Killed
+                return original(path, *rest, **options)
+
+            patch.setattr(os, name, wrapped)
+        yield
+
+
+@contextmanager
+def at_the_end_of_the_wizard(lab: Path, act: Callable[[], None]) -> Iterator[None]:
+    """Do something while the wizard waits for its last answer."""
+    ask = Worker._ask
+
+    def asked(self: Worker) -> None:
+        ask(self)
+        if Path(self.dst_path).absolute() == lab:
+            act()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "_ask", asked)
+        yield
+
+
+def prepared(start: Path, work: Path, around: dict[str, Any]) -> Path:
+    """Return a lab in the surroundings of this scenario, with its template beside it."""
+    for folder in ("lab", "template"):
+        shutil.copytree(start / folder, work / folder, symlinks=True)
+    lab = top = work / "lab"
+    answers = lab / ".copier-answers.yml"
+    answers.write_text(answers.read_text().replace(str(start / "template"), str(work / "template")))
+    if around["larger"]:
+        top = work / "large"
+        put(top, {"outside.txt": "outside\n", "plain.txt": "another\n"})
+        lab = lab.rename(top / "the lab")
+    if around["larger"] or around["format"] != "sha1":
+        shutil.rmtree(lab / ".git")
+        git(top, "init", "--quiet", f"--object-format={around['format']}")
+    for name, value in around["settings"].items():
+        git(top, "config", name, value)
+    return lab
+
+
+def check_nothing_is_lost(
+    start: Path, owner: list[tuple[Any, ...]], template: list[tuple[Any, ...]], around: dict[str, Any]
+) -> None:
     with tempfile.TemporaryDirectory(prefix="scenario.") as name:
-        work = Path(name)
         # The lab remembers where its template was; a scenario has its own.
-        for folder in ("lab", "template"):
-            shutil.copytree(start / folder, work / folder, symlinks=True)
-        lab = work / "lab"
-        answers = lab / ".copier-answers.yml"
-        answers.write_text(answers.read_text().replace(str(start / "template"), str(work / "template")))
+        work = Path(name).resolve()
+        lab = prepared(start, work, around)
         pristine = snapshot_of(lab)
         for action in owner:
             act(lab, action, {})
-        before = commit(lab, "The owner's edits")
-        mine = snapshot_of(lab)
-        ignored = {path for path in mine if path.endswith(".env")}
+        commit(lab, "The owner's edits")
+        committed = snapshot_of(lab)
         table: dict[str, Any] = {}
         for action in template:
             act(work / "template" / "template", action, table)
         # JSON is YAML.
         (work / "template" / "hooks" / "renames.yml").write_text(json.dumps({"1.1.0": table}))
         release(work / "template", "1.1.0")
-        conflict = None
-        try:
-            update_here(lab)
-        except UserMessageError as error:
-            conflict = error.message
-        if conflict is not None and "is a folder in your lab" in conflict:
-            assert git(lab, "status", "--porcelain") == ""
+        mine = dict(committed)
+        conflict = updated(lab, around, mine)
+        now = snapshot_of(lab)
+        if around["larger"]:
+            assert {path.name: path.read_text() for path in lab.parent.glob("*.txt")} == {
+                "outside.txt": "outside\n",
+                "plain.txt": "another\n",
+            }
+        if conflict is not None and ("in your lab, where the template has" in conflict or conflict == "killed"):
+            assert now == mine, "refused, or ended before it wrote: the lab is as it was"
             return
         report = (lab / REPORT).read_text()
-        now = snapshot_of(lab)
-        marked = {path for path, data in now.items() if b"<<<<<<< before updating" in data.splitlines() and path not in ignored}
-        unmerged = set(git(lab, "-c", "core.quotePath=false", "diff", "--name-only", "--diff-filter=U", "-z").split("\0")) - {""}
-        assert marked == unmerged
-        assert (conflict is not None) == bool(unmerged), "the exit code says whether conflicts remain"
-        assert all(f"`{path}`, lines" in report for path in unmerged)
-        assert not [path for path in now if path.endswith(".rej")]
-        everything = b"\n".join(now.values())
-        for path, data in mine.items():
-            if path == ".copier-answers.yml" or data == pristine.get(path):
-                continue
-            # In the quotes that a shell needs where a name holds a blank.
-            named = f"`{path}`" in report and f"git show {shlex.quote(f'{before[:12]}:{path}')}`" in report
-            target = table.get("moved", {}).get(path, path)
-            # A file whole where nothing was to be merged, otherwise line by line.
-            there = now.get(path, now.get(target))
-            if there == data or named:
-                continue
-            if path in ignored or b"\0" in data:
-                raise AssertionError(f"{path} was {data!r} and is {there!r}")
-            have = set((there if there is not None else everything).replace(b"\r", b"").split(b"\n"))
-            lost = set(data.replace(b"\r", b"").split(b"\n")) - set(pristine.get(path, b"").replace(b"\r", b"").split(b"\n")) - have
-            assert not lost, f"{path}: {lost!r} is gone, and the report does not say where it is:\n{report}"
+        check_conflicts(lab, report, now, {path for path in mine if path.endswith(".env")}, conflict)
+        check_lines(mine, pristine, now, report, table)
         # What the owner deleted stays away, unless the template wrote a file there that he never had.
         for path in set(pristine) - set(mine):
             assert path not in now or path in table.get("moved", {}).values(), f"{path} came back"
-        git(lab, "reset", "--quiet", "--hard")
-        git(lab, "clean", "--quiet", "-d", "--force")
-        # What Git ignores is not Git's to undo.
-        left = {path: data for path, data in snapshot_of(lab).items() if path in mine or not path.endswith(".env")}
-        assert left == mine
+        modes = {action[1] for action in [*owner, *template, *around["saved"]] if action[0] in ("mode", "link")}
+        check_against_git(work, pristine, mine, now, table, report, modes)
+        if mine == committed:
+            undo = report.split("To undo all of it: `")[1].split("`")[0]
+            assert run("sh", "-c", undo, cwd=lab).returncode == 0
+            # What Git ignores is not Git's to undo.
+            left = {path: data for path, data in snapshot_of(lab).items() if path in mine or not path.endswith(".env")}
+            assert plain(left) == plain(mine)
+
+
+def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | None:
+    """Update, and return what stopped it or that conflicts remain.
+
+    *mine* becomes what stood in the lab at the end of the wizard, after the owner saved something.
+    """
+
+    def save() -> None:
+        for action in around["saved"]:
+            act(lab, action, {})
+        mine.clear()
+        mine.update(snapshot_of(lab))
+
+    try:
+        with at_the_end_of_the_wizard(lab, save), cut_off(around["killed"]):
+            update_here(lab)
+    except UserMessageError as error:
+        return error.message
+    except Killed:
+        seen = Git(lab)
+        where = journal.place(
+            Path(git(lab, "rev-parse", "--absolute-git-dir").strip()),
+            git(lab, "rev-parse", "--show-prefix").strip("\n"),
+        )
+        if not journal.is_unfinished(where):
+            done = (lab / REPORT).exists()
+            return (
+                "killed"
+                if not done
+                else " and ".join(
+                    re.findall(
+                        r"`(.*)`,"
+                        r" lines",
+                        (lab / REPORT).read_text(),
+                    )
+                )
+                or None
+            )
+        done_then = journal.finish(lab, seen, where)
+        assert done_then.left == {}
+        return " and ".join(done_then.conflicts) or None
+    return None
+
+
+def plain(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return files without what a setting of Git's may do to the ends of their lines."""
+    return {path: data.replace(b"\r\n", b"\n") for path, data in files.items()}
+
+
+def check_conflicts(lab: Path, report: str, now: dict[str, bytes], ignored: set[str], conflict: str | None) -> None:
+    """Markers, Git's index, the report and the exit code name the same conflicts."""
+    marked = {
+        path for path, data in now.items() if b"<<<<<<< before updating" in data.splitlines() and path not in ignored
+    }
+    unmerged = {
+        os.fsdecode(name)
+        for name in subprocess.run(
+            ["git", "diff", "--name-only", "--no-ext-diff", "--diff-filter=U", "--relative", "-z"],
+            cwd=lab,
+            capture_output=True,
+            check=True,
+        ).stdout.split(b"\0")
+        if name
+    }
+    assert marked == unmerged
+    assert (conflict is not None) == bool(unmerged), "the exit code says whether conflicts remain"
+    assert all(f"`{path}`, lines" in report for path in unmerged)
+    assert not [path for path in now if path.endswith((".rej", ".lab-update"))]
+
+
+def check_lines(
+    mine: dict[str, bytes], pristine: dict[str, bytes], now: dict[str, bytes], report: str, table: dict[str, Any]
+) -> None:
+    """Every line that the owner wrote is somewhere, or the report has a command that shows the file."""
+    everything = b"\n".join(now.values())
+    for path, data in mine.items():
+        if path == ".copier-answers.yml" or data == pristine.get(path):
+            continue
+        named = re.search(rf"`{re.escape(path)}`.*`git (show|cat-file blob) ", report)
+        there = now.get(path, now.get(table.get("moved", {}).get(path, path)))
+        # A file whole where nothing was to be merged, otherwise line by line.
+        if there == data or named:
+            continue
+        if path.endswith(".env") or b"\0" in data:
+            raise AssertionError(f"{path} was {data!r} and is {there!r}")
+        have = set((there if there is not None else everything).replace(b"\r", b"").split(b"\n"))
+        lost = (
+            set(data.replace(b"\r", b"").split(b"\n"))
+            - set(pristine.get(path, b"").replace(b"\r", b"").split(b"\n"))
+            - have
+        )
+        assert not lost, f"{path}: {lost!r} is gone, and the report does not say where it is:\n{report}"
+
+
+def check_against_git(
+    work: Path,
+    pristine: dict[str, bytes],
+    mine: dict[str, bytes],
+    now: dict[str, bytes],
+    table: dict[str, Any],
+    report: str,
+    modes: set[str],
+) -> None:
+    """What Git merges by itself without a conflict is what the lab has: read-tree and merge-one-file know no
+    renames.
+    """
+    judge = new_repository(work / "judge")
+    trees = []
+    for files in (pristine, mine, snapshot_of(work / "template" / "template")):
+        for path in judge.iterdir():
+            if path.name != ".git":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        put(judge, {path: data for path, data in plain(files).items() if not path.endswith(NOT_COMPARED)})
+        git(judge, "add", "--all", "--force")
+        trees.append(git(judge, "write-tree").strip())
+    git(judge, "read-tree", trees[1])
+    git(judge, "checkout-index", "--all", "--force")
+    git(judge, "read-tree", "-i", "-m", "--aggressive", *trees)
+    run("git", "merge-index", "-o", "-q", "git-merge-one-file", "-a", cwd=judge)
+    listed = subprocess.run(["git", "ls-files", "--stage", "-z"], cwd=judge, capture_output=True, check=True).stdout
+    entries = [
+        (os.fsdecode(line.split(b"\t")[1]), *line.decode(errors="surrogateescape").split()[1:3])
+        for line in listed.split(b"\0")
+        if line
+    ]
+    undecided = {path for path, _, stage in entries if stage != "0"}
+    merged = {path: name for path, name, stage in entries if stage == "0"}
+    moved = table.get("moved", {})
+    elsewhere = {*moved, *moved.values(), *table.get("split", {}), "part-1.txt", "part-2.txt"}
+    for path in {*merged, *pristine, *mine} - undecided - elsewhere:
+        if path.endswith(NOT_COMPARED):
+            continue
+        expected = Git(judge)("cat-file", "blob", merged[path]) if path in merged else None
+        if expected is None and path in modes:
+            # The judge sees no modes: a file that the owner made executable is one that he edited.
+            continue
+        there = now.get(path)
+        same = (None if there is None else there.replace(b"\r\n", b"\n")) == expected
+        assert same, f"{path}: Git has {expected!r}, the lab {there!r}\n{report}"
+
+
+# Rendered by Copier, or ignored by Git.
+NOT_COMPARED = (".env", ".jinja", "answers.yml")
 
 
 @pytest.mark.parametrize("half", HALVES)
 @settings(
-    max_examples=max(1, EXAMPLES // 2), deadline=None, derandomize=False, database=None,
+    max_examples=max(1, EXAMPLES // 2),
+    deadline=None,
+    derandomize=False,
+    database=None,
     # Shrinking one failure takes minutes.
-    phases=(Phase.explicit, Phase.generate, *([Phase.shrink] if LONG else [])), suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate, *([Phase.shrink] if LONG else [])),
+    suppress_health_check=list(HealthCheck),
 )
-@given(owner=OWNER, template=TEMPLATE)
+@given(owner=OWNER, template=TEMPLATE, around=surroundings)
 # Git's markers end as the file's lines do.
-@example(owner=[("write", "windows.txt", b"")], template=[("insert", "windows.txt", 2, ["#", "ü"])])
-@example(owner=[("write", "ünï cödé.txt", b"=======\n")], template=[("split", "ünï cödé.txt", 0)])
-def test_every_line_that_the_owner_wrote_is_there_or_named(start: Path, half: int, owner: list[Any], template: list[Any]) -> None:
-    check_nothing_is_lost(start, owner, template)
+@example(owner=[("write", "windows.txt", b"")], template=[("insert", "windows.txt", 2, ["#", "ü"])], around=USUAL)
+# A file that has CRLF in the index stays so, whatever core.autocrlf says later.
+@example(
+    owner=[("delete", "plain.txt")],
+    template=[("insert", "windows.txt", 10, ["line 3"])],
+    around={**USUAL, "settings": {"core.autocrlf": "input"}},
+)
+@example(owner=[("write", "ünï cödé.txt", b"=======\n")], template=[("split", "ünï cödé.txt", 0)], around=USUAL)
+def test_every_line_that_the_owner_wrote_is_there_or_named(
+    start: Path, half: int, owner: list[Any], template: list[Any], around: dict[str, Any]
+) -> None:
+    check_nothing_is_lost(start, owner, template, around)

@@ -202,7 +202,7 @@ def test_a_dropped_file_stays_where_the_owner_edited_it_and_the_report_says_why(
 def test_a_changed_binary_stays_the_owners_and_the_templates_can_be_had(from_first: Updated) -> None:
     assert (from_first.lab / "extra" / "picture.png").read_bytes() == b"\x89PNG\0mine"
     line = next(line for line in from_first.report.splitlines() if line.startswith("- `extra/picture.png`"))
-    command = line.split("new version: `")[1].split(" > ")[0]
+    command = line.split("new version: `")[1].split("`")[0]
     assert subprocess.run(command.split(), cwd=from_first.lab, capture_output=True, check=True).stdout == b"\x89PNG\0second"
 
 
@@ -266,6 +266,6 @@ def test_the_report_tells_what_happens_in_the_cluster(template: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     report = (lab / REPORT).read_text()
     assert report.startswith("# The lab, still at 1.2.0\n")
-    assert "- GitLab restarts once this is pushed, and is about 5 minutes away. (`apps/gitlab/gitlab.rb`" in report
+    assert "- Pushing this restarts GitLab. Expect about 5 minutes of downtime. (`apps/gitlab/gitlab.rb`" in report
     assert "`./lab up --only runner`, which restarts the runner. (`runner/config.toml`)" in report
     assert "- changed: `runner_concurrent: 2` is `7` now" in report and "- new: `smtp_host: " in report

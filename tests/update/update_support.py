@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import copier
@@ -130,3 +134,87 @@ def files(lab: Path) -> dict[str, tuple[bytes, bool]]:
 
 def edit(file: Path, change: Callable[[str], str]) -> None:
     file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class State:
+    """All that an update may touch: files, links and executable bits, Git's index, the commit, and what Git says of it."""
+
+    files: dict[str, tuple[bytes, bool] | str]
+    index: str
+    head: str
+    status: str
+
+
+def state(folder: Path) -> State:
+    """Return the state of a repository, ignored files and submodules included."""
+    found: dict[str, tuple[bytes, bool] | str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if ".git" in name.split("/") or path.name == REPORT:
+            continue
+        if path.is_symlink():
+            found[name] = os.readlink(path)
+        elif path.is_file():
+            found[name] = path.read_bytes(), bool(path.stat().st_mode & 0o100)
+    status = git(folder, "status", "--porcelain=v2", "--branch", "--ignored", "--untracked-files=all")
+    status = "".join(line for line in status.splitlines(keepends=True) if not line.endswith(f"{REPORT}\n"))
+    return State(found, git(folder, "ls-files", "--stage"), git(folder, "rev-parse", "HEAD"), status)
+
+
+def untouched(house: Path, act: Callable[[], CompletedProcess[str]]) -> CompletedProcess[str]:
+    """Return what was said, after checking that nothing of the lab changed: no file, no index, no commit, no leftover."""
+    before = files(house), git(house, "status", "--porcelain=v2", "--branch", "--ignored"), (house / "bin").is_dir()
+    done = act()
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr, done.stderr
+    assert (files(house), git(house, "status", "--porcelain=v2", "--branch", "--ignored"), (house / "bin").is_dir()) == before
+    return done
+
+
+def script(house: Path, **env: str) -> CompletedProcess[str]:
+    path = os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])
+    return run("./lab", "update", "--defaults", cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
+
+
+class Terminal:
+    """A program in a terminal of its own: what it says is read, and keys are typed."""
+
+    def __init__(self, *command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> None:
+        self.end, inner = os.openpty()
+        environment = {**os.environ, "TERM": "xterm", "PATH": os.pathsep.join([str(COPIER.parent), os.environ["PATH"]]), **(env or {})}
+        self.process = subprocess.Popen(
+            [str(part) for part in command], cwd=cwd, stdin=inner, stdout=inner, stderr=inner, env=environment, preexec_fn=_own_terminal
+        )
+        os.close(inner)
+        self.said = ""
+
+    def until(self, text: str) -> None:
+        """Read until the program says *text*."""
+        start = len(self.said)
+        while text not in self.said[start:]:
+            try:
+                part = os.read(self.end, 65536).decode(errors="replace")
+            except OSError:
+                part = ""
+            assert part, f"ended before it said {text!r}:\n{self.said}"
+            self.said += part
+
+    def type(self, keys: str) -> None:
+        """Type; \x03 is Ctrl-C, \r is Enter."""
+        os.write(self.end, keys.encode())
+
+    def wait(self) -> int:
+        """Read to the end, and return the exit code."""
+        try:
+            while part := os.read(self.end, 65536):
+                self.said += part.decode(errors="replace")
+        except OSError:
+            pass
+        os.close(self.end)
+        return self.process.wait()
+
+
+def _own_terminal() -> None:
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

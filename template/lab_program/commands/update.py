@@ -17,6 +17,7 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from .. import versions
 from ..environment import for_owner
@@ -24,7 +25,7 @@ from ..errors import ExitCode
 from .base import Command
 
 ANSWERS = ".copier-answers.yml"
-OLDEST_COPIER = "9.19.0"
+OLDEST_COPIER = "9.19.1"
 AS_IT_WAS = "The lab is as it was."
 # Refused or stopped, and nothing was changed.
 REFUSED = 2
@@ -33,12 +34,14 @@ HELP = """\
 Brings the template's improvements into this lab, or changes an answer. Commit first: an update starts from a clean
 working tree, and commits nothing. update-report.md says what changed and what that does in the cluster. Every option is
 `copier update`'s: --data QUESTION=ANSWER changes an answer, --defaults asks nothing, --vcs-ref VERSION goes to that
-version, --pretend only says between which versions it would go.
+version, --pretend only says between which versions it would go. Only new questions are asked, and those whose answer is
+no longer valid; --all asks every one.
 
 For example: ./lab update
              ./lab update --data gitlab_version=19.5.1
 
-Exit status: 0 done; 1 done, with conflicts to resolve; 2 refused or stopped, and nothing was changed.
+Exit status: 0 done; 1 done, with conflicts to resolve; 2 refused or stopped, and nothing was changed; 3 cut off while it
+wrote, and the next run brings it to its end.
 """
 _URL_OF = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 
@@ -196,13 +199,13 @@ class Update(Command):
         if not versions.at_least(found, OLDEST_COPIER):
             if not self.programs.has("uvx"):
                 raise Stop(
-                    f"Copier 9.19 or newer is needed{f', and this is {found}' if found else ''}.",
+                    f"Copier {OLDEST_COPIER} or newer is needed{f', and this is {found}' if found else ''}.",
                     "Install it: pipx install copier && pipx inject copier copier-template-extensions; or "
                     "install uv, which brings"
                     " it: docs.astral.sh/uv",
                 )
             loader = ["--with", "copier-template-extensions<1"]
-            copier = ["uvx", "--quiet", "--from", "copier>=9.19,<10", *loader, "copier"]
+            copier = ["uvx", "--quiet", "--from", f"copier>={OLDEST_COPIER},<10", *loader, "copier"]
         looked = self._run(*copier, "check-update", "--quiet")
         said = looked.stdout + looked.stderr
         if looked.returncode and re.search(r"yaml\..*Error:", said):
@@ -222,6 +225,17 @@ class Update(Command):
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, errors="replace", check=False
         )
+
+
+def update_was_cut_off(folder: Path) -> bool:
+    """Say whether an update of this lab ended while it wrote: its journal is beside Git's own files then."""
+    command = ("git", "rev-parse", "--absolute-git-dir", "--show-prefix")
+    said = subprocess.run(command, cwd=folder, env=for_owner(os.environ), capture_output=True, text=True, check=False)
+    if said.returncode:
+        return False
+    git_dir, prefix = (*said.stdout.splitlines(), "")[:2]
+    name = f"lab-update-{quote(prefix, safe='')}" if prefix else "lab-update"
+    return Path(git_dir, name, "journal").is_dir()
 
 
 def unreachable(address: str, said: str) -> Stop:

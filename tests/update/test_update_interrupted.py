@@ -1,0 +1,568 @@
+"""An update that is disturbed: by an editor, by Ctrl-C, by kill -9, by a second update, by the settings of its
+surroundings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hooks.files import Git
+from hooks.update import journal
+from support.rendering import ROOT
+from support.tools import run
+from update_support import (
+    COPIER,
+    REPORT,
+    Terminal,
+    commit,
+    edit,
+    files,
+    git,
+    new_repository,
+    put,
+    release,
+    script,
+    state,
+    untouched,
+    update,
+)
+
+ASK = ("update", "--trust")
+
+
+def conflicting(house: Path) -> None:
+    edit(house / "a.txt", lambda text: text.replace("one\n", "mine\n", 1))
+    commit(house, "Mine")
+
+
+# A person at the wizard
+# --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_saved_while_the_wizard_waits_survives_a_ctrl_c(house: Path) -> None:
+    before = state(house)
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    put(house, {"a.txt": "saved\n", "fresh.txt": "fresh\n", ".env": "TOKEN=newer\n"})
+    terminal.type("\x03")
+    assert terminal.wait() == 1
+    assert "The update stopped, and the lab is as it was." in terminal.said
+    after = state(house)
+    assert after.files == {
+        **before.files,
+        "a.txt": (b"saved\n", False),
+        "fresh.txt": (b"fresh\n", False),
+        ".env": (b"TOKEN=newer\n", False),
+    }
+    assert (after.index, after.head) == (before.index, before.head)
+
+
+def test_ctrl_c_again_and_again_changes_nothing(house: Path) -> None:
+    before = state(house)
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    terminal.type("\x03\x03\x03")
+    for _ in range(5):
+        try:
+            terminal.process.send_signal(signal.SIGINT)
+        except ProcessLookupError:
+            break
+    assert terminal.wait() != 0
+    assert state(house) == before
+
+
+def test_what_is_saved_while_the_wizard_waits_is_merged_told_and_spared_by_the_undo(house: Path) -> None:
+    put(house, {"other.txt": "other\n", "gone.txt": "gone\n"})
+    commit(house)
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    edit(house / "a.txt", lambda text: "saved\n" + text)
+    saved = (house / "a.txt").read_bytes()
+    put(house, {"other.txt": "saved\n", "fresh.txt": "fresh\n"})
+    (house / "gone.txt").unlink()
+    for _ in range(4):
+        terminal.type("\r")
+    assert terminal.wait() == 0, terminal.said
+    text = (house / "a.txt").read_text()
+    assert text.startswith("saved\n") and text.endswith("new\n")
+    assert (
+        (house / "other.txt").read_text() == "saved\n"
+        and (house / "fresh.txt").read_text() == "fresh\n"
+        and not (house / "gone.txt").exists()
+    )
+    report = (house / REPORT).read_text()
+    name = re.search(
+        r"- `a.txt`: what you saved is in the file, with the template's changes. Without them: `git cat-file blob"
+        r" (\w+)`",
+        report,
+    )
+    assert (
+        name
+        and subprocess.run(["git", "cat-file", "blob", name[1]], cwd=house, capture_output=True, check=True).stdout
+        == saved
+    )
+    assert (
+        "- `other.txt`: it is as you saved it" in report and "- `gone.txt`: you deleted it, and it stays away" in report
+    )
+    undo = report.split("To undo all of it: `")[1].split("`")[0]
+    assert run("sh", "-c", undo, cwd=house).returncode == 0
+    assert (house / "a.txt").read_text() == text and (house / "other.txt").read_text() == "saved\n"
+    assert (house / "fresh.txt").read_text() == "fresh\n" and not (house / "gone.txt").exists()
+    assert (house / "bin" / "old").read_text() == "old\n" and not (house / "new").exists()
+
+
+def test_what_is_committed_while_the_wizard_waits_is_what_the_update_goes_on_from(house: Path) -> None:
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    edit(house / "a.txt", lambda text: "committed\n" + text)
+    edit(house / "bin" / "old", lambda text: "committed\n" + text)
+    head = commit(house, "In another window")
+    for _ in range(4):
+        terminal.type("\r")
+    assert terminal.wait() == 0, terminal.said
+    assert git(house, "rev-parse", "HEAD").strip() == head
+    assert (house / "a.txt").read_text().startswith("committed\n") and (house / "a.txt").read_text().endswith("new\n")
+    assert (house / "new").read_text() == "committed\nold\n" and not (house / "bin").exists()
+
+
+def test_answers_that_are_changed_while_the_wizard_waits_stop_it(house: Path) -> None:
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    edit(house / ".copier-answers.yml", lambda text: text.replace("feature: true", "feature: false"))
+    before = state(house)
+    for _ in range(4):
+        terminal.type("\r")
+    assert terminal.wait() == 1
+    assert "`.copier-answers.yml` was changed while the update ran." in terminal.said
+    assert state(house) == before
+
+
+def test_a_merge_begun_while_the_wizard_waits_stops_it(house: Path) -> None:
+    git(house, "checkout", "--quiet", "-b", "side")
+    put(house, {"side.txt": "side\n"})
+    commit(house)
+    git(house, "checkout", "--quiet", "-")
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    git(house, "merge", "--no-commit", "--no-ff", "side")
+    before = state(house)
+    for _ in range(4):
+        terminal.type("\r")
+    assert terminal.wait() == 1 and "in the middle of a merge" in terminal.said
+    assert state(house) == before
+
+
+def test_a_second_update_is_refused_while_the_first_one_asks(house: Path) -> None:
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    said = untouched(house, lambda: update(house)).stderr
+    assert "Another update of this lab is running." in said
+    assert script(house).returncode == 2
+    for _ in range(4):
+        terminal.type("\r")
+    assert terminal.wait() == 0
+    assert (house / "new").exists()
+
+
+# Cut off while it writes
+# -------------------------------------------------------------------------------------------------------
+
+# Brings a fault at the n-th thing that the writing does to the file system or to Git's index. Python runs it before
+# anything else.
+FAULTS = """
+import os, signal, subprocess
+kind, _, number = os.environ.get("FAULT", "").partition(":")
+count = 0
+def strike(path):
+    global count
+    # From the journal's first folder to its last.
+    if not number or not count and not os.fspath(path).endswith("/being-made"):
+        return
+    count += 1
+    if count == int(number):
+        if kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif kind == "interrupt":
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
+        elif kind == "full":
+            raise OSError(28, "No space left on device", os.fspath(path))
+def wrap(name):
+    original = getattr(os, name)
+    def wrapped(path, *rest, **options):
+        if not isinstance(path, int) and "dir_fd" not in options:
+            strike(rest[0] if name in ("link", "replace", "rename", "symlink") else path)
+        return original(path, *rest, **options)
+    setattr(os, name, wrapped)
+for name in ("link", "replace", "rename", "symlink", "mkdir", "unlink", "rmdir"):
+    wrap(name)
+run = subprocess.run
+def run_wrapped(command, *rest, **options):
+    if count and "update-index" in command:
+        strike("the index")
+    return run(command, *rest, **options)
+subprocess.run = run_wrapped
+"""
+
+
+def faulty(house: Path, fault: str, *command: str) -> subprocess.CompletedProcess[str]:
+    folder = (house.parents[1] if (house.parent / ".git").exists() else house.parent) / "faults"
+    put(folder, {"sitecustomize.py": FAULTS})
+    path = os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(folder), "FAULT": fault}
+    return run(*(command or ("./lab", "update", "--defaults")), cwd=house, stdin=subprocess.DEVNULL, env=env)
+
+
+def updated(house: Path) -> dict[str, tuple[bytes, bool]]:
+    """Return the files of the same lab, updated without a disturbance."""
+    folder = house.parent / "undisturbed"
+    shutil.copytree(house, folder, symlinks=True)
+    done = script(folder)
+    assert done.returncode == 0, done.stderr
+    return files(folder)
+
+
+@pytest.fixture
+def mine(house: Path) -> Path:
+    """Return a lab with edits of its owner's in each file that the update changes."""
+    edit(house / "a.txt", lambda text: "mine\n" + text)
+    edit(house / "bin" / "old", lambda text: "mine\n" + text)
+    commit(house, "Mine")
+    return house
+
+
+# Steps 7 to 22 are those in which the lab changes.
+@pytest.mark.parametrize("number", [7, 15, 22])
+@pytest.mark.parametrize("committed", [False, True])
+def test_the_next_run_finishes_what_was_cut_off(mine: Path, number: int, committed: bool) -> None:
+    expected = updated(mine)
+    first = faulty(mine, f"kill:{number}")
+    assert journal.is_unfinished(mine / ".git" / "lab-update"), f"the kill hit nothing: {first.stderr}"
+    assert first.returncode == 3 and "The update was cut off while it wrote. Run ./lab update again" in first.stderr
+    settings = json.loads((ROOT / "example" / "lab_program" / "settings.json").read_text(encoding="utf-8"))
+    assert not (house_settings := mine / "lab_program" / "settings.json").exists()
+    house_settings.write_text(json.dumps(settings), encoding="utf-8")
+    up = run("./lab", "up", "--dry-run", cwd=mine, stdin=subprocess.DEVNULL)
+    house_settings.unlink()
+    assert up.returncode == 1 and "An update of this lab was cut off while it wrote." in up.stderr, up.stderr
+    assert "run ./lab update, which brings the update to its end" in up.stderr
+    if committed:
+        # As Copier's "commit your changes" would have it.
+        git(mine, "add", "--all")
+        git(mine, "commit", "--quiet", "--allow-empty", "--message", "Half of it")
+    second = script(mine)
+    assert second.returncode == 0, second.stderr
+    assert "An update was cut off on " in second.stderr and "# The lab, from 1.0.1 to 1.1.0" in second.stderr
+    assert files(mine) == expected
+    assert not (mine / ".git" / "lab-update" / "journal").exists()
+    commit(mine, "All of it")
+    assert git(mine, "show", "HEAD:a.txt").startswith("mine\n") and git(mine, "show", "HEAD:new") == "mine\nold\n"
+    assert script(mine).returncode == 0
+
+
+def test_what_was_changed_after_the_cut_stays_and_is_told(mine: Path) -> None:
+    expected = updated(mine)
+    faulty(mine, "kill:11")
+    assert journal.is_unfinished(mine / ".git" / "lab-update")
+    put(
+        mine,
+        {
+            "a.txt": "changed after the cut\n",
+            ".copier-answers.yml": (mine / ".copier-answers.yml").read_text() + "# Mine.\n",
+        },
+    )
+    commit(mine)
+    done = script(mine)
+    assert done.returncode == 0
+    assert (mine / "a.txt").read_text() == "changed after the cut\n"
+    name = re.search(
+        r"`a.txt` was changed since, and stays as it is. The update's version: `git cat-file blob (\w+)`", done.stderr
+    )
+    assert name and git(mine, "cat-file", "blob", name[1]).encode() == expected["a.txt"][0]
+    assert (mine / "new").read_text() == "mine\nold\n"
+
+
+def test_a_plain_copier_says_how_the_cut_off_update_is_finished(mine: Path) -> None:
+    faulty(mine, "kill:11")
+    commit(mine)
+    said = untouched(mine, lambda: update(mine)).stderr
+    assert "An earlier update was cut off while it wrote. Run `./lab update`" in said
+
+
+@pytest.mark.parametrize("number", [3, 10, 21])
+def test_a_signal_while_it_writes_lets_it_finish(mine: Path, number: int) -> None:
+    expected = updated(mine)
+    done = faulty(mine, f"interrupt:{number}")
+    assert done.returncode == 0, done.stderr
+    assert files(mine) == expected
+
+
+# But for a link, which falls back to a copy.
+@pytest.mark.parametrize("number", [2, 6, 10, 14, 20, 21])
+def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
+    before = state(mine)
+    done = faulty(mine, f"full:{number}")
+    assert done.returncode == 2, done.stderr
+    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+    assert state(mine) == before
+    assert script(mine).returncode == 0
+
+
+# The surroundings
+# --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_repository_of_a_calling_hook_is_left_alone(house: Path) -> None:
+    other = new_repository(house.parent / "other")
+    put(other, {"file.txt": "file\n"})
+    commit(other)
+    before = state(other)
+    env = {
+        "GIT_DIR": str(other / ".git"),
+        "GIT_WORK_TREE": str(other),
+        "GIT_INDEX_FILE": str(other / ".git" / "index"),
+        "GIT_PREFIX": "x/",
+    }
+    done = script(house, **env)
+    assert done.returncode == 0, done.stderr
+    assert state(other) == before and (house / "a.txt").read_text().endswith("new\n")
+    assert git(house, "log", "--oneline").count("\n") == 2
+
+
+def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
+    module = new_repository(house.parent / "module")
+    put(module, {"file.txt": "file\n"})
+    commit(module)
+    git(house, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(module), "module")
+    commit(house)
+    git(house, "config", "submodule.recurse", "true")
+    git(house, "config", "submodule.module.ignore", "all")
+    put(house, {"module/file.txt": "not yet committed\n", "module/new.txt": "new\n"})
+    git(house / "module", "add", "new.txt")
+    before = state(house / "module")
+    done = update(house)
+    assert done.returncode == 0, done.stderr
+    assert state(house / "module") == before
+    assert run("sh", "-c", done.stderr.split("To undo all of it: `")[1].split("`")[0], cwd=house).returncode == 0
+    assert state(house / "module") == before and not (house / "new").exists()
+
+
+def test_what_is_missing_elsewhere_in_a_larger_repository_stays_missing(house: Path) -> None:
+    shutil.rmtree(house / ".git")
+    large = new_repository(house.parent / "large")
+    house = house.rename(large / "lab")
+    put(large, {"deleted.txt": "once\n", "elsewhere/sparse.txt": "sparse\n", "kept.txt": "kept\n"})
+    commit(large)
+    (large / "deleted.txt").unlink()
+    git(large, "update-index", "--skip-worktree", "elsewhere/sparse.txt")
+    shutil.rmtree(large / "elsewhere")
+    put(large, {"kept.txt": "not yet committed\n"})
+    done = update(house)
+    assert done.returncode == 0, done.stderr
+    assert not (large / "deleted.txt").exists() and not (large / "elsewhere").exists()
+    assert (large / "kept.txt").read_text() == "not yet committed\n"
+    assert (house / "new").exists()
+    assert run("sh", "-c", done.stderr.split("To undo all of it: `")[1].split("`")[0], cwd=house).returncode == 0
+    assert not (large / "deleted.txt").exists() and not (large / "elsewhere").exists()
+    assert (house / "bin" / "old").exists() and not (house / "new").exists()
+
+
+def test_no_command_of_the_report_writes_over_anything(house: Path) -> None:
+    outside = house.parent / "outside"
+    put(outside, {"secret": "outside\n"})
+    template = house.parent / "template"
+    put(template / "template", {".env": "TOKEN=\n", "linked": "theirs\n"})
+    release(template, "1.2.0")
+    (house / "linked").symlink_to(outside / "secret")
+    git(house, "add", "linked")
+    commit(house)
+    done = update(house)
+    assert "## Set aside" in done.stderr
+    aside = done.stderr.split("## Set aside\n\n")[1].split("\n\n")[0]
+    assert "`.env`: " in aside and "`linked`: " in aside
+    before = state(house)
+    for command in re.findall(r"`(git [^`]*)`", aside):
+        assert run("sh", "-c", command, cwd=house).returncode == 0
+    assert state(house) == before and (outside / "secret").read_text() == "outside\n"
+
+
+def test_a_new_file_that_the_owners_rules_ignore_is_written_and_told(house: Path) -> None:
+    template = house.parent / "template"
+    put(template / "template", {"extra/new file.yaml": "new\n", "plain.yaml": "new\n"})
+    release(template, "1.2.0")
+    edit(house / ".gitignore", lambda text: text + "extra/\n")
+    commit(house)
+    done = update(house)
+    assert done.returncode == 0, done.stderr
+    assert (house / "extra" / "new file.yaml").read_text() == "new\n"
+    assert "- `extra/new file.yaml`: `extra/` (line 4 of `.gitignore`) keeps it out of every commit." in done.stderr
+    assert "`git add --force 'extra/new file.yaml'`" in done.stderr and "`plain.yaml`: `" not in done.stderr
+
+
+# The journal by itself
+# ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_moment_of_the_writing_can_be_the_last(house: Path) -> None:
+    """The same as above, at each step: in a process that is forked for it, and so takes no time."""
+    from hooks.files import Entry, read
+
+    edit(house / "bin" / "old", lambda text: text + "mine\n")
+    (house / "bin" / "old").chmod(0o755)
+    commit(house)
+    pristine = house.parent / "pristine"
+    shutil.copytree(house, pristine, symlinks=True)
+    blob = git(house, "rev-parse", "HEAD:bin/old").strip()
+    targets = {
+        "a.txt": Entry(b"after\n"),
+        "bin/old": None,
+        "new": Entry(b"old\nmine\n", True),
+        "deep/er/file": Entry(b"\0\1"),
+        "feature.txt": Entry(b"on\n", True),
+        "link": Entry(b"a.txt", link=True),
+    }
+    plan = journal.Plan(
+        tuple(journal.Change(path, read(house / path), entry) for path, entry in targets.items()),
+        (f"0 {'0' * 40}\tbin/old", f"100755 {blob} 0\tnew"),
+    )
+    reached = 0
+    for number in range(1, 200):
+        lab = house.parent / f"try-{number}"
+        shutil.copytree(pristine, lab, symlinks=True)
+        where = lab / ".git" / "lab-update"
+        where.mkdir()
+        child = os.fork()
+        if child == 0:
+            environment: dict[str, object] = {}
+            os.environ["FAULT"] = f"kill:{number}"
+            exec(FAULTS, environment)
+            journal.write(lab, Git(lab), where, "", plan, "The report.\n", ["a.txt"])
+            os._exit(0)
+        ended = os.waitpid(child, 0)[1]
+        for path, entry in targets.items():
+            there = read(lab / path)
+            assert there in (entry, read(pristine / path)), f"{path} is neither, after step {number}"
+        if journal.is_unfinished(where):
+            reached += 1
+            done = journal.finish(lab, Git(lab), where)
+            assert (done.report, done.conflicts, done.left) == ("The report.\n", ["a.txt"], {})
+        elif not (lab / "new").exists():
+            assert state(lab) == state(pristine)
+            continue
+        for path, entry in targets.items():
+            assert read(lab / path) == entry, f"{path} after step {number}"
+        assert "new" in git(lab, "ls-files") and "bin/old" not in git(lab, "ls-files")
+        assert not list(lab.rglob("*.lab-update")) and not (lab / "bin").exists()
+        shutil.rmtree(lab)
+        if os.waitstatus_to_exitcode(ended) == 0:
+            break
+    else:
+        pytest.fail("it never came to its end")
+    assert reached > 20
+
+
+# Every way to end
+# --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lived_in(mine: Path) -> Path:
+    """Return a lab in a larger repository, with work of every kind that is in no commit around it."""
+    module = new_repository(mine.parent / "module")
+    put(module, {"file.txt": "file\n"})
+    commit(module)
+    shutil.rmtree(mine / ".git")
+    large = new_repository(mine.parent / "large")
+    house = mine.rename(large / "lab")
+    put(large, {"deleted.txt": "once\n", "edited.txt": "once\n", "a.txt": "another\n", "bin/old": "another\n"})
+    git(large, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(module), "lab/module")
+    git(large, "config", "submodule.recurse", "true")
+    git(large, "config", "submodule.lab/module.ignore", "all")
+    commit(large)
+    (large / "deleted.txt").unlink()
+    put(large, {"edited.txt": "not yet committed\n", "staged.txt": "staged\n", "untracked.txt": "untracked\n"})
+    git(large, "add", "staged.txt")
+    put(house / "module", {"file.txt": "not yet committed\n", "new.txt": "new\n"})
+    git(house / "module", "add", "new.txt")
+    put(house, {".env": "TOKEN=secret\n", "bin/.env": "TOKEN=another\n"})
+    return house
+
+
+def interrupted(house: Path, keys: str) -> int:
+    terminal = Terminal("./lab", "update", "--all", cwd=house)
+    terminal.until("lab_name")
+    terminal.type(keys)
+    return terminal.wait()
+
+
+def closed(house: Path) -> int:
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    terminal.process.send_signal(signal.SIGHUP)
+    return int(terminal.wait() != 0) * 2
+
+
+def killed_at_the_wizard(house: Path) -> int:
+    terminal = Terminal(COPIER, *ASK, cwd=house)
+    terminal.until("lab_name")
+    terminal.process.kill()
+    return int(terminal.wait() != 0) * 2
+
+
+ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
+    "done": (lambda house: script(house).returncode, 0),
+    "refused": (
+        lambda house: (
+            run("./lab", "update", "--defaults", "--data", "nobody=asks", cwd=house, env=with_copier()).returncode
+        ),
+        2,
+    ),
+    "ctrl-c": (lambda house: interrupted(house, "\x03"), 2),
+    "ctrl-c twice": (lambda house: interrupted(house, "\x03\x03"), 2),
+    "closed terminal": (closed, 2),
+    "killed at the wizard": (killed_at_the_wizard, 2),
+    "full disk": (lambda house: faulty(house, "full:15").returncode, 2),
+    "signals while it writes": (lambda house: faulty(house, "interrupt:15").returncode, 0),
+    "killed before it writes": (lambda house: faulty(house, "kill:5").returncode, 2),
+    "killed while it writes": (lambda house: faulty(house, "kill:15").returncode, 3),
+}
+
+
+def with_copier() -> dict[str, str]:
+    return {**os.environ, "PATH": os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_whatever_the_end_nothing_of_the_owners_is_touched(lived_in: Path, ending: str) -> None:
+    large, act, expected = lived_in.parent, *ENDINGS[ending]
+    before, module = state(large), state(lived_in / "module")
+    assert act(lived_in) == expected
+    after = state(large)
+    assert after.head == before.head and state(lived_in / "module") == module
+    outside = {name for name in {*before.files, *after.files} if not name.startswith("lab/")}
+    kept = outside | {"lab/.env", "lab/bin/.env", "lab/feature.txt", "lab/update.sh"}
+    assert {name: after.files.get(name) for name in kept} == {name: before.files.get(name) for name in kept}
+    staged = [line for line in before.index.splitlines() if "\tlab/" not in line]
+    assert [line for line in after.index.splitlines() if "\tlab/" not in line] == staged
+    if expected == 2:
+        assert after == before
+        return
+    if expected == 3:
+        assert script(lived_in).returncode == 0
+    assert (lived_in / "a.txt").read_text().startswith("mine\n") and (lived_in / "a.txt").read_text().endswith("new\n")
+    assert (lived_in / "new").read_text() == "mine\nold\n" and not (lived_in / "bin" / "old").exists()
+    after = state(large)
+    assert {name: after.files.get(name) for name in kept} == {name: before.files.get(name) for name in kept}
+    report = (lived_in / REPORT).read_text()
+    assert run("sh", "-c", report.split("To undo all of it: `")[1].split("`")[0], cwd=lived_in).returncode == 0
+    assert state(large) == before and state(lived_in / "module") == module
