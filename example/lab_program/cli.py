@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -58,15 +59,23 @@ def parser() -> Parser:
 
 def main(lab: Path, arguments: Sequence[str]) -> int:
     """Run one command of the lab in a folder, and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         return _main(lab, arguments)
     except BrokenPipeError:
         # Whoever read the output has enough; nothing more may be written, not even at the very end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+
+
+def _prepare_streams() -> None:
+    """Have all three standard streams, and none that a character stops: a closed one is None in Python."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - for the whole run
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - for the whole run
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - for the whole run
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _main(lab: Path, arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""What is waited for: each probe returns None as soon as it is true, and otherwise what stands in the way."""
+"""What is waited for: each probe returns None as soon as it is true, and otherwise what is in the way."""
 
 from __future__ import annotations
 

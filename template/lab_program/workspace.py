@@ -35,9 +35,11 @@ def one_run_at_a_time(lab: Path) -> Iterator[bool]:
     """
     descriptor = _open(lab / "lab")
     try:
-        yield _lock(descriptor)
-    except BlockingIOError as error:
-        raise Failure("Another ./lab of this lab is running.", "", "wait for its end, or stop it") from error
+        try:
+            known = _lock(descriptor)
+        except BlockingIOError as error:
+            raise Failure("Another ./lab of this lab is running.", "", "wait for its end, or stop it") from error
+        yield known
     finally:
         os.close(descriptor)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from faked import Answer, Call, Faked, Time, patience
 from support import program
 from support.program import errors, git, helm, kubectl, machine, objects, pod, secret
+from support.rendering import ROOT
 
 REFUSED = "The connection to the server 127.0.0.1:6443 was refused - did you specify the right host or port?"
 
@@ -227,3 +230,59 @@ def test_rails_is_asked_three_times_at_most_and_its_complaint_is_the_line_that_s
     with pytest.raises(pod.PodError) as failed:
         pod.Pod(programs, patience(time, retries=9), "gitlab", lambda: None).rails("code")
     assert len(programs.calls) == 3 and time.slept == [1, 2] and str(failed.value) == "GitLab has no administrator"
+
+
+# ./lab trust
+
+
+def trusting(lab: Path, programs: Faked, *machines: str, **options: Any) -> tuple[int, str]:
+    """Run `./lab trust` and return its status and what it said."""
+    console = program.console()
+    chosen = Namespace(machines=list(machines), **({"runner": False, "here": False} | options))
+    command = program.trust.Trust(lab, console, programs, program.Invocation(chosen, [], []))
+    try:
+        status = command.run()
+    except errors.Failure as failure:
+        return 1, f"{console.out.getvalue()}{console.err.getvalue()}{failure.what}"
+    return status, console.out.getvalue() + console.err.getvalue()
+
+
+def test_an_authority_reaches_a_machine_through_the_pipe_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The machine is this one, below a folder; its programs write down that they were called."""
+    lab, root, programs = tmp_path / "lab", tmp_path / "root", tmp_path / "bin"
+    shutil.copytree(ROOT / "example", lab)
+    (lab / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    for folder in (root, programs, tmp_path / "tmp"):
+        folder.mkdir()
+    (programs / "update-ca-certificates").write_text("#!/bin/sh\nexit 0\n")
+    (programs / "update-ca-certificates").chmod(0o755)
+
+    def shell(call: Call) -> Answer:
+        environment = {"PATH": f"{programs}:/usr/bin:/bin", "TRUST_CA_ROOT": str(root), "TMPDIR": str(tmp_path / "tmp")}
+        command = ["sh", "-c", call.command[-1].replace("sudo -n ", "")]
+        done = subprocess.run(command, input=call.stdin, env=environment, capture_output=True, check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    there = Faked(shell)
+    status, said = trusting(lab, there, "root@node1")
+    placed = root / "usr/local/share/ca-certificates/lab-ca.crt"
+    assert status == 0 and "root@node1" in said and placed.read_bytes() == (lab / "ca.crt").read_bytes()
+    assert list((tmp_path / "tmp").iterdir()) == [], "nothing stays on the machine"
+    status, said = trusting(lab, there, "root@node1", "root@node2")
+    assert status == 0 and said.count("trusts the lab's authority already") == 2
+    assert trusting(lab, there, runner=True)[0] == 0 and there.calls[-1].command[-2] == "cloud-user@gitlab-runner"
+
+
+def test_a_machine_that_cannot_be_reached_does_not_keep_the_others_from_trusting(tmp_path: Path) -> None:
+    there = Faked([(255, "", "ssh: connect to host node1 port 22: No route to host"), (0, "", "")])
+    lab = tmp_path / "lab"
+    shutil.copytree(ROOT / "example", lab)
+    (lab / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
+    status, said = trusting(lab, there, "root@node1", "root@node2")
+    assert (
+        status == 1
+        and "No route to host" in said
+        and "Not trusted yet by root@node1." in said
+        and "root@node2 trusts" in said
+    )
+    assert trusting(lab, there)[1] == "Which machine should trust the lab's authority?"

@@ -16,7 +16,7 @@ from lab_program import environment, errors, patience, probes, programs, secret,
 from lab_program import lab as lab_module
 from lab_program import settings as settings_module
 from lab_program.clients import git, gitlab, gitlab_transport, helm, http, kubectl, machine, objects, pod
-from lab_program.commands import new_app, propose, restore, update, upgrade
+from lab_program.commands import new_app, propose, restore, trust, update, upgrade
 from lab_program.commands.base import Invocation
 from lab_program.stages import (
     credential,
@@ -63,6 +63,7 @@ __all__ = [
     "secret",
     "storage",
     "sync",
+    "trust",
     "update",
     "upgrade",
     "versions",

@@ -136,7 +136,7 @@ class GitLab:
             page = answer.headers.get("x-next-page", "").strip()
 
     def _delete_each(self, path: str, ids: Iterable[int]) -> None:
-        """Delete what stands under a path by these numbers. Gone already is as good."""
+        """Delete what is below a path under these numbers. Gone already is as good."""
         for one in ids:
             self._transport.request("DELETE", f"{path}/{one}", f"delete {path}/{one}", 204, 404)
 

@@ -42,7 +42,9 @@ class Trust(Command):
 
     def run(self) -> int:
         if not self.settings.private_ca:
-            raise Failure("This lab has no authority of its own: private_ca is false.", "", "nothing has to trust it")
+            raise Failure(
+                "This lab has no certificate authority to trust: private_ca is false.", "", "nothing has to trust it"
+            )
         machines = [*self.options.machines, *self._runner()]
         if not machines and not self.options.here:
             then = "name machines (./lab trust root@node1), or --runner, or --here"

@@ -137,7 +137,7 @@ class Transport:
             403: f"the rights of the user root in {url}/admin/users, and the rate limits in its settings",
             404: f"whether it was renamed or deleted in {url}",
             429: f"GitLab's rate limits: {url}/admin/application_settings/network",
-            **dict.fromkeys((400, 409, 422), f"what stands in its way in {url}, as GitLab says above"),
+            **dict.fromkeys((400, 409, 422), f"what is in its way in {url}, as GitLab says above"),
         }
         logs = f"kubectl logs deploy/gitlab -n {namespace} --tail=50"
         return known.get(status, f"{logs}; kubectl exec deploy/gitlab -n {namespace} -- gitlab-ctl status")

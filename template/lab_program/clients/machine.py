@@ -1,4 +1,4 @@
-"""The runner's machine, over SSH. Nothing secret stands in the remote command: it travels through standard input."""
+"""The runner's machine, over SSH. Nothing secret is in the remote command: it travels through standard input."""
 
 from __future__ import annotations
 

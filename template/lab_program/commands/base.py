@@ -49,6 +49,7 @@ class Command(ABC):
         name: how it is called.
         purpose: what it does, in half a sentence.
         example: a call of it, for its help.
+        notes: what its help says last.
         keeps_log: whether its runs are logged.
         passes_everything_on: whether its options are another program's.
     """
@@ -56,6 +57,7 @@ class Command(ABC):
     name: ClassVar[str]
     purpose: ClassVar[str]
     example: ClassVar[str]
+    notes: ClassVar[str] = ""
     keeps_log: ClassVar[bool] = False
     passes_everything_on: ClassVar[bool] = False
 
@@ -75,8 +77,8 @@ class Command(ABC):
 
     @classmethod
     def epilog(cls) -> str:
-        """Return what its help says last."""
-        return f"For example: {cls.example}"
+        """Return what its help says after the options."""
+        return f"For example: {cls.example}" + (f"\n\n{cls.notes}" if cls.notes else "")
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,19 @@ _IMAGE_PART = re.compile(r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*")
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 LONGEST_RELEASE, LONGEST_IMAGE, LONGEST_HOST, LONGEST_HOST_LABEL, HIGHEST_PORT = 53, 255, 253, 63, 65535
 
+NOTES = """\
+From then on a version tag of its project becomes an image, a commit here, and a pod.
+
+To remove an application: git rm -r apps/NAME clusters/*/NAME.yaml, commit, push. Flux then takes everything of its
+release out of the cluster, but the volumes that it made (kubectl get pvc -A; a claim with `retain: false` goes, too).
+Its project and images in GitLab stay.
+
+To rename one: ./lab new-app NAME --rename NEW, with --project or --host where these change, too. Its pods run on, and
+its volumes stay.
+
+It asks nothing. Exit status: 0 done, 1 refused (nothing was written), 2 wrong call.
+"""
+
 
 class Refusal(Failure):
     """An application that cannot work; nothing was written."""
@@ -30,22 +43,7 @@ class NewApp(Command):
     name = "new-app"
     purpose = "add another application: its release, its image policy, and what makes Flux follow them"
     example = "./lab new-app shop --port 3000 --health /healthz"
-
-    @classmethod
-    def epilog(cls) -> str:
-        return (
-            "From then on a version tag of its project becomes an image, a commit here, and a pod.\n\n"
-            f"{super().epilog()}\n\n"
-            "To remove an application: git rm -r apps/NAME clusters/*/NAME.yaml, commit, push. Flux then takes "
-            "everything\n"
-            "of its release out of the cluster, but the volumes that it made (kubectl get pvc -A; a claim with "
-            "`retain: false`\n"
-            "goes, too). Its project and images in GitLab stay.\n\n"
-            "To rename one: ./lab new-app NAME --rename NEW, with --project or --host where these change, too. Its "
-            "pods run\n"
-            "on, and its volumes stay.\n\n"
-            "It asks nothing. Exit status: 0 done, 1 refused (nothing was written), 2 wrong call."
-        )
+    notes = NOTES
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -167,7 +165,7 @@ Added apps/{app.name}/ and {entry}. What comes next:
 
   1. The project {settings.gitlab_url}/{app.project}, if there is none yet, with a Dockerfile whose last stage is the application
      and one of whose stages is called "test", and with a copy of {pipeline}.
-     Protect its tags (Settings > Repository > Protected tags, *): whoever may make one, deploys.
+     Protect its tags (Settings > Repository > Protected tags, *): everyone who may make one deploys.
   2. A name in your DNS that sends {app.host} to Traefik{note}.
   3. Here: git add apps/{app.name} {entry} && git commit -m "Add {app.name}" && git push
   4. There: git tag v0.1.0 && git push origin v0.1.0

@@ -61,7 +61,7 @@ class Restore(Command):
 
     def run(self) -> int:
         with self.lab(alone=not self.options.list) as lab:
-            self.require({"kubectl", "flux", "helm"})
+            self.require({"kubectl"} if self.options.list else {"kubectl", "flux", "helm"})
             work = Restoring(lab)
             if self.options.list:
                 for name in work.backups():

@@ -18,10 +18,7 @@ class Status(Command):
     name = "status"
     purpose = "say what runs, in which versions, and what waits or fails, and why"
     example = "./lab status"
-
-    @classmethod
-    def epilog(cls) -> str:
-        return f"{super().epilog()}\n\nIt only looks. Exit status: 0 all is well, 1 something waits or fails."
+    notes = "It only looks. Exit status: 0 all is well, 1 something waits or fails."
 
     def run(self) -> int:
         failed = False

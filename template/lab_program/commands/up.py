@@ -42,13 +42,10 @@ class Up(Command):
     name = "up"
     purpose = "turn a bare cluster into the lab, stage by stage; safe to stop and to run again"
     example = "./lab up --dry-run, then ./lab up; later ./lab up --only runner"
+    notes = ENVIRONMENT
     keeps_log = True
 
     stage = ""
-
-    @classmethod
-    def epilog(cls) -> str:
-        return f"{super().epilog()}\n\n{ENVIRONMENT}"
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -123,10 +120,7 @@ class Verify(Up):
     name = "verify"
     purpose = "run the loop for real, with a new tag: tag, build, scan, commit, pod"
     example = "./lab verify"
-
-    @classmethod
-    def epilog(cls) -> str:
-        return Command.epilog.__func__(cls) + "\n\n./lab up --help names what the environment decides."  # type: ignore[attr-defined,no-any-return]
+    notes = "./lab up --help names what the environment decides."
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ UNAUTHORIZED = 401
 
 @dataclass(frozen=True)
 class Login:
-    """A user of a registry. What else stands in its entry of a Docker configuration is kept as it is."""
+    """A user of a registry. What else its entry in a Docker configuration holds is kept as it is."""
 
     username: str
     password: Secret
