@@ -221,6 +221,7 @@ class LabExtension(ContextHook):
             lab_name=rules.lab_name_of,
             dotenv=literals.dotenv,
             md=literals.markdown,
+            rails_yaml=literals.rails_yaml,
             ruby=literals.ruby,
             sh=literals.shell,
             toml=literals.toml,

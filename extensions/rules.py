@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import names, values
+from . import literals, names, values
 from .facts import POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
 Answers = Mapping[str, Any]
@@ -74,7 +74,15 @@ def _base_domain(value: Any, answers: Answers) -> str | None:
 
 
 def _gitlab_host(value: Any, answers: Answers) -> str | None:
-    return names.served_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
+    found = names.served_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
+    return found or _a_text_to_gitlab(value, f"gitlab.{answers['base_domain']}")
+
+
+def _a_text_to_gitlab(host: str, example: str) -> str | None:
+    """Refuse a host that YAML takes for something else: GitLab's package writes hosts into gitlab.yml without quotes."""
+    if literals.yaml(host) == host:
+        return None
+    return f"`{host}` is read by GitLab as a number, a date, or a yes or no, not as a name; give another, such as `{example}`"
 
 
 def _sample_host(value: str, answers: Answers, name: str) -> str | None:
@@ -85,6 +93,7 @@ def _sample_host(value: str, answers: Answers, name: str) -> str | None:
 
 def _registry_host(value: Any, answers: Answers) -> str | None:
     found = names.registry_name(value) or _sample_host(value, answers, "registry")
+    found = found or _a_text_to_gitlab(value, f"registry.{answers['base_domain']}")
     if found is None and value == answers["gitlab_host"]:
         other = next(name for name in ("registry", "images") if f"{name}.{answers['base_domain']}" != value)
         return f"`{value}` is GitLab's own host; the registry needs another, such as `{other}.{answers['base_domain']}`"

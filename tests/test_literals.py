@@ -31,6 +31,9 @@ TEXT = st.one_of(
     st.lists(st.sampled_from([*TRICKY, "a", "\n", "\t", " "]), max_size=6).map("".join),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
 )
+# ERB's marks, and how Rails reads a YAML file that holds them.
+ERB = ["<%", "<%=", "<%%", "<%#", "%>", "%%>", "-%>", "<", "%", "1 + 1", " ", "\\", '"', "a", "\\u003c%"]
+RAILS = "require 'erb'; require 'json'; require 'yaml'; puts YAML.load(ERB.new($stdin.read.force_encoding('UTF-8')).result).to_json"
 ONE_LINE = TEXT.map(lambda text: "".join(text.split("\n")))
 
 
@@ -61,6 +64,16 @@ def test_ruby_reads_back_the_same(values: list[Any]) -> None:
     script = f"require 'json'\nputs JSON.generate({literals.ruby(values)})\n"
     done = subprocess.run([tool("ruby"), "-Ku", "-"], input=script, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == values
+
+
+@given(st.lists(st.one_of(ONE_LINE, st.lists(st.sampled_from(ERB), min_size=1, max_size=6).map("".join)), min_size=20, max_size=40))
+@settings(max_examples=25)
+def test_rails_reads_back_the_same_and_runs_nothing(values: list[str]) -> None:
+    """Rails runs ERB over its YAML files (ActiveSupport::ConfigurationFile#render)."""
+    text = "".join(f"- {literals.rails_yaml(value)}\n" for value in values)
+    done = subprocess.run([tool("ruby"), "--disable=gems", "-e", RAILS], input=text, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == values
+
 
 
 @given(st.lists(TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=60))

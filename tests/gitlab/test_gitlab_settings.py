@@ -174,6 +174,24 @@ def test_mail_goes_out_as_answered(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("name", [
+    "Git: home", "#lab", "null", "123", "[lab]", '"quoted"', "it's", "<%= `id` %>", "Gärten & Ställe 🦊", "a #b", "%{x}", "~", "Ja: \\", "=",
+])
+def test_gitlab_sends_its_mail_under_the_name_that_was_answered(tmp_path: Path, name: str) -> None:
+    """The package copies it into gitlab.yml without quotes; then ERB and YAML read that file."""
+    read = gitlab_rb.as_gitlab_reads_them([of(tmp_path, {**MAIL, "email_display_name": name, "email_from": "'git@lab.example.com"})], tmp_path)
+    assert (read[0]["gitlab"]["email_display_name"], read[0]["gitlab"]["email_from"]) == (name, "'git@lab.example.com")
+
+
+def test_gitlab_holds_what_was_answered(lab: Lab) -> None:
+    a, (read,) = lab.answers, gitlab_rb.as_gitlab_reads_them([settings(lab)], lab.path)
+    found = {key: read["gitlab"][key] for key in ("host", "ssh_host", "time_zone", "trusted_proxies")}
+    assert found == {"host": a["gitlab_host"], "ssh_host": a["gitlab_host"], "time_zone": a["timezone"], "trusted_proxies": a["trusted_proxies"]}
+    assert read["registry"]["host"] == a["registry_host"]
+    names = ("email_from", "email_display_name", "email_reply_to") if a["smtp_enabled"] else ()
+    assert {name: read["gitlab"][name] for name in names} == {name: a[name] for name in names}
+
+
 def test_a_mail_server_that_wants_a_password_gets_it_from_the_secret_and_git_never_sees_it(tmp_path: Path) -> None:
     lab = RenderedLab(MAIL)
     container = lab.one("Deployment", "gitlab")["spec"]["template"]["spec"]["containers"][0]

@@ -55,6 +55,7 @@ if ENV['SMTP_PASSWORD']
   gitlab_rails['smtp_authentication'] = 'login'
 end
 gitlab_rails['gitlab_email_enabled'] = true
+# GitLab's package copies these three into a YAML file as they are, so they are written as YAML: '"Git: home"', not 'Git: home'.
 gitlab_rails['gitlab_email_from'] = 'gitlab@angrybits.example'
 gitlab_rails['gitlab_email_display_name'] = 'Gitlab'
 gitlab_rails['gitlab_email_reply_to'] = 'noreply@angrybits.example'
