@@ -214,6 +214,16 @@ def _behind_traefik(value: str, answers: Answers, what: str, name: str) -> str |
     return None
 
 
+def _smtp_security(value: Any, answers: Answers) -> str | None:
+    """Refuse what a port never speaks: 25 and 587 begin in plain text, 465 in TLS (RFC 8314, section 3.3)."""
+    smtp_port = answers["smtp_port"]
+    if smtp_port == 465 and value != "tls":
+        return f"`{value}`: a mail server speaks TLS from the start on port 465; give `tls`, or another smtp_port, such as `587`"
+    if smtp_port in (25, 587) and value == "tls":
+        return f"`tls`: a mail server begins in plain text on port {smtp_port}; give `starttls`, or another smtp_port, such as `465`"
+    return None
+
+
 def _gitlab_namespace(value: Any, answers: Answers) -> str | None:
     return names.dns_label(value) or _reserved_namespace(value)
 
@@ -300,6 +310,7 @@ RULES: dict[str, Rule] = {
     "gitlab_namespace": _gitlab_namespace,
     "smtp_host": _smtp_host,
     "smtp_port": lambda value, _: values.port(value),
+    "smtp_security": _smtp_security,
     "email_from": lambda value, _: names.email(value),
     "email_display_name": lambda value, _: names.display_name(value),
     "email_reply_to": lambda value, _: names.email(value),

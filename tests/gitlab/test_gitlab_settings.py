@@ -169,6 +169,7 @@ def test_mail_goes_out_as_answered(tmp_path: Path) -> None:
     rails = of(tmp_path, MAIL)["gitlab_rails"]
     assert {key: rails[key] for key in rails if key.startswith(("smtp", "gitlab_email"))} == {
         "smtp_enable": True, "smtp_address": "smtp-service.local", "smtp_port": 25, "smtp_domain": "gitlab.lab.example.com",
+        "smtp_tls": False, "smtp_enable_starttls_auto": True, "smtp_openssl_verify_mode": "peer", "smtp_ca_path": "/etc/gitlab/trusted-certs",
         "gitlab_email_enabled": True, "gitlab_email_from": "gitlab@angrybits.example", "gitlab_email_display_name": "Gitlab",
         "gitlab_email_reply_to": "noreply@angrybits.example",
     }
@@ -220,7 +221,7 @@ def test_the_runbook_says_where_a_gitlab_rb_beside_git_lies_and_what_is_lost(sto
 
 
 def test_the_port_for_smtps_is_spoken_to_in_tls_from_the_start(tmp_path: Path) -> None:
-    for port, wanted in ((465, (True, False)), (587, (None, None)), (25, (None, None))):
+    for port, wanted in ((465, (True, False)), (587, (False, True)), (25, (False, True))):
         rails = of(tmp_path, {**MAIL, "smtp_port": port})["gitlab_rails"]
         assert (rails.get("smtp_tls"), rails.get("smtp_enable_starttls_auto")) == wanted
 

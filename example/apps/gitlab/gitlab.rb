@@ -49,6 +49,11 @@ gitlab_rails['smtp_enable'] = true
 gitlab_rails['smtp_address'] = 'smtp-service.local'
 gitlab_rails['smtp_port'] = 25
 gitlab_rails['smtp_domain'] = 'gitlab.lab'
+gitlab_rails['smtp_tls'] = false
+gitlab_rails['smtp_enable_starttls_auto'] = true
+# Beside the public authorities, those that GitLab trusts by /etc/gitlab/trusted-certs.
+gitlab_rails['smtp_openssl_verify_mode'] = 'peer'
+gitlab_rails['smtp_ca_path'] = '/etc/gitlab/trusted-certs'
 if ENV['SMTP_PASSWORD']
   gitlab_rails['smtp_user_name'] = ENV['SMTP_USER_NAME']
   gitlab_rails['smtp_password'] = ENV['SMTP_PASSWORD']
