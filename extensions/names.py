@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from typing import Any
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -83,12 +84,14 @@ def dns_name(value: Any, example: str = "gitlab.lab.example.com") -> str | None:
 
 
 def _punycode(value: str) -> str | None:
-    """Return a host name as DNS writes it, or None where it has no such form."""
-    try:
-        name = value.encode("idna").decode("ascii")
-    except UnicodeError:
-        return None
-    return name if all(_LABEL.fullmatch(label) for label in name.split(".")) else None
+    """Return a host name as DNS writes it, or None where it has no such form.
+
+    As browsers and registries do it (IDNA 2008 by UTS 46, nontransitional): `ß` stays a letter, where Python's own codec, IDNA 2003,
+    makes `ss` of it, which is another name.
+    """
+    mapped = unicodedata.normalize("NFKC", re.sub("[\u3002\uff0e\uff61]", ".", value.lower())).lower()
+    labels = [label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}" for label in mapped.split(".")]
+    return ".".join(labels) if all(_LABEL.fullmatch(label) for label in labels) else None
 
 
 def served_name(value: Any, example: str) -> str | None:

@@ -9,6 +9,7 @@ import sys
 from io import StringIO
 from typing import Any
 
+import idna
 import pytest
 import ruamel.yaml
 import yaml
@@ -155,3 +156,22 @@ def test_dotenv_says_what_it_cannot_hold(value: str) -> None:
 )
 def test_the_nearest_dns_label_is_this(name: str, label: str) -> None:
     assert names.slug(name) == label
+
+
+@pytest.mark.parametrize(("name", "dns"), [
+    ("gitlab.faß.example", "gitlab.xn--fa-hia.example"), ("gitlab.fass.example", "gitlab.fass.example"), ("σοφός.example", "xn--0xagbn4a.example"),
+    ("bücher.example", "xn--bcher-kva.example"), ("BÜCHER.example", "xn--bcher-kva.example"), ("実験室。lab", "xn--rbtk2609b.lab"),
+])
+def test_a_name_beyond_ascii_is_told_as_dns_knows_it(name: str, dns: str) -> None:
+    said = names.dns_name(name.lower()) or ""
+    assert (dns == name.lower() and not said) or f"DNS knows it as `{dns}`" in said
+
+
+@given(st.lists(st.text(st.characters(categories=["Ll", "Lu", "Lo", "Nd", "Mn"]), min_size=1, max_size=8), min_size=1, max_size=3).map(".".join))
+def test_every_name_that_idna_2008_has_is_told_as_it_says(name: str) -> None:
+    """By the package idna, which registries and browsers agree with (UTS 46, nontransitional)."""
+    try:
+        wanted = idna.encode(name, uts46=True, transitional=False).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        return
+    assert names._punycode(name) == wanted

@@ -131,6 +131,7 @@ def test_renovate_finds_what_an_owner_adds(article: Lab, tmp_path: Path) -> None
     assert {("ghcr.io/dani-garcia/vaultwarden", "1.34.1-alpine"), ("docker.io/library/redis", "8.2.1"), ("cert-manager", "v1.18.2")} <= found.keys()
 
 
+@pytest.mark.labs(**LABS)
 def test_renovate_takes_its_settings(lab: Lab) -> None:
     done = run(node(), RENOVATE / "dist/config-validator.js", "--strict", "renovate.json", cwd=lab.path)
     assert done.returncode == 0 and "Config validated successfully" in done.stdout, done.stdout
