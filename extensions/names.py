@@ -92,7 +92,7 @@ def _punycode(value: str) -> str | None:
     makes `ss` of it, which is another name.
     """
     text = re.sub("[\u3002\uff0e\uff61]", ".", _IGNORED.sub("", value.replace("ẞ", "ß")))
-    folded = "".join(character if character in "ßς" else character.casefold() for character in unicodedata.normalize("NFKC", text))
+    folded = "".join(one if one in "ßς" else unicodedata.normalize("NFKC", one).casefold() for one in text)
     mapped = unicodedata.normalize("NFKC", folded)
     labels = [label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}" for label in mapped.split(".")]
     return ".".join(labels) if all(_LABEL.fullmatch(label) for label in labels) else None
