@@ -271,12 +271,6 @@ def test_a_backup_takes_the_registrys_database_along_and_a_restore_brings_it_bac
     assert not {"backup_role", *names} & of(tmp_path, {})["gitlab_rails"].keys()
 
 
-def test_a_browser_is_never_sent_to_443_where_the_lab_is_not_there(tmp_path: Path) -> None:
-    """GitLab's NGINX tells browsers to use https from now on (HSTS); they would then leave the redirect to 8443 aside."""
-    assert of(tmp_path, {"https_port": 8443})["gitlab_rails"]["nginx"]["hsts_max_age"] == 0
-    assert "hsts_max_age" not in of(tmp_path, {"https_port": 443})["gitlab_rails"]["nginx"]
-
-
 @pytest.mark.parametrize(("text", "wanted"), [("external_url 'http://other.lab'", "http://other.lab"), ("# nothing", "https://gitlab.lab.example.com")])
 def test_a_gitlab_rb_on_the_volume_wins_over_the_one_in_git(tmp_path: Path, text: str, wanted: str) -> None:
     """The image evaluates GITLAB_OMNIBUS_CONFIG first and /etc/gitlab/gitlab.rb after it (docker/assets/gitlab.rb)."""

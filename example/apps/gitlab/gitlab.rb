@@ -12,6 +12,10 @@ letsencrypt['enable'] = false
 gitlab_rails['nginx']['listen_port'] = 80
 gitlab_rails['nginx']['listen_https'] = false
 gitlab_rails['nginx']['redirect_http_to_https'] = false
+# That browsers use https only from now on (HSTS) is said here, for GitLab and the registry. Traefik says it of none of their
+# hosts: a middleware with stsSeconds would send it twice.
+gitlab_rails['nginx']['hsts_max_age'] = 63072000
+registry['nginx']['hsts_max_age'] = 63072000
 
 # Whose X-Forwarded-For is believed: the pods', Traefik among them. Anyone else's is ignored.
 gitlab_rails['nginx']['real_ip_trusted_addresses'] = ['10.42.0.0/16']
