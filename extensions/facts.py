@@ -11,7 +11,8 @@ FLUX_VERSION = "2.9.4"
 KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
 BUILDKIT_IMAGE = "moby/buildkit:v0.29.0-rootless"
 JOB_IMAGE = "alpine:3.22"
-DEFAULT_GITLAB_VERSION = "19.3.0"
+# The newest that is known: a new lab gets it, and messages name it. 19.3.2 mends what is critical in 19.3.0 and 19.3.1.
+DEFAULT_GITLAB_VERSION = "19.3.2"
 DEFAULT_DOCKER_VERSION = "29.8.1"
 
 # Secrets that the bootstrap makes, and the manifests refer to. None of them is ever in Git.

@@ -13,6 +13,7 @@ from copier._template import Template
 from copier._user_data import Question
 from jinja2 import Environment
 
+from extensions import facts
 from extensions.rules import RULES
 from support.questions import PAGES, QUESTIONS, SETTINGS
 from support.rendering import ROOT, copy_lab, recorded_answers, snapshot
@@ -104,3 +105,10 @@ def test_quick_and_full_record_the_same_answers(tmp_path: Path) -> None:
         copy_lab(template, tmp_path / level / "lab", {"setup_level": level}, skip_tasks=True)
         recorded.append(recorded_answers(tmp_path / level / "lab") | {"setup_level": None})
     assert recorded[0] == recorded[1]
+
+
+def test_each_version_that_the_template_pins_stands_in_one_place() -> None:
+    """In extensions/facts.py: a message, a help text or a file of the lab takes it from there."""
+    texts = {file: file.read_text(encoding="utf-8") for folder in ("extensions", "questions", "template", "partials", "hooks") for file in (ROOT / folder).rglob("*") if file.suffix != ".pyc" and file.is_file()}
+    for version in (facts.DEFAULT_GITLAB_VERSION, facts.DEFAULT_DOCKER_VERSION, facts.FLUX_VERSION, facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE):
+        assert [file.name for file, text in texts.items() if version in text] == ["facts.py"], version

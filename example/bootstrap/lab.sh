@@ -30,7 +30,7 @@ readonly NFS_SERVER=storage.lab
 readonly STORAGE_CLASS=''
 
 # GitLab
-readonly GITLAB_VERSION=19.3.0
+readonly GITLAB_VERSION=19.3.2
 readonly GITLAB_SIZE=small
 readonly GITLAB_NAMESPACE=gitlab
 readonly APP_NAMESPACE=default
