@@ -43,7 +43,9 @@ if ENV['REGISTRY_WEBHOOK_URL']
       'url' => ENV['REGISTRY_WEBHOOK_URL'],
       'timeout' => '5s',
       'maxretries' => 10,
-      'backoff' => '10s'
+      'backoff' => '10s',
+      # Of a pushed image Flux is told once, not of each of its layers as well, and of no pull.
+      'ignore' => { 'mediatypes' => ['application/octet-stream'], 'actions' => ['pull'] }
     }
   ]
 end
