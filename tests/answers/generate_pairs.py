@@ -64,6 +64,8 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result["smtp_authentication"] = ["login", "plain", "cram_md5", "none"][number % 4]
         if number % 3:
             result["smtp_verify"] = number % 2 == 0
+    if row["backups"]:
+        result["backup_registry"] = number % 3 != 0
     if number % 2:
         result |= {"http_port": 8181, "registry_port": 5555, "gitlab_namespace": "git", "app_namespace": "apps"}
         result |= {"cluster_name": "0123", "timezone": "Europe/Warsaw", "trusted_proxies": ["10.0.0.0/16", "fd42::/56"]}
