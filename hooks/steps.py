@@ -32,8 +32,9 @@ def before(
     lab, old_copy = Path(conf["dst_path"]).absolute(), getattr(notes, "old_copy", None)
     if old_copy is None or not old_copy.is_dir():
         raise UserMessageError(
-            f"The template's version {version_from} cannot say what it rendered, so your edits could not be told from it."
-            " Update to version 1.0.0 first, with `--vcs-ref v1.0.0`. Nothing was changed."
+            f"The template's version {version_from} cannot say what it rendered, so your edits could not be told from it. Make a lab"
+            f" beside this one from the same answers, `copier copy --trust --data-file {conf['answers_file']} <template> ../{lab.name}-new`,"
+            " and carry your edits over. Nothing was changed."
         )
     update = Update(lab, old_copy, version_from, version_to, conf["conflict"] == "rej")
     update.before(str(conf["answers_file"]), conf["data"], problems)

@@ -29,7 +29,7 @@ _EXCLUDED_NAMES = frozenset(
 _EXCLUDED_FOLDERS = frozenset({".git", ".github", ".circleci"})
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Refuses a key that a mapping has twice, as Kubernetes does, and reads a lone `=` as text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
