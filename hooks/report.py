@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from . import followers
 from .update import UNDO, Findings
 
 # Answers that say where GitLab keeps its files. The changed files alone would tell of a restart.
@@ -36,6 +37,7 @@ def text(found: Findings, effects: Path, chart: Callable[[], tuple[str, str, lis
         _section("In the cluster", [*_left_behind(found), *_effects(paths, effects)]),
         _section("The chart", _chart(chart()) if any(path.startswith("charts/app/") for path in paths) else []),
         _section("Answers", _answers(found)),
+        _section("Answers that did not follow", followers.lines(found.answers_before, found.answers_after)),
         _section("Files", _files(found)),
         f"Nothing is committed. To take it: `git add --all . && git commit`. To undo all of it: `{UNDO}`.\n"
         f"The lab before the update is the commit {found.commit[:12]}.",
