@@ -162,6 +162,12 @@ def _recorded(file: Path) -> dict[str, Any]:
     return recorded if isinstance(recorded, dict) else {}
 
 
+def updating() -> bool:
+    """Say whether Copier brings a lab up to date, for a default that is for new labs only; questions are not told by Copier itself."""
+    operation = getattr(sys.modules.get("copier._main"), "_operation", None)
+    return operation is not None and operation.get("copy") == "update"
+
+
 def is_staged(folder: object) -> bool:
     """Say whether a folder is the top of a Git repository that has something staged. For what is said after a copy."""
     def git(*arguments: str) -> str | None:
@@ -239,6 +245,7 @@ class LabExtension(ContextHook):
         # Copier compiles every path and setting anew each time that it comes to it: most of an update's time.
         environment.from_string = functools.lru_cache(maxsize=None)(environment.from_string)  # type: ignore[method-assign]
         environment.globals["is_staged"] = is_staged
+        environment.globals["updating"] = updating
         environment.globals["update_step"] = update_step
         environment.globals["problem"] = problem
         environment.globals["answers_are_sound"] = answers_are_sound

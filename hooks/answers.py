@@ -60,28 +60,13 @@ def changed(question: str, convert: Callable[[Any], Any], says: str) -> Change:
     return Change(question, says, apply)
 
 
-def added(question: str, value: Any, says: str) -> Change:
-    """The question is new, and its default is for new labs: a lab that was made before it gets an answer that leaves it as it is."""
-
-    def apply(answers: Answers) -> None:
-        answers.setdefault(question, value)
-
-    return Change(question, says, apply)
-
-
 def removed(question: str, says: str) -> Change:
     """The question is asked no more."""
     return Change(question, says, lambda answers: answers.pop(question, None) and None)
 
 
 CHANGES: dict[str, tuple[Change, ...]] = {
-    "unreleased": (
-        added(
-            "sign_up", "as-set",
-            "`sign_up` is new: who may make an account stays as it is set in GitLab. A new lab is `closed`, which GitLab advises:"
-            " `./update.sh --data sign_up=closed`",
-        ),
-    ),
+    "unreleased": (),
 }
 
 

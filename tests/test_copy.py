@@ -132,6 +132,20 @@ def test_any_other_source_stays_as_it_was_given(source: str) -> None:
     assert adapter.with_whole_source({"_src_path": source, "a": 1}) == {"_src_path": source, "a": 1}
 
 
+def test_a_lab_that_was_made_before_the_question_keeps_who_may_sign_up(clone: Path, tmp_path: Path) -> None:
+    """A new lab is closed; what an owner has set in GitLab by hand is not for an update to change."""
+    lab = tmp_path / "lab"
+    assert copier_cli("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", clone, lab).returncode == 0
+    file = lab / ".copier-answers.yml"
+    assert recorded_answers(lab)["sign_up"] == "closed"
+    file.write_text(re.sub("(?m)^sign_up: .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
+    git(lab, "add", "--all")
+    git(lab, "commit", "--quiet", "--message", "As it was before")
+    done = copier_cli("update", "--trust", "--defaults", "--vcs-ref", "HEAD", lab)
+    assert done.returncode == 0, done.stderr
+    assert recorded_answers(lab)["sign_up"] == "as-set"
+
+
 def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:
     done = make_lab(clone, str(tmp_path / "lab"), str(ARTICLE), cwd=tmp_path)
     assert done.returncode == 0, done.stderr

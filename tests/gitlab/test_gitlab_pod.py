@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from hooks.answers import migrated
 from rendered_labs import Object, RenderedLab
 from support.cluster import Lab, documents, namespace_of
 from support.rendering import ROOT
@@ -276,9 +275,3 @@ def test_a_gitlab_that_does_not_take_it_starts_all_the_same_and_is_asked_again(t
 def test_a_new_lab_is_closed_and_one_that_keeps_what_is_set_asks_nothing(tmp_path: Path) -> None:
     assert RenderedLab({}).answers["sign_up"] == "closed"
     assert start(RenderedLab({"sign_up": "as-set"}), tmp_path) == []
-
-
-def test_a_lab_that_was_made_before_keeps_what_is_set_in_gitlab() -> None:
-    answers, said = migrated({"lab_name": "old", "gitlab_version": "19.3.0"}, ["unreleased"])
-    assert answers["sign_up"] == "as-set" and "`./update.sh --data sign_up=closed`" in said[0]
-    assert migrated({"sign_up": "open"}, ["unreleased"]) == ({"sign_up": "open"}, [])
