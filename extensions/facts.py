@@ -11,7 +11,8 @@ FLUX_VERSION = "2.9.4"
 KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
 BUILDKIT_IMAGE = "moby/buildkit:v0.29.0-rootless"
 JOB_IMAGE = "alpine:3.22"
-DEFAULT_GITLAB_VERSION = "19.3.0"
+# The newest that is known: a new lab gets it, and messages name it. 19.3.2 mends what is critical in 19.3.0 and 19.3.1.
+DEFAULT_GITLAB_VERSION = "19.3.2"
 DEFAULT_DOCKER_VERSION = "29.8.1"
 
 # Secrets that the bootstrap makes, and the manifests refer to. None of them is ever in Git.
@@ -51,6 +52,13 @@ POD_PORTS = {
     9236: "Gitaly's metrics",
 }
 RUNNER_NAMESPACE = "gitlab-runner"
+# What each answer to `sign_up` sets in GitLab (docs.gitlab.com/administration/settings/sign_up_restrictions/); `as-set` sets nothing.
+SIGN_UP = {
+    "closed": {"signup_enabled": False},
+    "approval": {"signup_enabled": True, "require_admin_approval_after_user_signup": True},
+    "open": {"signup_enabled": True, "require_admin_approval_after_user_signup": False},
+    "as-set": {},
+}
 # The sample application: its project below the main group, its host below the base domain, its release.
 SAMPLE_NAME = "demo"
 # Where a job finds the certificate of the lab's own authority.
@@ -223,6 +231,11 @@ class Lab:
     def pods_use_ipv6(self) -> bool:
         """Whether Traefik may call GitLab over IPv6, on which its NGINX does not listen by itself."""
         return any(":" in network for network in self._("trusted_proxies"))
+
+    @cached_property
+    def sign_up_settings(self) -> dict[str, bool]:
+        """The settings of GitLab's that say who may make an account; none if GitLab keeps what it has."""
+        return SIGN_UP[self._("sign_up")]
 
     @cached_property
     def backup_keep_seconds(self) -> int:

@@ -12,6 +12,8 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -199,6 +201,37 @@ def _recorded(file: Path) -> dict[str, Any]:
     return recorded if isinstance(recorded, dict) else {}
 
 
+def updating() -> bool:
+    """Say whether Copier brings a lab up to date, for a default that is for new labs only; questions are not told by Copier itself."""
+    operation = getattr(sys.modules.get("copier._main"), "_operation", None)
+    return operation is not None and operation.get("copy") == "update"
+
+
+def is_staged(folder: object) -> bool:
+    """Say whether a folder is the top of a Git repository that has something staged. For what is said after a copy."""
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=str(folder), capture_output=True, text=True, check=False)
+        except OSError:
+            return None
+        return done.stdout.rstrip("\n") if done.returncode == 0 else None
+
+    top = git("rev-parse", "--show-toplevel")
+    return top is not None and Path(top).resolve() == Path(str(folder)).resolve() and bool(git("ls-files", "--cached"))
+
+
+def with_whole_source(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Copier's answers with the template's folder as an absolute path: an update looks for it from the lab's folder.
+
+    Copier writes down what it was given, such as `.` for `copier copy . ../my-lab`.
+    """
+    found = dict(answers)
+    source = str(found.get("_src_path", ""))
+    if source and not re.match(r"[\w+.-]+(://|@|:)|~", source) and not Path(source).is_absolute() and Path(source).is_dir():
+        found["_src_path"] = str(Path(source).resolve())
+    return found
+
+
 def destination_problems(folder: Path, overwrite: bool, answers_file: str) -> list[str]:
     """Return why no lab can be written to *folder*; a folder with an answers file is a lab already, and is Copier's to judge."""
     for parent in (folder, *folder.parents):
@@ -251,6 +284,8 @@ class LabExtension(ContextHook):
                 _sibling("wizard").show_whole_messages()
         # Copier compiles every path and setting anew each time that it comes to it: most of an update's time.
         environment.from_string = functools.lru_cache(maxsize=None)(environment.from_string)  # type: ignore[method-assign]
+        environment.globals["is_staged"] = is_staged
+        environment.globals["updating"] = updating
         environment.globals["update_step"] = update_step
         environment.globals["template_folder"] = template_folder
         environment.globals["problem"] = problem
@@ -261,8 +296,10 @@ class LabExtension(ContextHook):
         environment.filters.update(
             checksum=_sibling("update.recorded", "hooks").checksum,
             lab_name=rules.lab_name_of,
+            with_whole_source=with_whole_source,
             dotenv=literals.dotenv,
             md=literals.markdown,
+            rails_yaml=literals.rails_yaml,
             ruby=literals.ruby,
             sh=literals.shell,
             toml=literals.toml,

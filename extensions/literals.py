@@ -62,6 +62,16 @@ def _escape(code: int) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def rails_yaml(value: str) -> str:
+    """Return *value* as a YAML literal for a file that Rails reads, such as GitLab's gitlab.yml: Ruby's ERB runs over it before YAML does.
+
+    Source: ActiveSupport::ConfigurationFile, by which GitLab loads gitlab.yml. ERB runs what follows `<%`, in quotes too.
+    """
+    if "<%" not in value:
+        return yaml(value)
+    return _double_quoted(value).replace("<%", "\\u003c%")
+
+
 def toml(value: Any) -> str:
     """Return *value* (string, number, boolean or a list of those) as a TOML literal."""
     if isinstance(value, (list, tuple)):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from typing import Any
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# Characters that a name loses on its way into DNS (UTS 46: "ignored"), such as soft hyphens and variation selectors.
+_IGNORED = re.compile("[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]")
 # Top-level routes of GitLab's own pages (lib/gitlab/path_regex.rb; https://docs.gitlab.com/user/reserved_names/).
 RESERVED_GROUPS = frozenset(
     "- .well-known 404.html 422.html 500.html 502.html 503.html admin api apple-touch-icon.png assets dashboard"
@@ -83,12 +86,16 @@ def dns_name(value: Any, example: str = "gitlab.lab.example.com") -> str | None:
 
 
 def _punycode(value: str) -> str | None:
-    """Return a host name as DNS writes it, or None where it has no such form."""
-    try:
-        name = value.encode("idna").decode("ascii")
-    except UnicodeError:
-        return None
-    return name if all(_LABEL.fullmatch(label) for label in name.split(".")) else None
+    """Return a host name as DNS writes it, or None where it has no such form.
+
+    As browsers and registries do it (IDNA 2008 by UTS 46, nontransitional): `ß` stays a letter, where Python's own codec, IDNA 2003,
+    makes `ss` of it, which is another name.
+    """
+    text = re.sub("[\u3002\uff0e\uff61]", ".", _IGNORED.sub("", value.replace("ẞ", "ß")))
+    folded = "".join(one if one in "ßς" else unicodedata.normalize("NFKC", one).casefold() for one in text)
+    mapped = unicodedata.normalize("NFKC", folded)
+    labels = [label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}" for label in mapped.split(".")]
+    return ".".join(labels) if all(_LABEL.fullmatch(label) for label in labels) else None
 
 
 def served_name(value: Any, example: str) -> str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import names, values
+from . import literals, names, values
 from .facts import POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
 Answers = Mapping[str, Any]
@@ -74,7 +74,15 @@ def _base_domain(value: Any, answers: Answers) -> str | None:
 
 
 def _gitlab_host(value: Any, answers: Answers) -> str | None:
-    return names.served_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
+    found = names.served_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
+    return found or _a_text_to_gitlab(value, f"gitlab.{answers['base_domain']}")
+
+
+def _a_text_to_gitlab(host: str, example: str) -> str | None:
+    """Refuse a host that YAML takes for something else: GitLab's package writes hosts into gitlab.yml without quotes."""
+    if literals.yaml(host) == host:
+        return None
+    return f"`{host}` is read by GitLab as a number, a date, or a yes or no, not as a name; give another, such as `{example}`"
 
 
 def _sample_host(value: str, answers: Answers, name: str) -> str | None:
@@ -85,6 +93,7 @@ def _sample_host(value: str, answers: Answers, name: str) -> str | None:
 
 def _registry_host(value: Any, answers: Answers) -> str | None:
     found = names.registry_name(value) or _sample_host(value, answers, "registry")
+    found = found or _a_text_to_gitlab(value, f"registry.{answers['base_domain']}")
     if found is None and value == answers["gitlab_host"]:
         other = next(name for name in ("registry", "images") if f"{name}.{answers['base_domain']}" != value)
         return f"`{value}` is GitLab's own host; the registry needs another, such as `{other}.{answers['base_domain']}`"
@@ -205,6 +214,16 @@ def _behind_traefik(value: str, answers: Answers, what: str, name: str) -> str |
     return None
 
 
+def _smtp_security(value: Any, answers: Answers) -> str | None:
+    """Refuse what a port never speaks: 25 and 587 begin in plain text, 465 in TLS (RFC 8314, section 3.3)."""
+    smtp_port = answers["smtp_port"]
+    if smtp_port == 465 and value != "tls":
+        return f"`{value}`: a mail server speaks TLS from the start on port 465; give `tls`, or another smtp_port, such as `587`"
+    if smtp_port in (25, 587) and value == "tls":
+        return f"`tls`: a mail server begins in plain text on port {smtp_port}; give `starttls`, or another smtp_port, such as `465`"
+    return None
+
+
 def _gitlab_namespace(value: Any, answers: Answers) -> str | None:
     return names.dns_label(value) or _reserved_namespace(value)
 
@@ -291,6 +310,7 @@ RULES: dict[str, Rule] = {
     "gitlab_namespace": _gitlab_namespace,
     "smtp_host": _smtp_host,
     "smtp_port": lambda value, _: values.port(value),
+    "smtp_security": _smtp_security,
     "email_from": lambda value, _: names.email(value),
     "email_display_name": lambda value, _: names.display_name(value),
     "email_reply_to": lambda value, _: names.email(value),

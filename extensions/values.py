@@ -10,6 +10,7 @@ import zoneinfo
 from typing import Any
 
 from . import names
+from .facts import DEFAULT_DOCKER_VERSION, DEFAULT_GITLAB_VERSION
 
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _DAYS = "sun mon tue wed thu fri sat".split()
@@ -203,11 +204,11 @@ def gitlab_version(value: Any) -> str | None:
     if isinstance(value, str) and re.fullmatch(r"[0-9.]+-(ce|ee)\.[0-9]+", value):
         return f"`{value}` is an image tag; give the version only: `{value.split('-')[0]}`"
     if not isinstance(value, str) or not re.fullmatch(r"(0|[1-9][0-9]?)(\.(0|[1-9][0-9]?)){2}", value):
-        return f"`{value}` is not an exact version; give one such as `19.3.0`"
+        return f"`{value}` is not an exact version; give one such as `{DEFAULT_GITLAB_VERSION}`"
     if version(value)[1] > 11:
-        return f"`{value}` does not exist: after x.11 comes the next major version; give one such as `19.3.0`"
+        return f"`{value}` does not exist: after x.11 comes the next major version; give one such as `{DEFAULT_GITLAB_VERSION}`"
     if version(value) < (19, 2):
-        return f"`{value}` is too old: GitLab reads the NGINX settings of this lab from 19.2 on; give `19.3.0` or newer"
+        return f"`{value}` is too old: GitLab reads the NGINX settings of this lab from 19.2 on; give `{DEFAULT_GITLAB_VERSION}` or newer"
     return None
 
 
@@ -217,9 +218,9 @@ def docker_version(value: Any) -> str | None:
     Source: docs.docker.com/build/cache/backends ("docker" driver) and docs.docker.com/engine/storage/containerd.
     """
     if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]?(\.(0|[1-9][0-9]?)){2}", value):
-        return f"`{value}` is not an exact version; give one such as `29.8.1`, without `-dind`"
+        return f"`{value}` is not an exact version; give one such as `{DEFAULT_DOCKER_VERSION}`, without `-dind`"
     if version(value) < (29,):
-        return f"`{value}` is too old to keep a build's layers in the registry; give `29.8.1` or newer"
+        return f"`{value}` is too old to keep a build's layers in the registry; give `{DEFAULT_DOCKER_VERSION}` or newer"
     return None
 
 

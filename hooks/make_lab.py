@@ -72,6 +72,8 @@ def main(destination: str, answers: str) -> int:
             f"`{destination}` is not empty. For a new lab give another folder; to bring a lab up to date, run"
             " `./lab update` inside it."
         )
+    if ROOT.resolve() in (folder.resolve(), *folder.resolve().parents):
+        return fail(f"`{destination}` lies inside of the template's own checkout; give a folder beside it: make lab DEST=../{folder.name}")
     command = [str(Path(sys.executable).with_name("copier")), "copy", "--trust"]
     if (ROOT / ".git").exists():
         command += ["--vcs-ref", "HEAD"]

@@ -101,8 +101,9 @@ def before(notes: Any, conf: Mapping[str, Any], version_from: str, version_to: s
     if old_copy is None or not old_copy.is_dir():
         raise Refused(
             f"The template's version {version_from} cannot say what it rendered, so your edits could not be told"
-            f" from it."
-            " Update to version 1.0.0 first, with `--vcs-ref v1.0.0`. Nothing was changed."
+            f" from it. Make a lab beside this one from the same answers,"
+            f" `copier copy --trust --data-file {conf['answers_file']} <template> ../{lab.name}-new`,"
+            " and carry your edits over. Nothing was changed."
         )
     worker, frame = copier_contract.apply_update()
     git = Git(lab)

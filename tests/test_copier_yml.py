@@ -13,6 +13,7 @@ from copier._template import Template
 from copier._user_data import Question
 from jinja2 import Environment
 
+from extensions import facts
 from extensions.rules import RULES
 from support.questions import PAGES, QUESTIONS, SETTINGS
 from support.rendering import ROOT, copy_lab, recorded_answers, snapshot
@@ -57,9 +58,9 @@ def test_every_question_has_a_type_a_default_and_help_with_an_example(name: str)
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_answer_that_is_typed_has_a_rule(name: str) -> None:
     question = QUESTIONS[name]
-    typed = "choices" not in question and (question["type"] != "bool" or name in RULES)
-    assert (question.get("validator") == f"{{{{ problem('{name}') }}}}") is typed
-    assert (name in RULES) is typed
+    typed = "choices" not in question and question["type"] != "bool"
+    assert (question.get("validator") == f"{{{{ problem('{name}') }}}}") is (name in RULES)
+    assert name in RULES or not typed
 
 
 def test_setup_level_comes_first_and_quick_asks_at_most_seven_questions_more() -> None:
@@ -104,3 +105,14 @@ def test_quick_and_full_record_the_same_answers(tmp_path: Path) -> None:
         copy_lab(template, tmp_path / level / "lab", {"setup_level": level}, skip_tasks=True)
         recorded.append(recorded_answers(tmp_path / level / "lab") | {"setup_level": None})
     assert recorded[0] == recorded[1]
+
+
+# Flux writes it of its version, and a test of its own compares the two.
+GENERATED = {"gotk-components.yaml"}
+
+
+def test_each_version_that_the_template_pins_stands_in_one_place() -> None:
+    """In extensions/facts.py: a message, a help text or a file of the lab takes it from there."""
+    texts = {file: file.read_text(encoding="utf-8") for folder in ("extensions", "questions", "template", "partials", "hooks") for file in (ROOT / folder).rglob("*") if file.suffix != ".pyc" and file.is_file() and file.name not in GENERATED}
+    for version in (facts.DEFAULT_GITLAB_VERSION, facts.DEFAULT_DOCKER_VERSION, facts.FLUX_VERSION, facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE):
+        assert [file.name for file, text in texts.items() if version in text] == ["facts.py"], version

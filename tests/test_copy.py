@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from pytest_copie.plugin import Copie
 
+from extensions import lab as adapter
 from extensions.lab import destination_problems
 from support.copier_cli import copier_cli
 from support.rendering import ROOT, project_files, recorded_answers
@@ -85,11 +86,64 @@ def test_an_empty_repository_becomes_the_lab_and_stays_itself(clone: Path, tmp_p
     assert "A  README.md" in git(tmp_path / "lab", "status", "--porcelain").splitlines()
 
 
-def test_inside_another_repository_nothing_is_staged_and_the_owner_is_told(clone: Path, tmp_path: Path) -> None:
+def test_inside_another_repository_the_lab_is_one_of_its_own_and_the_owner_is_told(clone: Path, tmp_path: Path) -> None:
+    """The bootstrap pushes the repository that the lab is in: that must not be the outer one."""
     git(tmp_path, "init", "--quiet")
-    done = copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "lab")
-    assert done.returncode == 0 and "a repository of its own" in done.stderr
+    done = copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "in/my lab")
+    lab = tmp_path / "in/my lab"
+    assert done.returncode == 0 and "a repository of its own" in done.stderr and "staged in Git and not yet committed" in done.stderr
+    assert git(lab, "rev-parse", "--show-toplevel").strip() == str(lab.resolve())
+    assert "A  README.md" in git(lab, "status", "--porcelain").splitlines()
     assert git(tmp_path, "diff", "--cached", "--name-only") == ""
+    (line,) = (line for line in done.stderr.splitlines() if "Keep it out of the outer one" in line)
+    assert run("bash", "-c", line.partition("outer one: ")[2], cwd="/").returncode == 0
+    assert git(tmp_path, "status", "--porcelain") == "?? .gitignore\n"
+
+
+def test_a_lab_inside_of_the_templates_own_checkout_is_refused(clone: Path) -> None:
+    for name in ("my-lab", "a/my-lab"):
+        done = make_lab(clone, name, "", cwd=clone)
+        assert done.returncode == 2 and f"`{name}` lies inside of the template's own checkout" in done.stderr
+        assert "make lab DEST=../my-lab" in done.stderr and not (clone / name).exists()
+
+
+def test_without_git_the_closing_message_does_not_say_that_anything_is_staged(clone: Path, tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    assert copier_cli("copy", "--trust", "--defaults", clone, lab).returncode == 0
+    assert adapter.is_staged(lab)
+    shutil.rmtree(lab / ".git")
+    assert not adapter.is_staged(lab) and not adapter.is_staged(tmp_path / "nowhere")
+    git(tmp_path, "init", "--quiet")
+    assert not adapter.is_staged(lab)
+    git(lab, "init", "--quiet")
+    assert not adapter.is_staged(lab)
+
+
+@pytest.mark.parametrize("source", [".", "../{name}", "./"])
+def test_a_lab_made_from_a_relative_path_knows_the_whole_one(clone: Path, tmp_path: Path, source: str) -> None:
+    """As `copier copy . ../my-lab` is typed in the checkout. An update looks for the template from the lab's folder."""
+    done = run(COPIER, "copy", "--trust", "--defaults", "--vcs-ref", "HEAD", source.format(name=clone.name), tmp_path / "lab", cwd=clone)
+    assert done.returncode == 0, done.stderr
+    assert recorded_answers(tmp_path / "lab")["_src_path"] == str(clone.resolve())
+
+
+@pytest.mark.parametrize("source", ["https://git.example.com/a/b.git", "git@git.example.com:a/b.git", "gh:a/b", "~/template", "/srv/template", "git+ssh://x/y.git"])
+def test_any_other_source_stays_as_it_was_given(source: str) -> None:
+    assert adapter.with_whole_source({"_src_path": source, "a": 1}) == {"_src_path": source, "a": 1}
+
+
+def test_a_lab_that_was_made_before_the_question_keeps_who_may_sign_up(clone: Path, tmp_path: Path) -> None:
+    """A new lab is closed; what an owner has set in GitLab by hand is not for an update to change."""
+    lab = tmp_path / "lab"
+    assert copier_cli("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", clone, lab).returncode == 0
+    file = lab / ".copier-answers.yml"
+    assert recorded_answers(lab)["sign_up"] == "closed"
+    file.write_text(re.sub("(?m)^sign_up: .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
+    git(lab, "add", "--all")
+    git(lab, "commit", "--quiet", "--message", "As it was before")
+    done = copier_cli("update", "--trust", "--defaults", "--vcs-ref", "HEAD", lab)
+    assert done.returncode == 0, done.stderr
+    assert recorded_answers(lab)["sign_up"] == "as-set"
 
 
 def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:

@@ -29,9 +29,11 @@ LONG = os.environ.get("LONG") == "1"
 CANARY = "canary-was-here"
 BATCH = 100
 # What would leave the canary behind, in each language that a file of the lab is read by; and what confuses their readers.
+EMAIL = ("email_from", "email_display_name", "email_reply_to")
 CODE = [
     f"$(touch {CANARY})", f"`touch {CANARY}`", f"#{{File.write('{CANARY}','')}}", f"'; touch {CANARY}; '", f'"; touch {CANARY}; "',
     f"' + File.write('{CANARY}','').to_s + '", f'"\n\ntouch {CANARY}\n', f"%x(touch {CANARY})", f"|touch {CANARY}",
+    f"<%= File.write('{CANARY}','') %>", f"a<%%b <% File.write('{CANARY}','') %>", "<%", "%>", "[lab]", "#lab", "123", "0x1f", "1,000", ":a",
     f"!!python/object/apply:os.system ['touch {CANARY}']", f"{{{{ ''.__class__ }}}}touch {CANARY}", "{% raise %}", "\\", "\\'", "'", '"',
     "no", "1e3", "~", "0o7", "null", "12:30:00", "=", "<<", "- a", "a: b", "a #b", "\0", "\n", "\r", "\t", "\x7f", "\x85", "\u2028",
     "\u202e", "\ufeff", "é", "実", "🦊", "$HOME", "${HOME}", "%s", "*", "&a", "@", "x" * 300,
@@ -97,10 +99,12 @@ def test_hostile_text_is_refused_or_stays_text(tmp_path: Path, part: int) -> Non
 def run_for_real(folder: Path, start: int, batch: list[dict[str, Any]]) -> None:
     """Run the batch's files, numbered from *start*, through one Ruby, and compare what they hold with the answers."""
     numbers = range(start, start + len(batch))
-    for answers, recorded in zip(batch, gitlab_rb.settings_of_many([folder / f"{n}.rb" for n in numbers], folder), strict=True):
-        assert recorded["gitlab_rails"]["gitlab_email_display_name"] == answers["email_display_name"]
-        assert recorded["gitlab_rails"]["gitlab_email_from"] == answers["email_from"]
-        assert recorded["gitlab_rails"]["time_zone"] == answers["timezone"]
+    settings_of = gitlab_rb.settings_of_many([folder / f"{n}.rb" for n in numbers], folder)
+    for answers, recorded, read in zip(batch, settings_of, gitlab_rb.as_gitlab_reads_them(settings_of, folder), strict=True):
+        assert {name: read["gitlab"][name] for name in EMAIL} == {name: answers[name] for name in EMAIL}
+        assert (read["gitlab"]["time_zone"], recorded["gitlab_rails"]["time_zone"]) == (answers["timezone"],) * 2
+        assert [read["gitlab"]["host"], read["gitlab"]["ssh_host"]] == [answers["gitlab_host"]] * 2
+        assert read["registry"]["host"] == answers["registry_host"] and read["gitlab"]["trusted_proxies"] == answers["trusted_proxies"]
         assert gitlab_rb.unknown_keys(recorded) == []
 
 

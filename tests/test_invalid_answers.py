@@ -1,6 +1,7 @@
 """Each file of tests/answers/invalid/ is refused before anything is written, with the message that its first line expects.
 
-First line: `# <question>: <the whole message> | <why it must be refused>`. Second: the nearest answer that is right.
+First line: `# <question>: <the whole message> | <why it must be refused>`, where `{newest GitLab}` stands for the version that a new
+lab gets. Second: the nearest answer that is right.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import yaml
 from copier import _template, _vcs
 from copier.errors import UserMessageError
 
+from extensions.facts import DEFAULT_GITLAB_VERSION
 from extensions.rules import RULES, lab_name_of
 from support.questions import QUESTIONS
 from support.rendering import ROOT, copy_lab, snapshot
@@ -34,7 +36,7 @@ def parts(file: Path) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     head = re.fullmatch(r"# (\w+): (.+) \| (.+)", first)
     assert head is not None and second.startswith("# valid instead: "), f"{file.name}: the first two lines"
     data = yaml.safe_load(text)
-    return head[1], head[2], data, data | yaml.safe_load(second.removeprefix("# valid instead: "))
+    return head[1], head[2].replace("{newest GitLab}", DEFAULT_GITLAB_VERSION), data, data | yaml.safe_load(second.removeprefix("# valid instead: "))
 
 
 @pytest.fixture(scope="module")

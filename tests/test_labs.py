@@ -166,7 +166,7 @@ def test_gitlab_rb_agrees_with_services_routes_and_answers(lab: Lab) -> None:
     assert rails["nginx"]["real_ip_trusted_addresses"] == a["trusted_proxies"]
     if a["smtp_enabled"]:
         assert (rails["smtp_address"], rails["smtp_port"]) == (a["smtp_host"], a["smtp_port"])
-        assert rails["gitlab_email_display_name"] == a["email_display_name"]
+        assert (rails["smtp_tls"], rails["smtp_enable_starttls_auto"]) == (a["smtp_security"] == "tls", a["smtp_security"] == "starttls")
     else:
         assert not [key for key in rails if key.startswith("smtp_")]
     if a["rack_attack"]:

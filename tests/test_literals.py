@@ -9,6 +9,7 @@ import sys
 from io import StringIO
 from typing import Any
 
+import idna
 import pytest
 import ruamel.yaml
 import yaml
@@ -31,6 +32,9 @@ TEXT = st.one_of(
     st.lists(st.sampled_from([*TRICKY, "a", "\n", "\t", " "]), max_size=6).map("".join),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
 )
+# ERB's marks, and how Rails reads a YAML file that holds them.
+ERB = ["<%", "<%=", "<%%", "<%#", "%>", "%%>", "-%>", "<", "%", "1 + 1", " ", "\\", '"', "a", "\\u003c%"]
+RAILS = "require 'erb'; require 'json'; require 'yaml'; puts YAML.load(ERB.new($stdin.read.force_encoding('UTF-8')).result).to_json"
 ONE_LINE = TEXT.map(lambda text: "".join(text.split("\n")))
 
 
@@ -61,6 +65,16 @@ def test_ruby_reads_back_the_same(values: list[Any]) -> None:
     script = f"require 'json'\nputs JSON.generate({literals.ruby(values)})\n"
     done = subprocess.run([tool("ruby"), "-Ku", "-"], input=script, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == values
+
+
+@given(st.lists(st.one_of(ONE_LINE, st.lists(st.sampled_from(ERB), min_size=1, max_size=6).map("".join)), min_size=20, max_size=40))
+@settings(max_examples=25)
+def test_rails_reads_back_the_same_and_runs_nothing(values: list[str]) -> None:
+    """Rails runs ERB over its YAML files (ActiveSupport::ConfigurationFile#render)."""
+    text = "".join(f"- {literals.rails_yaml(value)}\n" for value in values)
+    done = subprocess.run([tool("ruby"), "--disable=gems", "-e", RAILS], input=text, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == values
+
 
 
 @given(st.lists(TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=60))
@@ -142,3 +156,22 @@ def test_dotenv_says_what_it_cannot_hold(value: str) -> None:
 )
 def test_the_nearest_dns_label_is_this(name: str, label: str) -> None:
     assert names.slug(name) == label
+
+
+@pytest.mark.parametrize(("name", "dns"), [
+    ("gitlab.faß.example", "gitlab.xn--fa-hia.example"), ("gitlab.fass.example", "gitlab.fass.example"), ("σοφός.example", "xn--0xagbn4a.example"),
+    ("bücher.example", "xn--bcher-kva.example"), ("BÜCHER.example", "xn--bcher-kva.example"), ("実験室。lab", "xn--rbtk2609b.lab"),
+])
+def test_a_name_beyond_ascii_is_told_as_dns_knows_it(name: str, dns: str) -> None:
+    said = names.dns_name(name.lower()) or ""
+    assert (dns == name.lower() and not said) or f"DNS knows it as `{dns}`" in said
+
+
+@given(st.lists(st.text(st.characters(categories=["Ll", "Lu", "Lo", "Nd", "Mn"]), min_size=1, max_size=8), min_size=1, max_size=3).map(".".join))
+def test_every_name_that_idna_2008_has_is_told_as_it_says(name: str) -> None:
+    """By the package idna, which registries and browsers agree with (UTS 46, nontransitional)."""
+    try:
+        wanted = idna.encode(name, uts46=True, transitional=False).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        return
+    assert names._punycode(name) == wanted

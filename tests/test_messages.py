@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from extensions import names, rules, values, wizard
+from extensions.facts import DEFAULT_GITLAB_VERSION
 
 ADDRESS = "is an address; certificates and Traefik's rules need a name, such as"
 MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
@@ -59,7 +60,7 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
     (values.git_url, ("git@a.lab:/b/c.git",), "`git@a.lab:/b/c.git` is in scp style, which Flux does not read; write `ssh://git@a.lab/b/c.git`"),
     (values.listed, ("a b,c", "[x]"), "did you mean `[a, b, c]`?"),
     (values.listed, ("a; b", "[x]"), "give one such as `[x]`"),
-    (values.gitlab_version, (19.3,), "`19.3` is not an exact version; give one such as `19.3.0`"),
+    (values.gitlab_version, (19.3,), f"`19.3` is not an exact version; give one such as `{DEFAULT_GITLAB_VERSION}`"),
     (values.gitlab_version, ("19.3.0-ee.1",), "`19.3.0-ee.1` is an image tag; give the version only: `19.3.0`"),
     (values.cron, ("0 3 1,15 1-6/2 *",), None),
     (values.cron, ("0 3 * JAN,dec *",), None),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from .. import followers
 from .findings import Findings
 
 # A part of the report: its title, and what makes its lines.
@@ -37,6 +38,7 @@ def text(found: Findings, parts: Sequence[Part] = ()) -> str:
         _section("Left over from an earlier update", [f"`{path}`: work it in, and delete it" for path in found.left]),
         *(_section(name, _safely(lines)) for name, lines in parts),
         _section("Answers", _answers(found)),
+        _section("Answers that did not follow", followers.lines(found.answers_before, found.answers_after)),
         _section("Files", _files(found)),
         _how_to_go_on(found),
     ]

@@ -59,6 +59,14 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result["gitops_url"] = ["https://git.example.com/me/lab.git", "ssh://git@git.example.com:2222/me/lab.git"][number % 2]
     if row["smtp_enabled"]:
         result["email_display_name"] = ["GitLab", "L'équipe \"#{lab}\" \\ 100 %", "実験室: $(lab)"][number % 3]
+        result["smtp_port"] = [25, 587, 465][number % 3]
+        result["smtp_security"] = ["none", "starttls", "tls"][number % 3]
+        result["smtp_authentication"] = ["login", "plain", "cram_md5", "none"][number % 4]
+        if number % 3:
+            result["smtp_verify"] = number % 2 == 0
+    result["sign_up"] = ["closed", "approval", "open", "as-set"][number % 4]
+    if row["backups"]:
+        result["backup_registry"] = number % 3 != 0
     if number % 2:
         result |= {"http_port": 8181, "registry_port": 5555, "gitlab_namespace": "git", "app_namespace": "apps"}
         result |= {"cluster_name": "0123", "timezone": "Europe/Warsaw", "trusted_proxies": ["10.0.0.0/16", "fd42::/56"]}

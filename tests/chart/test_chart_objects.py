@@ -547,7 +547,7 @@ def test_one_text_may_hold_several_extra_objects_or_none() -> None:
 
 
 TESTED: dict[str, tuple[Values, str | None]] = {
-    "the first": ({"services": [SSH, {"name": "web", "servicePort": 8080}]}, "http://demo-ssh:2223/"),
+    "the first": ({"services": [SSH, {"name": "web", "servicePort": 8080}]}, "telnet://demo-ssh:2223"),
     "the one called http": ({"services": [SSH, HTTP]}, "http://demo-http:80/"),
     "the named one": (
         {"services": [HTTP, {"name": "web", "servicePort": 8080}], "tests": {"service": "web", "path": "/up"}},

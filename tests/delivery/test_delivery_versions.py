@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import evaluator
 from flux_semver import allows, latest, parse
-from job_shell import read_pipeline
+from job_shell import read_pipeline, run_job
 from support.cluster import Lab
 from support.rendering import ROOT
 
@@ -54,6 +55,25 @@ def test_each_lab_pushes_by_this_rule_and_selects_by_this_range(lab: Lab) -> Non
         assert "filterTags" not in policy["spec"], "nothing else chooses among the tags"
 
 
+def test_a_tag_that_is_not_built_is_told_and_so_is_one_that_outruns_all_others(tmp_path: Path) -> None:
+    for file in sorted((ROOT / "example").rglob("sample-app/.gitlab-ci.yml")):
+        project = evaluator.make_project(tmp_path / "project", file.read_text(encoding="utf-8"))
+        jobs = {tag: evaluator.jobs(project, CI_COMMIT_TAG=tag) for tag in TOLD}
+        assert jobs == TOLD
+        rules = read_pipeline(file)["tag-form"]["rules"]
+        assert rules[0]["if"].endswith(f" !~ /{_rule[1]}$/")
+        assert evaluator.jobs(project, CI_COMMIT_BRANCH="main") == set()
+        for tag, rule, said in (("v1.2", 0, "The tag v1.2 is no version for Flux"), ("2026.11.27", 1, "The tag 2026.11.27 is a greater version than")):
+            variables = {"CI_COMMIT_TAG": tag, **rules[rule]["variables"]}
+            ran = run_job(read_pipeline(file)["tag-form"], project, tmp_path / tag, variables)
+            assert ran.status == 1 and said in ran.output, ran.output
+
+
+TOLD = {
+    "v1.2.3": {"build"}, "1.2.3": {"build"}, "999.0.0": {"build"}, "v0.0.1": {"build"},
+    "v1.2": {"tag-form"}, "20261127": {"tag-form"}, "nightly": {"tag-form"}, "v1.2.3-rc1": {"tag-form"}, "2026.01.05": {"tag-form"}, "V1.2.3": {"tag-form"},
+    "2026.11.27": {"build", "tag-form"}, "v1000.0.0": {"build", "tag-form"},
+}
 number = st.one_of(
     st.integers(0, 30).map(str), st.integers(0, 10**18 - 1).map(str), st.integers(10**17, 2**64 + 9).map(str),
     st.sampled_from(["", "00", "01", "1_0", "-1", "+1", " 1", "1 ", "x", "1e3", "٣", "¹", "0x1", "18446744073709551615", "18446744073709551616"]),

@@ -41,6 +41,7 @@ SERVER = """\
     server_name {name};
     client_max_body_size 0;
 {real_ip}
+{hsts}
     location / {{
 {headers}
       proxy_http_version 1.1;
@@ -57,8 +58,13 @@ HEADERS = {
 HTTPS_HEADERS = {"X-Forwarded-Ssl": "on", "X-Forwarded-Proto": "https"}
 
 
+# The package's default, two years (nginx_helper.rb).
+HSTS = 63072000
+
+
 def server(url: str, settings: Mapping[str, Any], backend: Address, buffered: bool) -> str:
     """Return the configuration of one server, from its external URL and its `nginx` settings."""
+    age = settings.get("hsts_max_age", HSTS)
     assert settings["listen_https"] is False and settings["redirect_http_to_https"] is False
     headers = HEADERS | (HTTPS_HEADERS if urlsplit(url).scheme == "https" else {}) | settings.get("proxy_set_headers", {})
     real_ip = [f"real_ip_header {settings['real_ip_header']};", f"real_ip_recursive {settings['real_ip_recursive']};"]
@@ -67,6 +73,7 @@ def server(url: str, settings: Mapping[str, Any], backend: Address, buffered: bo
         listens="\n".join(f"    listen {one}:{settings['listen_port']};" for one in settings.get("listen_addresses", ["*"])),
         name=urlsplit(url).hostname, backend=backend, real_ip="\n".join(f"    {line}" for line in real_ip),
         headers="\n".join(f"      proxy_set_header {name} {value};" for name, value in headers.items()),
+        hsts=f'    add_header Strict-Transport-Security "max-age={age}"{" always" if buffered else ""};' if age > 0 else "",
         buffering="" if buffered else "      proxy_buffering off;\n      proxy_request_buffering off;",
     )
 

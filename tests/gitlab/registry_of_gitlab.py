@@ -38,6 +38,7 @@ class LogInStub:
 
     Attributes:
         events: what the registry has announced, as (action, repository, tag).
+        calls: the bodies of its calls, each of which starts what Flux's receiver starts.
     """
 
     def __init__(self, folder: Path, user: str, password: str) -> None:
@@ -49,6 +50,7 @@ class LogInStub:
         )
         assert done.returncode == 0, done.stderr
         self.events: list[tuple[str, str, str]] = []
+        self.calls: list[dict[str, object]] = []
         allowed = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         outer = self
 
@@ -69,6 +71,7 @@ class LogInStub:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.calls.append(body)
                 outer.events += [
                     (event["action"], event["target"]["repository"], event["target"].get("tag", "")) for event in body["events"]
                 ]

@@ -118,3 +118,6 @@ def test_from_the_browser_through_traefik_to_gitlab_the_address_is_the_clients(
             headers = answer.seen["headers"]
             assert (headers["x-forwarded-for"], headers["x-forwarded-proto"]) == (client, "https")
             assert headers["host"] == (host if https == 443 else f"{host}:{https}")
+            # Said once, and only where https is where a browser would look for it.
+            said = [value for name, value in answer.sent if name == "strict-transport-security"]
+            assert said == (["max-age=63072000"] if https == 443 else [])

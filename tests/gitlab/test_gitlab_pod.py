@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from rendered_labs import Object, RenderedLab
 from support.cluster import Lab, documents, namespace_of
 from support.program import settings, storage
-from support.tools import run
+from support.rendering import ROOT
+from support.tools import run, tool
 
 UNITS = {"Mi": 2**20, "Gi": 2**30}
 DIRECTORIES = {"config": "/etc/gitlab", "logs": "/var/log/gitlab", "data": "/var/opt/gitlab"}
@@ -230,3 +232,46 @@ def _fits(peer: dict[str, Any], who: tuple[dict[str, str], str] | str, own: str)
     wanted = peer.get("namespaceSelector", {"matchLabels": {"kubernetes.io/metadata.name": own}}).get("matchLabels", {})
     pod = peer.get("podSelector", {}).get("matchLabels", {})
     return wanted.items() <= {"kubernetes.io/metadata.name": namespace}.items() and pod.items() <= labels.items()
+
+
+def start(lab: RenderedLab, folder: Path, rails: str = "exit 0") -> list[str]:
+    """Run what the image runs after each reconfigure (`eval` under `set -e`), and return what was asked of Rails."""
+    script = lab.values["env"].get("GITLAB_POST_RECONFIGURE_SCRIPT", "").replace("/var/opt/gitlab", str(folder / "data"))
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin/gitlab-rails").write_text(f'#!/bin/sh\nprintf "%s\\n" "$2" >> {folder}/asked\n{rails}\n')
+    (folder / "bin/gitlab-rails").chmod(0o755)
+    (folder / "asked").unlink(missing_ok=True)
+    done = run("bash", "-ec", 'eval "$1"', "_", script, env={"PATH": f"{folder}/bin:/usr/bin:/bin"})
+    assert done.returncode == 0, done.stderr
+    return (folder / "asked").read_text().splitlines() if (folder / "asked").exists() else []
+
+
+# What an administrator sets by Rails: docs.gitlab.com/administration/settings/sign_up_restrictions/.
+SIGN_UP = {
+    "closed": {"signup_enabled": False}, "approval": {"signup_enabled": True, "require_admin_approval_after_user_signup": True},
+    "open": {"signup_enabled": True, "require_admin_approval_after_user_signup": False},
+}
+RUBY = "require 'json'; module Gitlab; module CurrentSettings; def self.update!(settings); puts settings.to_json; end; end; end; "
+
+
+@pytest.mark.parametrize("answer", SIGN_UP)
+def test_who_may_sign_up_is_set_at_the_first_start_and_when_the_answer_changes(tmp_path: Path, answer: str) -> None:
+    """At any other start nothing is: what the owner sets in GitLab stays, and Rails is not loaded for nothing."""
+    lab = RenderedLab({"sign_up": answer})
+    (asked,) = start(lab, tmp_path)
+    assert json.loads(run(tool("ruby"), "--disable=gems", "-e", RUBY + asked).stdout) == SIGN_UP[answer]
+    assert start(lab, tmp_path) == []
+    other = RenderedLab({"sign_up": "open" if answer != "open" else "closed"})
+    assert len(start(other, tmp_path)) == 1 and start(other, tmp_path) == [] and len(start(lab, tmp_path)) == 1
+
+
+def test_a_gitlab_that_does_not_take_it_starts_all_the_same_and_is_asked_again(tmp_path: Path) -> None:
+    lab = RenderedLab({})
+    assert len(start(lab, tmp_path, "exit 1")) == 1 and len(start(lab, tmp_path, "exit 1")) == 1
+    assert len(start(lab, tmp_path)) == 1 and start(lab, tmp_path) == []
+
+
+def test_a_new_lab_is_closed_and_one_that_keeps_what_is_set_asks_nothing(tmp_path: Path) -> None:
+    assert RenderedLab({}).answers["sign_up"] == "closed"
+    assert start(RenderedLab({"sign_up": "as-set"}), tmp_path) == []

@@ -98,24 +98,61 @@ def test_git_clones_with_the_certificate_and_not_with_another(site: str, secret:
     assert done.returncode != 0 and "certificate" in done.stderr
 
 
+def prepare(root: Path, lab: RenderedLab, *certificates: Path, mess: str = "") -> list[str]:
+    """Start a pod's script on a ca.crt of these certificates, with its folders below *root*; return what GitLab then trusts.
+
+    The image runs it by `eval` under `set -e`; at the package's turn each file becomes links by the hash of its first certificate,
+    for more of one file has none (CertificateHelper in omnibus-gitlab: openssl rehash).
+    """
+    mounted = root / "etc/gitlab-ca"
+    mounted.mkdir(parents=True, exist_ok=True)
+    (mounted / "ca.crt").unlink(missing_ok=True)
+    (mounted / "ca.crt").write_text(mess.join(certificate.read_text() for certificate in certificates))
+    (mounted / "ca.crt").chmod(0o444)
+    script = re.sub(r'(?<=[ "])/etc', f"{root}/etc", lab.values["env"]["GITLAB_PRE_RECONFIGURE_SCRIPT"])
+    done = run("bash", "-euc", 'eval "$1"', "_", script)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    trusted = root / "etc/gitlab/trusted-certs"
+    trusted.mkdir(parents=True, exist_ok=True)
+    found = [(file.name, stat.S_IMODE(file.stat().st_mode)) for file in sorted(trusted.iterdir()) if not file.is_symlink()]
+    assert {mode for _, mode in found} <= {0o644} and run(tool("openssl"), "rehash", trusted).returncode == 0
+    return [name for name, _ in found]
+
+
+OWN = RenderedLab({"base_domain": "lab"})
+
+
 @TOGETHER
 def test_gitlab_takes_the_certificate_into_those_that_it_trusts(site: str, authority: Authority, stranger: Path, tmp_path: Path) -> None:
-    """The pod's own script runs here, with its folders moved; then the package links the certificates by their hashes (c_rehash)."""
-    lab = RenderedLab({"base_domain": "lab"})
-    script = lab.values["env"]["GITLAB_PRE_RECONFIGURE_SCRIPT"]
-    mounted = lab.values["volumes"]["items"]["ca"]["mountPath"][0]
     for name, certificate in (("right", authority.crt), ("wrong", stranger)):
-        root = tmp_path / name
-        (root / mounted.lstrip("/")).mkdir(parents=True)
-        shutil.copy(certificate, root / mounted.lstrip("/") / "ca.crt")
-        (root / mounted.lstrip("/") / "ca.crt").chmod(0o444)
         for _ in range(2):
-            done = run("bash", "-ec", re.sub(r"(?<= )/", f"{root}/", script))
-            assert done.returncode == 0, done.stderr
-        trusted = root / "etc/gitlab/trusted-certs"
-        assert [(file.name, stat.S_IMODE(file.stat().st_mode)) for file in trusted.iterdir()] == [("lab-ca.crt", 0o644)]
-        assert run(tool("openssl"), "rehash", trusted).returncode == 0
+            assert prepare(tmp_path / name, OWN, certificate) == ["lab-ca-1.crt"]
+        trusted = tmp_path / name / "etc/gitlab/trusted-certs"
         assert curl(site, "--capath", trusted).returncode == (0 if name == "right" else 60)
+
+
+@TOGETHER
+@pytest.mark.parametrize("mess", ["", "\n# the old one, until June\n", "\r\n", "subject=CN = two\nissuer=CN = two\n"])
+def test_gitlab_trusts_each_certificate_of_a_file_with_several(
+    site: str, authority: Authority, stranger: Path, tmp_path: Path, mess: str
+) -> None:
+    trusted = tmp_path / "etc/gitlab/trusted-certs"
+    assert prepare(tmp_path, OWN, stranger, authority.crt, mess=mess) == ["lab-ca-1.crt", "lab-ca-2.crt"]
+    assert curl(site, "--capath", trusted).returncode == 0
+    # The second is taken out again.
+    assert prepare(tmp_path, OWN, stranger) == ["lab-ca-1.crt"]
+    assert curl(site, "--capath", trusted).returncode == 60
+
+
+@TOGETHER
+def test_gitlab_trusts_the_own_authority_no_more_once_the_lab_has_none(site: str, authority: Authority, stranger: Path, tmp_path: Path) -> None:
+    trusted = tmp_path / "etc/gitlab/trusted-certs"
+    prepare(tmp_path, OWN, authority.crt)
+    # What a version of the template before this one left, and a certificate that the owner put there.
+    shutil.copy(authority.crt, trusted / "lab-ca.crt")
+    shutil.copy(stranger, trusted / "mine.crt")
+    assert prepare(tmp_path, RenderedLab({"base_domain": "lab.example.com"}), authority.crt) == ["mine.crt"]
+    assert curl(site, "--capath", trusted).returncode == 60
 
 
 def test_gitlab_can_set_the_modes_of_all_that_it_trusts(lab: Lab) -> None:
@@ -223,10 +260,12 @@ def test_the_script_takes_no_key_and_no_other_file(machine: Path, authority: Aut
 
 def test_without_an_own_authority_no_trace_of_one_is_left_and_with_one_everybody_names_the_same_secret(lab: Lab) -> None:
     # The chart and the scripts in the lab's own folder are the same in every lab.
-    shared = re.compile(r"charts/|lab_program/|README\.md|\.copier-answers\.yml|[^/]+\.sh$")
+    shared = re.compile(r"charts/|lab_program/|clusters/.*/gotk-components\.yaml$|README\.md|\.copier-answers\.yml|[^/]+\.sh$")
+    # Each start removes what a former authority of the lab left.
+    clean = "GITLAB_PRE_RECONFIGURE_SCRIPT: rm -f /etc/gitlab/trusted-certs/lab-ca*.crt\n"
     names = {str(file.relative_to(lab.path)): file for file in lab.path.rglob("*") if file.is_file()}
     found = sorted(
-        name for name, file in names.items() if not shared.match(name) and TRACES.search(name + file.read_text(encoding="utf-8"))
+        name for name, file in names.items() if not shared.match(name) and TRACES.search(name + file.read_text(encoding="utf-8").replace(clean, ""))
     )
     named = [reference for reference in references(lab) if reference.kind == "Secret" and "ca" in reference.name.split("-")]
     if not lab.answers["private_ca"]:

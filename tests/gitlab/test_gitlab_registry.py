@@ -19,7 +19,8 @@ from authority import Authority
 from extensions.facts import JOB_CA_FOLDER, Lab
 from nginx_of_gitlab import NginxOfGitlab
 from registry_of_gitlab import LogInStub, RegistryOfGitlab, realm
-from rendered_labs import RenderedLab, recorded
+from rendered_labs import CHART, RenderedLab, recorded
+from support.cluster import documents, helm
 from support.loopback import free_port, wait_for
 from support.tools import tool
 from traefik_cluster import TraefikCluster, ask
@@ -73,7 +74,7 @@ def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an image in a folder (OCI layout) with one layer of 5 MB."""
+    """Return an image in a folder (OCI layout) with six layers, the first of 5 MB."""
     folder = tmp_path_factory.mktemp("image")
 
     def blob(content: bytes, kind: str) -> dict[str, object]:
@@ -82,13 +83,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "blobs/sha256" / digest).write_bytes(content)
         return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(content)}
 
-    content = os.urandom(5_000_000)
-    layer = blob(gzip.compress(content, 0), "layer.v1.tar+gzip")
-    unpacked = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]}
+    contents = [os.urandom(size) for size in (5_000_000, 1000, 1000, 1000, 1000, 1000)]
+    layers = [blob(gzip.compress(content, 0), "layer.v1.tar+gzip") for content in contents]
+    unpacked = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in contents]}
     config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": unpacked}
     manifest = {
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": blob(json.dumps(config).encode(), "config.v1+json"), "layers": [layer],
+        "config": blob(json.dumps(config).encode(), "config.v1+json"), "layers": layers,
     }
     index = {**blob(json.dumps(manifest).encode(), "manifest.v1+json"), "annotations": {"org.opencontainers.image.ref.name": "1.2.3"}}
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [index]}))
@@ -122,6 +123,7 @@ def test_the_registry_sends_clients_to_log_in_at_gitlab_over_https(chain: Chain)
 def test_an_image_is_pushed_announced_and_pulled(chain: Chain, image: Path, tmp_path: Path) -> None:
     folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)
     there = f"docker://{chain.address}/homelab/demo:1.2.3"
+    chain.log_in.calls.clear()
     pushed = chain.skopeo("copy", "--dest-cert-dir", folder, "--dest-creds", f"{USER}:{PASSWORD}", f"oci:{image}:1.2.3", there)
     assert pushed.returncode == 0, pushed.stderr
     wait_for("the announcement to Flux", lambda: ("push", "homelab/demo", "1.2.3") in chain.log_in.events)
@@ -130,6 +132,49 @@ def test_an_image_is_pushed_announced_and_pulled(chain: Chain, image: Path, tmp_
     manifest = json.loads((image / "index.json").read_text())["manifests"][0]["digest"].removeprefix("sha256:")
     assert (tmp_path / "pulled/manifest.json").read_bytes() == (image / "blobs/sha256" / manifest).read_bytes()
     assert {file.name for file in (image / "blobs/sha256").iterdir()} - {manifest} <= {file.name for file in (tmp_path / "pulled").iterdir()}
+
+
+def test_a_push_is_announced_once_and_starts_one_scan(chain: Chain, image: Path, tmp_path: Path) -> None:
+    """Of an image with six layers. A pull, which Flux itself does for each application, is no news."""
+    folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)
+    chain.log_in.calls.clear()
+    login = ("--dest-cert-dir", folder, "--dest-creds", f"{USER}:{PASSWORD}")
+    for name in ("shop:2.0.0", "shop:cache", "last:1.0.0"):
+        there = f"docker://{chain.address}/homelab/{name}"
+        assert chain.skopeo("copy", *login, f"oci:{image}:1.2.3", there).returncode == 0
+        assert chain.skopeo("copy", "--src-cert-dir", folder, "--src-creds", f"{USER}:{PASSWORD}", there, f"dir:{tmp_path}/{name}").returncode == 0
+    calls = wait_for("the last announcement", lambda: chain.log_in.calls if len(chain.log_in.calls) >= 3 else None)
+    assert len(calls) == 3
+    resources = [scanned(chain, name) for name in ("demo", "shop", "workshop", "last")]
+    started = [[one["metadata"]["name"] for one in resources if accepts(chain, call, one)] for call in calls]
+    assert started == [["shop"], [], ["last"]]
+
+
+def scanned(chain: Chain, name: str) -> dict[str, Any]:
+    """Return the ImageRepository that the chart makes for an application's image."""
+    values = {"image": {"repository": f"{chain.address}/homelab/{name}", "tag": "1.0.0", "imagePolicy": True}}
+    return next(thing for thing in helm(CHART, values, name, "apps") if thing["kind"] == "ImageRepository")
+
+
+def accepts(chain: Chain, body: dict[str, object], resource: dict[str, Any]) -> bool:
+    """Say whether Flux's receiver starts a scan: `req` is the call's body, `res` the object's metadata (notification-controller, receivers.md)."""
+    receiver = next(one for one in documents(chain.lab.text("automation/receivers.yaml")) if one["metadata"]["name"] == "registry")
+    # The package is made for Python 3.11 and newer.
+    cel = pytest.importorskip("cel")
+    answer = cel.evaluate(receiver["spec"]["resourceFilter"], {"req": body, "res": {"metadata": resource["metadata"]}})
+    assert isinstance(answer, bool)
+    return answer
+
+
+def test_a_repository_that_an_older_chart_made_is_scanned_at_each_call(chain: Chain) -> None:
+    old = {"metadata": {"name": "old", "labels": {"app.kubernetes.io/managed-by": "Helm"}}}
+    event = {"action": "push", "target": {"repository": "homelab/x", "tag": "1.0.0"}}
+    assert accepts(chain, {"events": [event]}, old)
+    assert accepts(chain, {"events": [event]}, {"metadata": {"name": "old", "annotations": {"a": "b"}}})
+    # A call by hand carries no event.
+    assert accepts(chain, {}, scanned(chain, "demo"))
+    # What is pushed by its digest only is a part of an image for several kinds of processors.
+    assert not accepts(chain, {"events": [{"action": "push", "target": {"repository": "homelab/demo"}}]}, scanned(chain, "demo"))
 
 
 def test_a_wrong_password_is_refused(chain: Chain, image: Path, tmp_path: Path) -> None:

@@ -169,9 +169,28 @@ def test_mail_goes_out_as_answered(tmp_path: Path) -> None:
     rails = of(tmp_path, MAIL)["gitlab_rails"]
     assert {key: rails[key] for key in rails if key.startswith(("smtp", "gitlab_email"))} == {
         "smtp_enable": True, "smtp_address": "smtp-service.local", "smtp_port": 25, "smtp_domain": "gitlab.lab.example.com",
+        "smtp_tls": False, "smtp_enable_starttls_auto": True, "smtp_openssl_verify_mode": "peer", "smtp_ca_path": "/etc/gitlab/trusted-certs",
         "gitlab_email_enabled": True, "gitlab_email_from": "gitlab@angrybits.example", "gitlab_email_display_name": "Gitlab",
         "gitlab_email_reply_to": "noreply@angrybits.example",
     }
+
+
+@pytest.mark.parametrize("name", [
+    "Git: home", "#lab", "null", "123", "[lab]", '"quoted"', "it's", "<%= `id` %>", "Gärten & Ställe 🦊", "a #b", "%{x}", "~", "Ja: \\", "=",
+])
+def test_gitlab_sends_its_mail_under_the_name_that_was_answered(tmp_path: Path, name: str) -> None:
+    """The package copies it into gitlab.yml without quotes; then ERB and YAML read that file."""
+    read = gitlab_rb.as_gitlab_reads_them([of(tmp_path, {**MAIL, "email_display_name": name, "email_from": "'git@lab.example.com"})], tmp_path)
+    assert (read[0]["gitlab"]["email_display_name"], read[0]["gitlab"]["email_from"]) == (name, "'git@lab.example.com")
+
+
+def test_gitlab_holds_what_was_answered(lab: Lab) -> None:
+    a, (read,) = lab.answers, gitlab_rb.as_gitlab_reads_them([settings(lab)], lab.path)
+    found = {key: read["gitlab"][key] for key in ("host", "ssh_host", "time_zone", "trusted_proxies")}
+    assert found == {"host": a["gitlab_host"], "ssh_host": a["gitlab_host"], "time_zone": a["timezone"], "trusted_proxies": a["trusted_proxies"]}
+    assert read["registry"]["host"] == a["registry_host"]
+    names = ("email_from", "email_display_name", "email_reply_to") if a["smtp_enabled"] else ()
+    assert {name: read["gitlab"][name] for name in names} == {name: a[name] for name in names}
 
 
 def test_a_mail_server_that_wants_a_password_gets_it_from_the_secret_and_git_never_sees_it(tmp_path: Path) -> None:
@@ -202,7 +221,7 @@ def test_the_runbook_says_where_a_gitlab_rb_beside_git_lies_and_what_is_lost(sto
 
 
 def test_the_port_for_smtps_is_spoken_to_in_tls_from_the_start(tmp_path: Path) -> None:
-    for port, wanted in ((465, (True, False)), (587, (None, None)), (25, (None, None))):
+    for port, wanted in ((465, (True, False)), (587, (False, True)), (25, (False, True))):
         rails = of(tmp_path, {**MAIL, "smtp_port": port})["gitlab_rails"]
         assert (rails.get("smtp_tls"), rails.get("smtp_enable_starttls_auto")) == wanted
 
@@ -250,12 +269,6 @@ def test_a_backup_takes_the_registrys_database_along_and_a_restore_brings_it_bac
         assert not {rails[name] for name in names} & {other[name] for name in names}
     # A password that everybody could work out is none.
     assert not {"backup_role", *names} & of(tmp_path, {})["gitlab_rails"].keys()
-
-
-def test_a_browser_is_never_sent_to_443_where_the_lab_is_not_there(tmp_path: Path) -> None:
-    """GitLab's NGINX tells browsers to use https from now on (HSTS); they would then leave the redirect to 8443 aside."""
-    assert of(tmp_path, {"https_port": 8443})["gitlab_rails"]["nginx"]["hsts_max_age"] == 0
-    assert "hsts_max_age" not in of(tmp_path, {"https_port": 443})["gitlab_rails"]["nginx"]
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("external_url 'http://other.lab'", "http://other.lab"), ("# nothing", "https://gitlab.lab.example.com")])

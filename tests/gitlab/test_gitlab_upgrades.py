@@ -93,11 +93,12 @@ def repository(article: Lab, tmp_path: Path) -> Callable[[str], subprocess.Compl
     shutil.copytree(article.path, folder)
     values = folder / "apps/gitlab/values.yaml"
     original = values.read_text(encoding="utf-8")
-    assert original.count("  tag: 19.3.0-ce.0\n") == 1
+    pinned = f"  tag: {article.answers['gitlab_version']}-ce.0\n"
+    assert original.count(pinned) == 1
     run(tool("git"), "init", "--quiet", folder)
 
     def commit(tag: str, *commits: str) -> subprocess.CompletedProcess[str]:
-        values.write_text(original.replace("  tag: 19.3.0-ce.0\n", f"  tag: {tag}\n"), encoding="utf-8")
+        values.write_text(original.replace(pinned, f"  tag: {tag}\n"), encoding="utf-8")
         for command in (("add", "--all"), ("commit", "--quiet", "--allow-empty", "--message", tag)):
             assert run(tool("git"), "-C", folder, *command).returncode == 0
         return run(folder / "lab", "upgrade", "--check", *(commits or ("HEAD~1",)))

@@ -217,13 +217,15 @@ class Answer:
     Attributes:
         status: the HTTP status.
         headers: its headers, by lower-case name.
+        sent: the same as they came, one that came twice included.
         seen: what the pod says that it was asked; empty where another answered.
         certificate: the server's certificate in DER form.
     """
 
     def __init__(self, response: http.client.HTTPResponse, body: bytes, certificate: bytes | None) -> None:
         self.status = response.status
-        self.headers = {key.lower(): value for key, value in response.getheaders()}
+        self.sent = [(key.lower(), value) for key, value in response.getheaders()]
+        self.headers = dict(self.sent)
         self.seen: dict[str, Any] = json.loads(body) if self.headers.get("content-type") == "application/json" else {}
         self.certificate = certificate
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ KEYS = Path(__file__).resolve().parent.parent / "keys"
 
 
 RECORDER = Path(__file__).resolve().parent / "gitlab_rb.rb"
+GITLAB_YML = Path(__file__).resolve().parent / "gitlab_yml.rb"
 SECTIONS = KEYS / "gitlab_rb_sections.txt"
 
 
@@ -32,6 +34,21 @@ def settings_of_many(files: list[Path], folder: Path, environment: dict[str, str
         # Without RubyGems, which nothing here needs, Ruby starts in a quarter of the time.
         tool("ruby"), "--disable=gems", "-W", RECORDER, SECTIONS, *files, cwd=folder,
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(environment or {})},
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def as_gitlab_reads_them(recorded: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Return what GitLab holds of each lab's settings after the package has printed them into gitlab.yml.
+
+    Args:
+        recorded: settings as `settings_of_many` returns them.
+        folder: where Ruby runs.
+    """
+    done = subprocess.run(
+        [tool("ruby"), "--disable=gems", str(GITLAB_YML)], input="".join(f"{json.dumps(one)}\n" for one in recorded), cwd=folder,
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, capture_output=True, text=True, check=False,
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -12,6 +12,10 @@ letsencrypt['enable'] = false
 gitlab_rails['nginx']['listen_port'] = 80
 gitlab_rails['nginx']['listen_https'] = false
 gitlab_rails['nginx']['redirect_http_to_https'] = false
+# That browsers use https only from now on (HSTS) is said here, for GitLab and the registry. Traefik says it of none of their
+# hosts: a middleware with stsSeconds would send it twice.
+gitlab_rails['nginx']['hsts_max_age'] = 63072000
+registry['nginx']['hsts_max_age'] = 63072000
 
 # Whose X-Forwarded-For is believed: the pods', Traefik among them. Anyone else's is ignored.
 gitlab_rails['nginx']['real_ip_trusted_addresses'] = ['10.42.0.0/16']
@@ -39,7 +43,9 @@ if ENV['REGISTRY_WEBHOOK_URL']
       'url' => ENV['REGISTRY_WEBHOOK_URL'],
       'timeout' => '5s',
       'maxretries' => 10,
-      'backoff' => '10s'
+      'backoff' => '10s',
+      # Of a pushed image Flux is told once, not of each of its layers as well, and of no pull.
+      'ignore' => { 'mediatypes' => ['application/octet-stream'], 'actions' => ['pull'] }
     }
   ]
 end
@@ -49,12 +55,18 @@ gitlab_rails['smtp_enable'] = true
 gitlab_rails['smtp_address'] = 'smtp-service.local'
 gitlab_rails['smtp_port'] = 25
 gitlab_rails['smtp_domain'] = 'gitlab.lab'
+gitlab_rails['smtp_tls'] = false
+gitlab_rails['smtp_enable_starttls_auto'] = true
+# Beside the public authorities, those that GitLab trusts by /etc/gitlab/trusted-certs.
+gitlab_rails['smtp_openssl_verify_mode'] = 'peer'
+gitlab_rails['smtp_ca_path'] = '/etc/gitlab/trusted-certs'
 if ENV['SMTP_PASSWORD']
   gitlab_rails['smtp_user_name'] = ENV['SMTP_USER_NAME']
   gitlab_rails['smtp_password'] = ENV['SMTP_PASSWORD']
   gitlab_rails['smtp_authentication'] = 'login'
 end
 gitlab_rails['gitlab_email_enabled'] = true
+# GitLab's package copies these three into a YAML file as they are, so they are written as YAML: '"Git: home"', not 'Git: home'.
 gitlab_rails['gitlab_email_from'] = 'gitlab@angrybits.example'
 gitlab_rails['gitlab_email_display_name'] = 'Gitlab'
 gitlab_rails['gitlab_email_reply_to'] = 'noreply@angrybits.example'

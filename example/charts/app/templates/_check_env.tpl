@@ -6,8 +6,23 @@
 {{- include "app.check.valueFrom" (list (printf "env.%s" $name) $value.valueFrom) }}
 {{- end }}
 {{- end }}
+{{- include "app.check.envCircle" .Values.env }}
 {{- end }}
 {{- include "app.check.envFrom" (list "envFrom" .Values.envFrom) }}
+{{- end -}}
+
+{{/* Two variables that name each other: whichever comes first keeps the other's name as text. */}}
+{{- define "app.check.envCircle" -}}
+{{- $env := . }}
+{{- $before := list }}
+{{- range $name := include "app.envOrder" $env | fromJsonArray }}
+{{- range include "app.envReferences" (get $env $name) | fromJsonArray }}
+{{- if and (ne . $name) (hasKey $env .) (not (has . $before)) }}
+env.{{ $name }} takes in $({{ . }}), and env.{{ . }} takes in $({{ $name }}), itself or through others: Kubernetes resolves no circle. Write one of them out.
+{{- end }}
+{{- end }}
+{{- $before = append $before $name }}
+{{- end }}
 {{- end -}}
 
 {{/* (list path env): names once, and one value each. */}}

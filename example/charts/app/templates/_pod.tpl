@@ -40,7 +40,12 @@ enableServiceLinks: false
 {{- if not (kindIs "invalid" .Values.terminationGracePeriodSeconds) }}
 terminationGracePeriodSeconds: {{ int64 .Values.terminationGracePeriodSeconds }}
 {{- end }}
-{{- include "app.given" (list .Values "priorityClassName" "runtimeClassName" "hostNetwork" "shareProcessNamespace" "dnsPolicy" "dnsConfig" "hostAliases" "tolerations" "affinity" "topologySpreadConstraints") }}
+{{- include "app.given" (list .Values "priorityClassName" "runtimeClassName" "hostNetwork" "shareProcessNamespace") }}
+{{- /* A pod on its node's network asks the node's own servers, which know no Service, unless it is told so. */}}
+{{- with .Values.dnsPolicy | default (eq (toString .Values.hostNetwork) "true" | ternary "ClusterFirstWithHostNet" "") }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- include "app.given" (list .Values "dnsConfig" "hostAliases" "tolerations" "affinity" "topologySpreadConstraints") }}
 {{- with include "app.strings" .Values.nodeSelector }}
 nodeSelector:
   {{- . | replace "\n" "\n  " }}

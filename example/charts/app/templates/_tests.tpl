@@ -7,5 +7,20 @@
 {{- if or (not $tested) (and (eq .name "http") (ne $tested.name "http")) }}{{ $tested = . }}{{ end -}}
 {{- end -}}
 {{- end -}}
+{{- with $tested }}{{ $tested = merge (dict "scheme" (include "app.testScheme" (list $ .))) . }}{{ end -}}
 {{- $_ := set .Facts "tested" $tested -}}
+{{- end -}}
+
+{{/* How helm test speaks to a port: http, or telnet, which is curl's word for a connection and no more. Takes (list root port). */}}
+{{- define "app.testScheme" -}}
+{{- $root := index . 0 -}}
+{{- $port := index . 1 -}}
+{{- $tests := $root.Values.tests | default dict -}}
+{{- $http := or (hasPrefix "http" (toString $port.name)) (contains "http" (toString $port.appProtocol)) (ne (default "/" $tests.path) "/") -}}
+{{- range concat $root.Facts.hosts $root.Facts.gatewayHosts -}}
+{{- range .paths -}}
+{{- if and (eq .service $port.object) (eq (int .port) (int $port.port)) }}{{ $http = true }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- eq (default ($http | ternary "http" "tcp") $tests.protocol) "http" | ternary "http" "telnet" -}}
 {{- end -}}

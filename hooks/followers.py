@@ -1,0 +1,52 @@
+"""Which answers still say what another answer said before an update: they were made from it once, and do not follow by themselves."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+# Answers that others are made from by default (questions/*.yml). Each is recorded, so that a new default never moves a lab.
+LEADERS = ("base_domain", "lab_name", "runner_user")
+# What may not move with them: the cluster's folder is Flux's, and another path on the runner's machine is not made by an answer.
+CAUTIONS = {
+    "gitlab_host": "every clone address, and what DNS has to know",
+    "registry_host": "the name of every image, and what DNS has to know",
+    "cluster_name": "the folder that Flux follows: run the bootstrap after the push",
+    "runner_home": "a folder on the runner's machine, which has to be there",
+}
+
+
+def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the answers that hold what a changed answer was: by question, what they say and what they would say.
+
+    Args:
+        before: the answers before the update.
+        after: the answers now.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for leader in LEADERS:
+        old, new = before.get(leader), after.get(leader)
+        if not (isinstance(old, str) and isinstance(new, str) and old and old != new):
+            continue
+        # A whole name: `lab` is in `gitlab.lab` once, and in `homelab` not at all.
+        whole = re.compile(rf"(?<![\w-]){re.escape(old)}(?![\w.-])")
+        for name, value in after.items():
+            unchanged = name not in LEADERS and isinstance(value, str) and before.get(name) == value
+            if unchanged and not name.startswith("_") and (moved := whole.sub(lambda _: new, value)) != value:
+                found[name] = (value, moved)
+    return found
+
+
+def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return what the report says of such answers, a line each, and the one command that moves them all; nothing if there are none."""
+    found = followers(before, after)
+    if not found:
+        return []
+    said = [
+        f"`{name}: {value}` is as it was; it would be `{moved}`" + (f" ({CAUTIONS[name]})" if name in CAUTIONS else "")
+        for name, (value, moved) in found.items()
+    ]
+    options = " ".join(f"--data {shlex.quote(f'{name}={moved}')}" for name, (_, moved) in found.items())
+    return [*said, f"Commit, then this moves them: `./lab update {options}`. Leave out those that shall stay."]

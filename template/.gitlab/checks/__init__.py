@@ -1,0 +1,1 @@
+"""What .gitlab/check.py asks of this repository, one module a question."""

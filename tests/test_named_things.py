@@ -1,0 +1,104 @@
+"""What a message or a document tells an owner to use is there: each script with its options, each file, each version."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cluster import Lab
+from support.rendering import ROOT
+from support.tools import run, tool
+
+# A script as it is called in a text, with what stands behind it.
+SCRIPT = re.compile(r"(?<![\w/.])\./([a-z][\w-]*\.(?:sh|py)|lab(?![\w/-]))((?:[ =](?:-{1,2}[\w-]+|[\w<>…./=-]+))*)")
+# A file of the lab or the template, in backticks or bare, by a folder that both know.
+FILE = re.compile(r"(?<![\w/.<-])((?:apps|automation|bootstrap|charts|clusters|docs|extensions|hooks|infrastructure|questions|runner|scripts|template|tests)/[\w.{}/-]*\w)")
+# A version that Git has a tag of, as an option or a sentence names it.
+VERSION = re.compile(r"(?:--vcs-ref[ =]|[Uu]pdate to (?:the template's )?version )(v?\d+\.\d+\.\d+)")
+
+
+def messages(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the texts in the Python files of a folder that are not docstrings: file, and text."""
+    for file in sorted(folder.rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        docstrings = {
+            id(node.body[0].value) for node in ast.walk(tree)
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                yield f"{file.relative_to(ROOT)}:{node.lineno}", node.value
+
+
+def shell_messages(lab: Path) -> Iterator[tuple[str, str]]:
+    for file in sorted(lab.rglob("*.sh")):
+        yield str(file.relative_to(lab)), file.read_text(encoding="utf-8")
+
+
+def documents(lab: Path) -> Iterator[tuple[str, str]]:
+    for file in [lab / "README.md", *lab.glob("sample-app/README.md"), ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        yield str(file), file.read_text(encoding="utf-8")
+
+
+def everything(lab: Lab) -> list[tuple[str, str]]:
+    found = [*messages(ROOT / "hooks"), *messages(ROOT / "extensions"), *shell_messages(lab.path), *documents(lab.path)]
+    found.append(("copier.yml", (ROOT / "copier.yml").read_text(encoding="utf-8")))
+    found += [(file.name, file.read_text(encoding="utf-8")) for file in sorted((ROOT / "questions").glob("*.yml"))]
+    assert len(found) > 200
+    return found
+
+
+def source_of(script: Path) -> str:
+    """Return a script's text with that of what it is made of: its options may be read there."""
+    parts = [script, *sorted(file for name in ("bootstrap", "lab_program") for file in (script.parent / name).rglob("*") if file.suffix in {".sh", ".py"})]
+    return "\n".join(part.read_text(encoding="utf-8") for part in parts)
+
+
+def missing_scripts(lab: Path, text: str) -> list[str]:
+    """Return the calls in a text whose script, or option, is not there."""
+    found = []
+    for match in SCRIPT.finditer(text):
+        script = lab / match[1]
+        # Copier's own options pass through update.sh.
+        options = [] if match[1] == "update.sh" else re.findall(r"(?<![\w-])--[a-z][\w-]+", match[2])
+        if not script.is_file() or [option for option in options if option not in source_of(script)]:
+            found.append(match[0])
+    return found
+
+
+def test_every_script_that_is_named_is_there_and_knows_the_options(article: Lab) -> None:
+    assert [(where, call) for where, text in everything(article) for call in missing_scripts(article.path, text)] == []
+
+
+def test_every_file_that_is_named_is_there(article: Lab) -> None:
+    missing = []
+    for where, text in [*messages(ROOT / "hooks"), *shell_messages(article.path), *documents(article.path)]:
+        for match in FILE.finditer(text):
+            name = match[1].rstrip(".")
+            if re.search(r"[{A-Z]", name) or "<" in text[match.end() : match.end() + 2] or text[match.end() : match.end() + 1] in "$*":
+                continue
+            if not any((root / name).exists() for root in (article.path, ROOT)) and not list(article.path.glob(f"{name}*")):
+                missing.append((where, name))
+    assert missing == []
+
+
+def test_no_message_names_a_version_that_nobody_made(article: Lab) -> None:
+    """The versions of the template are its tags."""
+    tags = set(run(tool("git"), "tag", "--list", cwd=ROOT).stdout.split())
+    assert [(where, match[0]) for where, text in everything(article) for match in VERSION.finditer(text) if match[1] not in tags] == []
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("run `./nothing.sh` again", ["./nothing.sh"]), ("./update.sh --data a=b", []), ("`./bootstrap.sh --onyl gitlab`", ["./bootstrap.sh --onyl gitlab"]),
+    ("./bootstrap.sh --dry-run", []), ("./bootstrap.sh verify", []),
+])
+def test_a_script_that_is_not_there_would_be_noticed(article: Lab, text: str, found: list[str]) -> None:
+    assert missing_scripts(article.path, text) == found
+
+
+def test_a_version_that_nobody_made_would_be_noticed() -> None:
+    assert [match[1] for match in VERSION.finditer("Update to version 1.0.0 first, with `--vcs-ref v1.0.0`.")] == ["1.0.0", "v1.0.0"]
