@@ -33,7 +33,7 @@ def test_the_one_command_moves_them_all_and_the_wizard_takes_it() -> None:
     before = answered({"setup_level": "full", "smtp_enabled": True, "storage_backend": "nfs", "email_reply_to": "o'brien@lab.example.com"})
     after = changed(before, base_domain="home.example.org")
     said = followers.lines(before, after)[-1]
-    words = shlex.split(re.search(r"`(\./update\.sh .*)`", said)[1])  # type: ignore[index]
+    words = shlex.split(re.search(r"`(\./lab update .*)`", said)[1])  # type: ignore[index]
     given = dict(word.split("=", 1) for word in words if "=" in word)
     assert given["email_reply_to"] == "o'brien@home.example.org"
     assert problems({**{name: value for name, value in after.items() if name in QUESTIONS}, **given}) == []

@@ -79,7 +79,8 @@ def test_every_file_that_is_named_is_there(article: Lab) -> None:
     for where, text in [*messages(ROOT / "hooks"), *shell_messages(article.path), *documents(article.path)]:
         for match in FILE.finditer(text):
             name = match[1].rstrip(".")
-            if re.search(r"[{A-Z]", name) or "<" in text[match.end() : match.end() + 2] or text[match.end() : match.end() + 1] in "$*":
+            # The page that shows how a stage is added names the file that its reader makes.
+            if name == "template/lab_program/stages/clock.py" or re.search(r"[{A-Z]", name) or "<" in text[match.end() : match.end() + 2] or text[match.end() : match.end() + 1] in "$*":
                 continue
             if not any((root / name).exists() for root in (article.path, ROOT)) and not list(article.path.glob(f"{name}*")):
                 missing.append((where, name))
