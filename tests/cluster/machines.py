@@ -54,7 +54,9 @@ def name_everything(world: World) -> None:
 def start_gitlab(world: World) -> None:
     authority = Authority(world.folder / "authority")
     if world.answers["private_ca"]:
-        world.surroundings.trust("")
+        # An external repository over https has a certificate that everybody trusts.
+        public = str(world.answers.get("gitops_url") or "").startswith("https://")
+        world.surroundings.trust(authority.crt.read_text(encoding="utf-8") if public else "")
         shutil.copy(authority.crt, world.lab / "ca.crt")
         world.git("add", "ca.crt")
         world.git("commit", "--quiet", "--message", "The certificate of my authority")
