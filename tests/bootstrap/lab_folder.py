@@ -12,6 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from cluster.build import CONTROLLERS
+
 TEMPLATE = Path(__file__).parents[2] / "template"
 
 # The settings of lab_program/settings.json, in its order.
@@ -60,14 +62,6 @@ SETTINGS: dict[str, Any] = {
     "scan_interval": "1m",
     "flux_version": "2.9.4",
 }
-CONTROLLERS = (
-    "source-controller",
-    "kustomize-controller",
-    "helm-controller",
-    "notification-controller",
-    "image-reflector-controller",
-    "image-automation-controller",
-)
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTest\n-----END CERTIFICATE-----\n"
 
 
