@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -21,10 +22,13 @@ from support.cluster import Lab, read_lab  # noqa: E402
 from support.questions import labs_with  # noqa: E402
 from support.rendering import VALID, read_answers, recorded_answers, rendered  # noqa: E402
 
+# What the lab's program, its checks and the tools that they call read from the environment.
+SURROUNDINGS = re.compile(r"(CI|NO_COLOR|FORCE_COLOR|KUBECONFIG)$|(CI|GIT|GITLAB|HELM|FLUX|SOPS|DOCKER|KUBECTL)_")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the developer's own Git and Copier settings out of what the tests see."""
+    """Keep the settings of the developer, and of the CI that runs the tests, out of what the tests see."""
     home = tmp_path_factory.mktemp("home")
     (home / "gitconfig").write_text(
         "[user]\nname = Owner\nemail = owner@example.com\n[init]\ndefaultBranch = main\n[commit]\ngpgsign = false\n"
@@ -38,7 +42,7 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
-        for name in [name for name in os.environ if name.startswith("GIT_") and not name.startswith("GIT_CONFIG_")]:
+        for name in [name for name in os.environ if SURROUNDINGS.match(name) and not name.startswith("GIT_CONFIG_")]:
             patch.delenv(name)
         patch.setenv("GIT_TEMPLATE_DIR", str(home / "git-template"))
         patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None, raising=False)
