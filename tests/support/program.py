@@ -15,7 +15,18 @@ from lab_program import console as console_module
 from lab_program import environment, errors, patience, probes, programs, secret, versions, workspace
 from lab_program import lab as lab_module
 from lab_program import settings as settings_module
-from lab_program.clients import git, gitlab, gitlab_transport, helm, http, kubectl, machine, objects, pod
+from lab_program.clients import (
+    git,
+    gitlab,
+    gitlab_transport,
+    helm,
+    http,
+    image_registry,
+    kubectl,
+    machine,
+    objects,
+    pod,
+)
 from lab_program.commands import new_app, propose, restore, trust, update, upgrade
 from lab_program.commands.base import Invocation
 from lab_program.stages import (
@@ -44,6 +55,7 @@ __all__ = [
     "gitlab_transport",
     "helm",
     "http",
+    "image_registry",
     "kubectl",
     "lab_module",
     "loop",

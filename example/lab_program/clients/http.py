@@ -87,11 +87,13 @@ class Http:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         seconds: float = 20,
+        largest: int = 0,
     ) -> Answer:
         """Send one request, and return its answer, whatever its status.
 
         Args:
             seconds: how long all of it may take.
+            largest: how many bytes its body may have; any number for 0.
         Raises:
             HttpError: no whole answer came.
         """
@@ -104,7 +106,7 @@ class Http:
                 sent = True
                 connection.sock.settimeout(max(0.01, deadline - time.monotonic()))
                 connection.request(method, path, body=body or None, headers={**more, **(headers or {})})
-                return _read(connection, deadline)
+                return _read(connection, deadline, largest)
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -173,10 +175,11 @@ def basic_login(user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
-def _read(connection: http.client.HTTPConnection, deadline: float) -> Answer:
+def _read(connection: http.client.HTTPConnection, deadline: float, largest: int) -> Answer:
     """Read an answer to its end; one that ends before its announced length has broken."""
     response = connection.getresponse()
-    parts = []
+    parts: list[bytes] = []
+    size = 0
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
@@ -187,6 +190,9 @@ def _read(connection: http.client.HTTPConnection, deadline: float) -> Answer:
         if not part:
             break
         parts.append(part)
+        size += len(part)
+        if largest and size > largest:
+            raise http.client.HTTPException(f"an answer of more than {largest} bytes")
     if response.length:
         raise http.client.IncompleteRead(b"".join(parts), response.length)
     headers = {name.lower(): value for name, value in response.getheaders()}
