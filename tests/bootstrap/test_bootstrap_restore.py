@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from hypothesis import given
+from hypothesis import strategies as st
 from lab_world import World
+from support.program import backups, restore
+from support.rendering import ROOT
 from stand_in_cluster import Reply
 from stand_in_gitlab import Fault
 
@@ -16,7 +23,15 @@ DATA, CONFIG = (
     f"/var/opt/gitlab/backups/{BACKUP}_gitlab_backup.tar",
     "/etc/gitlab/config_backup/gitlab_config_1790000000_2026_09_21.tar",
 )
+RESTORED = "/etc/gitlab/config_backup/gitlab_config_1790000000_2026_09_21_restored.tar"
 PROBES = ["livenessProbe", "readinessProbe", "startupProbe"]
+
+
+def packed(file: Path, name: str = "etc/gitlab/gitlab-secrets.json") -> Path:
+    """Write an archive that holds one file."""
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return file
 
 
 class Pod:
@@ -52,6 +67,12 @@ class Pod:
             if "head -n 1" in command[2]:
                 names = names[:1]
             return 0, "\n".join(n.removesuffix("_gitlab_backup.tar") for n in names), ""
+        elif command[:2] == ["ls", "-1"]:
+            names = sorted(Path(f).name for f in self.files if f.startswith(command[2] + "/"))
+            return 0, "\n".join(names), ""
+        elif command[:3] == ["tar", "--list", "--file"]:
+            whole = "config" in self.files[command[3]]
+            return (0, "/etc/gitlab/gitlab.rb\n/etc/gitlab/gitlab-secrets.json\n", "") if whole else (2, "", "tar: Unexpected EOF\n")
         elif command[:2] == ["test", "-f"]:
             return (0, "", "") if command[2] in self.files else (1, "", "")
         elif command == ["gitlab-rake", "gitlab:doctor:secrets"]:
@@ -110,7 +131,7 @@ def test_it_restores_data_and_configuration_and_gives_the_release_back(world: Wo
         "doctor:secrets",
     ]
     assert f"BACKUP={BACKUP}" in next(c for c in pod.commands if "gitlab-backup" in c)
-    assert "gitlab-secrets.json" in next(c for c in pod.commands if c.startswith("tar"))
+    assert "gitlab-secrets.json" in next(c for c in pod.commands if c.startswith("tar --extract"))
     assert world.cluster.probes == PROBES and not world.cluster.suspended
     assert f"restored {BACKUP}" in run.out
 
@@ -127,12 +148,88 @@ def test_it_restores_files_that_were_kept_elsewhere(world: World, pod: Pod) -> N
     pod.files = {}
     data, config = world.folder / f"{BACKUP}_gitlab_backup.tar", world.folder / "config.tar"
     data.write_text("data from elsewhere")
-    config.write_text("config from elsewhere")
-    world.must_run("--yes", "--from", str(data), "--config", str(config), command="restore", yes=False)
-    assert pod.files == {
-        DATA: "data from elsewhere",
-        "/etc/gitlab/config_backup/gitlab_config_restored.tar": "config from elsewhere",
-    }
+    packed(config)
+    world.must_run("--yes", f"--from={data}", f"--config={config}", command="restore", yes=False)
+    assert set(pod.files) == {DATA, RESTORED} and pod.files[DATA] == "data from elsewhere"
+    # A second run, by name, takes the same pair.
+    pod.files[RESTORED] = "config"
+    assert f"{BACKUP} with the configuration {Path(RESTORED).name}" in world.must_run("--yes", BACKUP, command="restore", yes=False).out
+
+
+def config(second: int, more: str = "", text: str = "config") -> dict[str, str]:
+    return {f"/etc/gitlab/config_backup/gitlab_config_{second}_2026_09_21.tar{more}": text}
+
+
+@pytest.mark.parametrize(
+    ("there", "taken", "said"),
+    [
+        # The lab saves it first; what came the night after is another's.
+        (config(1789999988) | config(1790086388), "gitlab_config_1789999988_2026_09_21.tar", "saved 12 s before it"),
+        # By hand, after hours of data.
+        (config(1790020000) | config(1789920000), "gitlab_config_1790020000_2026_09_21.tar", "saved 5 h after it"),
+        # What is broken on disk, or was never finished, is passed over for the next.
+        (config(1789999999, text="cut") | config(1789999000), "gitlab_config_1789999000_2026_09_21.tar", "saved 16 min before it"),
+        (config(1790000000, ".part") | config(1789999940), "gitlab_config_1789999940_2026_09_21.tar", "saved 60 s before it"),
+        ({"/etc/gitlab/config_backup/zzz.tar": "config"} | config(1789999940), "gitlab_config_1789999940_2026_09_21.tar", ""),
+    ],
+)
+def test_the_configuration_of_the_same_night_is_taken(world: World, pod: Pod, there: dict[str, str], taken: str, said: str) -> None:
+    pod.files = {DATA: "data", **there}
+    run = world.must_run("--yes", BACKUP, command="restore", yes=False)
+    assert f"the backup {BACKUP} with the configuration {taken}, {said}" in run.out
+    [unpacked] = [line for line in pod.commands if line.startswith("tar --extract")]
+    assert f"--file /etc/gitlab/config_backup/{taken} " in unpacked
+
+
+@pytest.mark.parametrize("there", [{}, config(1790086400), config(1789900000), config(1790000000, ".part"), config(1790000000, text="cut")])
+def test_a_configuration_of_another_time_or_a_broken_one_is_not_taken(world: World, pod: Pod, there: dict[str, str]) -> None:
+    pod.files = {DATA: "data", **there}
+    run = world.must_run("--yes", BACKUP, command="restore", yes=False)
+    assert "tar --extract" not in pod.order() and "gitlab-backup restore" in pod.order()
+    assert f"no backup of GitLab's configuration that was saved with {BACKUP}" in run.err and "--config FILE" in run.err
+    assert all(name in run.err for name in there)
+
+
+def test_data_from_elsewhere_comes_with_the_configuration_beside_it_and_not_with_the_pods(world: World, pod: Pod) -> None:
+    """The pod may be another GitLab, that saved its own configuration in the same night."""
+    folder = world.folder / "copies"
+    folder.mkdir()
+    data = folder / f"{BACKUP}_gitlab_backup.tar"
+    data.write_text("data from elsewhere")
+    pod.files = config(1790000000)
+    run = world.must_run("--yes", "--from", str(data), command="restore", yes=False)
+    assert "tar --extract" not in pod.order() and "no backup of GitLab's configuration" in run.err
+    (folder / "gitlab_config_1789999999_2026_09_21.tar").write_text("cut")
+    beside = packed(folder / "gitlab_config_1789999990_2026_09_21.tar")
+    run = world.must_run("--yes", "--from", str(data), command="restore", yes=False)
+    assert f"the backup {BACKUP} with the configuration {beside}, given with it" in run.out
+    assert RESTORED in pod.files and config(1790000000).items() <= pod.files.items()
+
+
+@pytest.mark.parametrize("name", ["etc/gitlab/gitlab.rb", ""])
+def test_a_configuration_without_the_secrets_is_refused_before_anything_stops(world: World, pod: Pod, name: str) -> None:
+    file = world.folder / "config.tar"
+    packed(file, name) if name else file.write_text("no archive")
+    run = world.run("--yes", BACKUP, "--config", str(file), command="restore", yes=False)
+    assert run.status == 1 and "is no whole archive with a gitlab-secrets.json" in run.err
+    assert pod.order() == [] and world.cluster.probes == PROBES
+
+
+def test_who_may_sign_up_is_asked_again_since_the_backup_brings_its_own(world: World, pod: Pod) -> None:
+    """The mark is on the volume, not in the backup: it would say that GitLab knows an answer that it does not know."""
+    world.must_run("--yes", BACKUP, command="restore", yes=False)
+    removed = pod.commands.index(f"rm -f {restore.SIGN_UP_MARK}")
+    assert removed < pod.commands.index(next(line for line in pod.commands if "gitlab-backup restore" in line))
+    written = (ROOT / "partials/sign-up.yaml.jinja").read_text(encoding="utf-8")
+    assert set(re.findall(r"/var/opt/gitlab/[\w-]+", written)) == {restore.SIGN_UP_MARK}
+
+
+@given(st.integers(0, 2**33), st.lists(st.integers(0, 2**33)))
+def test_of_any_times_the_nearest_is_taken_and_none_that_is_far(made: int, seconds: list[int]) -> None:
+    names = [f"gitlab_config_{second}_2026_09_21.tar" for second in seconds]
+    found = backups.saved_with(f"{made}_2026_09_21_19.3.0", names)
+    apart = [abs(int(name.split("_")[2]) - made) for name in found]
+    assert apart == sorted(second for second in (abs(second - made) for second in seconds) if second <= backups.SAME_NIGHT)
 
 
 def test_a_file_that_does_not_arrive_whole_is_not_restored(world: World, pod: Pod) -> None:
@@ -165,7 +262,7 @@ def test_tar_finds_the_configuration_whether_its_names_begin_with_a_slash_or_not
     packed = [word.format(root=tmp_path) for word in (*how, "--create", "--file", str(archive), "--", names)]
     subprocess.run(["tar", *packed], check=True, capture_output=True)
     world.must_run("--yes", BACKUP, command="restore", yes=False)
-    [words] = [words for words in pod.words if words[0] == "tar"]
+    [words] = [words for words in pod.words if words[:2] == ["tar", "--extract"]]
     words[words.index("--file") + 1], words[words.index("--directory") + 1] = str(archive), str(target)
     subprocess.run(words, check=True, capture_output=True)
     assert {file.name for file in target.rglob("*") if file.is_file()} == wanted

@@ -11,8 +11,8 @@ from .rendering import ROOT
 
 sys.path.insert(0, str(ROOT / "template"))
 
+from lab_program import backups, environment, errors, patience, probes, programs, secret, versions, workspace
 from lab_program import console as console_module
-from lab_program import environment, errors, patience, probes, programs, secret, versions, workspace
 from lab_program import lab as lab_module
 from lab_program import settings as settings_module
 from lab_program.clients import (
@@ -44,6 +44,7 @@ from lab_program.stages import gitlab as gitlab_stage
 
 __all__ = [
     "Invocation",
+    "backups",
     "console_module",
     "credential",
     "environment",

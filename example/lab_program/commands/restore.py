@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import versions
+from ..backups import (
+    BACKUPS_IN_POD,
+    CONFIGS_IN_POD,
+    NAME,
+    SECRETS,
+    SUFFIX,
+    apart,
+    configuration_name,
+    holds_secrets,
+    saved_with,
+)
 from ..clients.kubectl import KubectlError
 from ..clients.objects import NOTHING
 from ..errors import ExitCode, Failure, WrongCall
@@ -18,19 +29,16 @@ from ..probes import HELM_RELEASE
 from ..programs import Result
 from .base import Command
 
-# https://docs.gitlab.com/administration/backup_restore/: the folders where nothing else is said.
-BACKUPS_IN_POD = "/var/opt/gitlab/backups"
-CONFIGS_IN_POD = "/etc/gitlab/config_backup"
-SUFFIX = "_gitlab_backup.tar"
 VERSION_FILE = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-# 1700000000_2026_01_31_19.3.0: it becomes part of a path and of a command.
-NAME = re.compile(r"[0-9]+_[0-9]{4}_[0-9]{2}_[0-9]{2}_[0-9]+\.[0-9]+\.[0-9]+(-[a-z]+)?")
+# Where GitLab's pod remembers for which answer it was told who may sign up: partials/sign-up.yaml.jinja of the template.
+SIGN_UP_MARK = "/var/opt/gitlab/lab-sign-up"
 DESCRIPTION = """\
 Brings GitLab's data back from a backup of GitLab's own tools, in the pod that runs. The lab's README says when.
 
 A backup fits the very version of GitLab that wrote it, and is worth nothing without its gitlab-secrets.json, which is
-in the backup of the configuration (gitlab_config_*.tar).
+in the backup of the configuration (gitlab_config_*.tar). Without --config that of the same night is taken: from the
+pod, or with --from from the folder of FILE.
 https://docs.gitlab.com/administration/backup_restore/restore_gitlab/
 """
 
@@ -93,6 +101,23 @@ class Restore(Command):
         return f"GitLab may hold half of the backup now: run ./lab restore {self.stopping} again, it begins anew"
 
 
+@dataclass(frozen=True)
+class Configuration:
+    """A backup of GitLab's configuration.
+
+    Attributes:
+        name: how it is called in the pod.
+        file: where it is here; nothing for one that the pod has.
+    """
+
+    name: str
+    file: Path | None = None
+
+    @property
+    def source(self) -> str:
+        return str(self.file or self.name)
+
+
 class Restoring:
     """One restore. The release is taken from Flux meanwhile, and given back whatever happens."""
 
@@ -132,11 +157,13 @@ class Restoring:
         if data is None and self.pod.run("test", "-f", target).status:
             then = "./lab restore --from FILE restores a file from here"
             raise Failure(f"The pod has no backup {backup}.", "./lab restore --list", then)
-        self._ask(backup)
+        configuration = self._configuration(backup, data, config)
+        self._ask(backup, configuration)
         with self._taken_from_flux():
             if data is not None:
                 self._copy(data, target)
-            self._restore_configuration(config)
+            if configuration is not None:
+                self._restore_configuration(configuration)
             self._restore_data(backup)
         self._wait_for_gitlab()
         self.console.doing("checking the result")
@@ -145,8 +172,11 @@ class Restoring:
             f"GitLab runs on the backup {backup}; its tokens are those of that day: ./lab up mends what no longer fits"
         )
 
-    def _ask(self, backup: str) -> None:
+    def _ask(self, backup: str, configuration: Configuration | None) -> None:
         question = f"Everything in GitLab now is replaced by the backup {backup}.\n"
+        if configuration is not None:
+            pair = f"configuration {configuration.source}, {apart(backup, configuration.name)}"
+            self.console.have(f"the backup {backup} with the {pair}")
         where = "" if self.console.assume_yes else f"{self.lab.consent.cluster_in_words()}\n"
         if not self.console.ask_yes(f"{question}{where}Go on?", "./lab restore --yes"):
             raise Failure("Not restored.", "", "nothing was changed")
@@ -157,6 +187,9 @@ class Restoring:
         for service in ("puma", "sidekiq", "registry"):
             if self.pod.run("gitlab-ctl", "stop", service).status:
                 raise Failure("GitLab could not be stopped for the restore.", f"{self.exec} gitlab-ctl status")
+        # Who may sign up comes from the backup, too, and may be from before the answer: at its start GitLab asks again.
+        if self.pod.run("rm", "-f", SIGN_UP_MARK).status:
+            raise Failure(f"{SIGN_UP_MARK} in GitLab's pod could not be removed.", f"{self.exec} ls -l {SIGN_UP_MARK}")
         self.console.doing(f"restoring {backup}; this takes as long as the backup did")
         done = self.pod.run("env", "GITLAB_ASSUME_YES=1", "gitlab-backup", "restore", f"BACKUP={backup}")
         if done.status:
@@ -169,37 +202,50 @@ class Restoring:
         if not self.pod.put(source, target) or self.pod.run("chown", "git:git", target).status:
             raise Failure("The backup could not be copied into the pod.", f"{self.exec} df -h {BACKUPS_IN_POD}")
 
-    def _restore_configuration(self, config: Path | None) -> None:
-        """Restore gitlab-secrets.json and the SSH host keys; the newest that the pod has, unless a file is given."""
-        name = self._configuration(config)
-        if not name:
-            self.console.warn(
-                "There is no backup of GitLab's configuration; the one in place is kept.\n"
-                "If it is not of this backup, tokens and two-factor secrets are lost."
-            )
-            return
-        archive = f"{CONFIGS_IN_POD}/{name}"
+    def _configuration(self, backup: str, data: Path | None, config: Path | None) -> Configuration | None:
+        """Return the configuration that belongs to a backup; None where there is none, and the one in place is kept.
+
+        What the pod has of that night says nothing of data that comes from elsewhere: it may be another GitLab's.
+        """
+        if config is None and data is not None:
+            beside = saved_with(backup, sorted(file.name for file in data.absolute().parent.iterdir()))
+            config = next((data.parent / name for name in beside if holds_secrets(data.parent / name)), None)
+        elif config is not None and not holds_secrets(config):
+            then = f"give the gitlab_config_*.tar that was saved with {backup}"
+            raise Failure(f'"{config}" is no whole archive with a gitlab-secrets.json.', f"tar -tf {config}", then)
+        if config is not None:
+            return Configuration(configuration_name(backup), config)
+        names = [] if data is not None else self.pod.run("ls", "-1", CONFIGS_IN_POD).out.splitlines()
+        for name in saved_with(backup, names):
+            listed = self.pod.run("tar", "--list", "--file", f"{CONFIGS_IN_POD}/{name}")
+            if listed.status == 0 and SECRETS in listed.out:
+                return Configuration(name)
+            self.console.warn(f"{CONFIGS_IN_POD}/{name} is broken, or holds no gitlab-secrets.json; it is passed over.")
+        self.console.warn(
+            f"There is no backup of GitLab's configuration that was saved with {backup}; the one in place is kept.\n"
+            "If it is not of this backup, tokens and two-factor secrets are lost. To give it: --config FILE"
+            + "".join(f"\nOf another time: {CONFIGS_IN_POD}/{name}" for name in names)
+        )
+        return None
+
+    def _restore_configuration(self, configuration: Configuration) -> None:
+        """Restore gitlab-secrets.json and the SSH host keys."""
+        archive = f"{CONFIGS_IN_POD}/{configuration.name}"
+        if configuration.file is not None:
+            self.console.doing("copying the configuration into the pod")
+            made = self.pod.run("mkdir", "-p", CONFIGS_IN_POD).status == 0
+            if not made or not self.pod.put(configuration.file, archive):
+                raise Failure("The configuration could not be copied into the pod.", f"{self.exec} df -h /etc/gitlab")
         # gitlab-ctl backup-etc packs /etc/gitlab/..., an owner's own tar perhaps etc/gitlab/...: the * takes both.
-        wanted = ("*etc/gitlab/gitlab-secrets.json", "*etc/gitlab/ssh_host_*")
+        wanted = (f"*{SECRETS}", "*etc/gitlab/ssh_host_*")
         unpack = ("tar", "--extract", "--file", archive, "--directory", "/", "--wildcards", *wanted)
         if self.pod.run(*unpack).status:
-            raise Failure(f"The configuration in {name} could not be unpacked.", f"{self.exec} tar -tf {archive}")
+            look = f"{self.exec} tar -tf {archive}"
+            raise Failure(f"The configuration in {configuration.source} could not be unpacked.", look)
         if self.pod.run("gitlab-ctl", "reconfigure").status:
             look = f"{self.exec} gitlab-ctl reconfigure"
             raise Failure("GitLab could not be reconfigured with the restored secrets.", look)
-        self.console.did(f"gitlab-secrets.json and host keys from {name}")
-
-    def _configuration(self, config: Path | None) -> str:
-        """Return the name of the configuration's backup in the pod; nothing where there is none."""
-        if config is None:
-            names = self.pod.run("sh", "-c", f"ls -1t {CONFIGS_IN_POD} 2>/dev/null").out.splitlines()
-            return names[0] if names else ""
-        name = "gitlab_config_restored.tar"
-        self.console.doing("copying the configuration into the pod")
-        made = self.pod.run("mkdir", "-p", CONFIGS_IN_POD).status == 0
-        if not made or not self.pod.put(config, f"{CONFIGS_IN_POD}/{name}"):
-            raise Failure("The configuration could not be copied into the pod.", f"{self.exec} df -h /etc/gitlab")
-        return name
+        self.console.did(f"gitlab-secrets.json and host keys from {configuration.source}")
 
     @contextlib.contextmanager
     def _taken_from_flux(self) -> Iterator[None]:
