@@ -37,6 +37,8 @@ class Settings:
     cluster_issuer: str
     tls_secret_name: str
     private_ca: bool
+    rack_attack: bool
+    unbanned_networks: tuple[str, ...]
     storage_backend: str
     data_backend: str
     storage_root: str

@@ -34,6 +34,8 @@ SETTINGS: dict[str, Any] = {
     "cluster_issuer": "letsencrypt",
     "tls_secret_name": "",
     "private_ca": False,
+    "rack_attack": True,
+    "unbanned_networks": ["127.0.0.1", "10.42.0.0/16"],
     "storage_backend": "storage-class",
     "data_backend": "storage-class",
     "storage_root": "",

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from lab_folder import make_lab
-from stand_in_cluster import CallError, Cluster, git
+from stand_in_cluster import NODE_IP, CallError, Cluster, git
 from stand_in_docker import write_docker
 from stand_in_gitlab import Fault, GitLab, GitLabServer
 
@@ -220,7 +220,11 @@ class World:
             "Node",
             "",
             "node-1",
-            status={"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"memory": "16308744Ki"}},
+            status={
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "allocatable": {"memory": "16308744Ki"},
+                "addresses": [{"type": "InternalIP", "address": NODE_IP}, {"type": "Hostname", "address": "node-1"}],
+            },
         )
         cluster.put("CustomResourceDefinition", "", "ingressroutes.traefik.io")
         cluster.put("HelmChart", "kube-system", "traefik")

@@ -24,6 +24,7 @@ KINDS = {
     "namespaces": "Namespace",
     "secret": "Secret",
     "secrets": "Secret",
+    "configmap": "ConfigMap",
     "deployment": "Deployment",
     "deployments": "Deployment",
     "job": "Job",
@@ -54,6 +55,7 @@ FLUX_KINDS = {
     "ImagePolicy",
     "ImageUpdateAutomation",
 }
+NODE_IP = "192.168.1.11"
 # How many looks GitLab takes to become healthy, and what its log says meanwhile.
 GITLAB_LOOKS = 8
 GITLAB_START = ["Recipe: gitlab::default", "bash[migrate gitlab-rails database]", "gitlab Reconfigured!"]
@@ -93,6 +95,7 @@ class Cluster:
         self.gitlab_looks = 0
         self.gitlab_start = GITLAB_LOOKS
         self.gitlab_uid = 0
+        self.node_ips = ""  # what GitLab's container was started with
         self.flux_works = True
         self.asked_again: list[str] = []
         self.flux_lag = 0  # how often Flux still looks at the repository without seeing what was pushed
@@ -300,6 +303,8 @@ class Cluster:
         command = words[2:]
         if self.pod_commands is not None:
             return self.pod_commands(command, text)
+        if command == ["printenv", "NODE_IP", "NODE_IPS"]:
+            return (0 if self.node_ips else 1), "".join(f"{one}\n" for one in (NODE_IP, self.node_ips) if one), ""
         if command[:2] == ["gitlab-rails", "runner"]:
             name = command[2].split("'")[1]
             return 0, f"token={self.world.gitlab.new_pat(name)}\n", 'Defaulted container "gitlab" out of: gitlab\n'
@@ -379,6 +384,8 @@ class Cluster:
         if changed:
             self.gitlab_looks = 0
             self.gitlab_uid += 1
+            nodes = self.find("ConfigMap", self.world.settings["gitlab_namespace"], "gitlab-nodes")
+            self.node_ips = nodes["data"]["addresses"] if nodes else ""
             image = f"gitlab/gitlab-ce:{self.world.settings['gitlab_version']}-ce.0"
             self.put(
                 "Deployment",

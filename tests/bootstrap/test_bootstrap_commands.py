@@ -43,6 +43,29 @@ def test_the_status_says_what_fails_and_why_and_goes_on(journey: Journey, breaks
     assert run.status == 1 and words in run.err and "image of demo" in run.out and world.changes == []
 
 
+def another_node(world: World) -> None:
+    addresses = [{"type": "InternalIP", "address": "192.168.1.77"}, {"type": "Hostname", "address": "node-2"}]
+    world.cluster.put("Node", "", "node-2", status={"conditions": [{"type": "Ready", "status": "True"}], "addresses": addresses})
+
+
+def test_a_node_that_gitlab_would_ban_is_named_until_gitlab_was_started_with_it(journey: Journey) -> None:
+    """With one expired pull secret, each node fails to log in; GitLab bans whoever it was not told to spare."""
+    world = journey.to("end")
+    assert "GitLab bans no node" in world.must_run(command="status", yes=False).out
+    another_node(world)
+    run = world.run(command="status", yes=False)
+    assert run.status == 1 and "node-2 (192.168.1.77)" in run.err and "node-1" not in run.err
+    assert "./lab up --only gitlab, then kubectl rollout restart deploy/gitlab -n gitlab" in run.err
+    run = world.must_run("--only", "gitlab")
+    assert "GitLab knows the old addresses of the nodes until its next start" in run.err
+    assert world.cluster.find("ConfigMap", "gitlab", "gitlab-nodes")["data"] == {"addresses": "192.168.1.11 192.168.1.77"}
+    assert "node-2 (192.168.1.77)" in world.run(command="status", yes=False).err, "the running one does not know it yet"
+    world.cluster.node_ips = "192.168.1.11 192.168.1.77"
+    assert "GitLab bans no node" in world.must_run(command="status", yes=False).out
+    run = world.must_run("--only", "gitlab")
+    assert "ConfigMap" not in run.out and "next start" not in run.err
+
+
 def test_the_status_of_a_bare_cluster_is_that_nothing_is_there_yet(world: World) -> None:
     run = world.run(command="status", yes=False)
     assert run.status == 1 and "source-controller: not there yet" in run.err and "GitLab 19.3.0: not installed yet" in run.err

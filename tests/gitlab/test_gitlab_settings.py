@@ -17,7 +17,7 @@ from support import gitlab_rb
 from support.cluster import Lab, namespace_of
 
 POD_ENVIRONMENT = {
-    "NODE_IP": "192.0.2.7", "REGISTRY_WEBHOOK_URL": "http://webhook-receiver.flux-system.svc.cluster.local/hook/1",
+    "NODE_IP": "192.0.2.7", "NODE_IPS": "192.0.2.7 192.0.2.8 2001:db8::8", "REGISTRY_WEBHOOK_URL": "http://webhook-receiver.flux-system.svc.cluster.local/hook/1",
     "SMTP_USER_NAME": "gitlab@lab", "SMTP_PASSWORD": "it's \"secret\" #{1} \\ $", "GITLAB_ROOT_PASSWORD": "root's #{1} first",
 }
 
@@ -113,7 +113,7 @@ def test_a_ban_can_hit_neither_a_proxy_nor_a_node_nor_the_pod_itself(lab: Lab) -
     spared = [ip_network(one) for one in ban["ip_whitelist"]]
     assert len(spared) == len(set(spared))
     callers = [ip_network(one)[1] for one in [*a["trusted_proxies"], *a["node_networks"]]]
-    for caller in (*callers, ip_address("127.0.0.1"), ip_address(POD_ENVIRONMENT["NODE_IP"])):
+    for caller in (*callers, ip_address("127.0.0.1"), *map(ip_address, POD_ENVIRONMENT["NODE_IPS"].split())):
         assert any(caller in network for network in spared)
     assert not any(ip_address("203.0.113.9") in network for network in spared)
 

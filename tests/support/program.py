@@ -11,7 +11,18 @@ from .rendering import ROOT
 
 sys.path.insert(0, str(ROOT / "template"))
 
-from lab_program import backups, environment, errors, patience, probes, programs, secret, versions, workspace
+from lab_program import (
+    backups,
+    environment,
+    errors,
+    node_addresses,
+    patience,
+    probes,
+    programs,
+    secret,
+    versions,
+    workspace,
+)
 from lab_program import console as console_module
 from lab_program import lab as lab_module
 from lab_program import settings as settings_module
@@ -62,6 +73,7 @@ __all__ = [
     "loop",
     "machine",
     "new_app",
+    "node_addresses",
     "objects",
     "patience",
     "pod",

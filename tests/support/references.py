@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from .cluster import Lab, Object, namespace_of, title
+from .program import node_addresses
 
 # What every cluster with Traefik and Flux has.
 BUILT_IN_NAMESPACES = {"default", "flux-system", "kube-system"}
@@ -251,6 +252,11 @@ def _container(namespace: str, path: tuple[str | int, ...], container: dict[str,
             here = (*path, "env", index, "valueFrom", "secretKeyRef")
             yield (*here, "name"), "Secret", namespace, source["name"]
             yield (*here, "key"), "SecretKey", namespace, f"{source['name']}:{source['key']}"
+        source = variable.get("valueFrom", {}).get("configMapKeyRef")
+        if source:
+            here = (*path, "env", index, "valueFrom", "configMapKeyRef")
+            yield (*here, "name"), "ConfigMap", namespace, source["name"]
+            yield (*here, "key"), "ConfigMapKey", namespace, f"{source['name']}:{source['key']}"
     for index, source in enumerate(container.get("envFrom", [])):
         if "secretRef" in source:
             yield (*path, "envFrom", index, "secretRef", "name"), "Secret", namespace, source["secretRef"]["name"]
@@ -263,6 +269,9 @@ def problems(lab: Lab) -> list[str]:
         secrets[namespace_of(certificate), certificate["spec"]["secretName"]] = {"tls.crt", "tls.key"}
     exists = {(thing["kind"], namespace_of(thing), thing["metadata"]["name"]) for thing in lab.objects}
     exists |= {("Secret", *name) for name in secrets}
+    # The bootstrap makes it.
+    nodes, gitlab = node_addresses, lab.answers["gitlab_namespace"]
+    exists |= {("ConfigMap", gitlab, nodes.CONFIG_MAP), ("ConfigMapKey", gitlab, f"{nodes.CONFIG_MAP}:{nodes.KEY}")}
     exists |= {("Namespace", "", name) for name in BUILT_IN_NAMESPACES}
     exists |= {("EntryPoint", "", name) for name in entry_points(lab)}
     exists |= {("SecretKey", space, f"{name}:{key}") for (space, name), keys in secrets.items() for key in keys}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from .. import node_addresses
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
@@ -42,10 +43,10 @@ class Status(Command):
             version = (node.status.get("nodeInfo") or {}).get("kubeletVersion", "")
             yield f"node {node.name} {version}".rstrip(), None if node.ready.is_true else node.ready.message
         yield from self._flux(lab)
-        yield from self._gitlab(lab)
+        yield from self._gitlab(lab, nodes)
         yield from self._releases(lab)
 
-    def _gitlab(self, lab: Lab) -> Iterator[tuple[str, str | None]]:
+    def _gitlab(self, lab: Lab, nodes: Sequence[KubeObject]) -> Iterator[tuple[str, str | None]]:
         probes, settings = Probes(lab), self.settings
         deployment = lab.cluster.find("deployment", "gitlab", settings.gitlab_namespace)
         try:
@@ -54,6 +55,8 @@ class Status(Command):
             problem = failure.what
         yield f"GitLab {installed_version(deployment) or settings.gitlab_version}", problem
         yield settings.gitlab_url, probes.gitlab_reachable()
+        if problem is None and settings.rack_attack:
+            yield "GitLab bans no node", _bans(lab, nodes)
 
     def _flux(self, lab: Lab) -> Iterator[tuple[str, str | None]]:
         found = {one.name: one for one in lab.cluster.list_of("deployments", FLUX)}
@@ -76,6 +79,18 @@ class Status(Command):
         for one in lab.cluster.list_of(IMAGE_POLICY, FLUX):
             tag = (one.status.get("latestRef") or {}).get("tag", "")
             yield f"image of {one.name} {tag}".rstrip(), readiness(one)
+
+
+def _bans(lab: Lab, nodes: Sequence[KubeObject]) -> str | None:
+    """Return which nodes GitLab, as it runs, would ban; None where it spares them all."""
+    settings = lab.settings
+    # What its container was started with: the ConfigMap may have changed since.
+    started_with = lab.pod.run("printenv", "NODE_IP", "NODE_IPS").out.split()
+    found = node_addresses.bannable(nodes, [*settings.unbanned_networks, *started_with])
+    if not found:
+        return None
+    restart = f"kubectl rollout restart deploy/gitlab -n {settings.gitlab_namespace}"
+    return f"an expired pull secret would get {', '.join(found)} banned: ./lab up --only gitlab, then {restart}"
 
 
 def _title(one: KubeObject) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 
-from .. import versions
+from .. import node_addresses, versions
 from ..clients.helm import HelmError
+from ..clients.kubectl import KubectlError
 from ..clients.objects import NOTHING, KubeObject
 from ..errors import Failure
 from ..lab import Lab
@@ -27,7 +28,11 @@ class InstallGitLab(Stage):
     name = "gitlab"
     purpose = "GitLab installed and healthy, its root password in a Secret"
     looks_at = ("GitLab's Deployment and Helm release", "the Secrets that it needs", "Flux's objects")
-    changes = ("namespaces and Secrets", "infrastructure/ and GitLab's release, until Flux keeps them")
+    changes = (
+        "namespaces and Secrets",
+        "the ConfigMap with the nodes' addresses",
+        "infrastructure/ and GitLab's release, until Flux keeps them",
+    )
 
     @classmethod
     def programs(cls, settings: Settings) -> set[str]:
@@ -44,6 +49,7 @@ class InstallGitLab(Stage):
         self._ensure_tls_copy()
         self._ensure_root_password()
         self._ensure_webhook_secrets()
+        self._ensure_nodes_are_known()
         if settings.self_hosted:
             self._install_infrastructure()
             self._install_gitlab()
@@ -122,6 +128,29 @@ class InstallGitLab(Stage):
             self.console.would(f"renew Secret {namespace}/registry-webhook")
         else:
             tell_registry(self.lab, url, was_told=bool(old))
+
+    def _ensure_nodes_are_known(self) -> None:
+        """Tell GitLab the nodes' addresses, which it must not ban. It reads them when it starts."""
+        if not self.settings.rack_attack:
+            return
+        name, key, namespace = node_addresses.CONFIG_MAP, node_addresses.KEY, self.settings.gitlab_namespace
+        try:
+            wanted = node_addresses.of_all(self.cluster.nodes())
+        except KubectlError as error:
+            raise error.failure("list the nodes") from error
+        there = self.cluster.find("configmap", name, namespace)
+        known = (there.content.get("data") or {}).get(key) if there else None
+        if known == wanted:
+            self.console.have(f"GitLab knows the nodes' addresses, which it must not ban: {wanted}")
+            return
+        metadata = {"name": name, "namespace": namespace}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: wanted}}
+        self.cluster.apply(f"ConfigMap {namespace}/{name}, the nodes' addresses, which GitLab must not ban", manifest)
+        if known is not None:
+            self.console.warn(
+                "GitLab knows the old addresses of the nodes until its next start:\n"
+                f"kubectl rollout restart deploy/gitlab -n {namespace}"
+            )
 
     def _install_infrastructure(self) -> None:
         """Apply namespaces, storage, Traefik's entry points; Flux keeps them once it follows the repository."""
