@@ -36,6 +36,7 @@ from lab_program.clients import (
     kubectl,
     machine,
     objects,
+    outbound,
     pod,
 )
 from lab_program.commands import new_app, propose, restore, trust, update, upgrade
@@ -75,6 +76,7 @@ __all__ = [
     "new_app",
     "node_addresses",
     "objects",
+    "outbound",
     "patience",
     "pod",
     "preflight_cluster",

@@ -15,6 +15,7 @@ from ..errors import Failure
 from ..secret import Secret
 from .gitlab_transport import Transport, in_words
 from .http import Answer
+from .outbound import Outbound
 
 MAINTAINER = 40
 
@@ -276,14 +277,15 @@ class GitLab:
         answer = self._post(f"/projects/{segment(project)}/hooks", f"make the webhook of {project}", body, 201, 422)
         return in_words(answer) if answer.status == 422 else ""
 
-    def allowed_outbound(self) -> list[str]:
+    def allowed_outbound(self) -> Outbound:
         """Return the private addresses that GitLab may call."""
-        settings = _object(self._get("/application/settings", "show GitLab's settings"))
-        return list(settings.get("outbound_local_requests_whitelist") or [])
+        return Outbound.read(_object(self._get("/application/settings", "show GitLab's settings")))
 
-    def allow_outbound(self, hosts: Sequence[str]) -> None:
-        body = {"outbound_local_requests_whitelist": list(hosts)}
-        self._transport.request("PUT", "/application/settings", "allow GitLab to call Flux", 200, body=body)
+    def allow_outbound(self, allowed: Outbound, host: str) -> Outbound:
+        """Let GitLab call one more; return what it may call then."""
+        path, body = "/application/settings", allowed.body(host)
+        answer = self._transport.request("PUT", path, "allow GitLab to call Flux", 200, body=body)
+        return Outbound.read(_object(answer))
 
     # Runners
 

@@ -179,10 +179,15 @@ class Sync(Stage):
 
     def _ensure_outbound_allowed(self, host: str) -> None:
         allowed = self.lab.gitlab.allowed_outbound()
-        if host in allowed:
+        if host in allowed.hosts:
             self.console.have("GitLab may call Flux")
             return
-        self.lab.gitlab.allow_outbound([*allowed, host])
+        if host not in self.lab.gitlab.allow_outbound(allowed, host).hosts:
+            raise Failure(
+                f"GitLab took the address {host} and does not show it: it may not call Flux.",
+                f"{self.settings.gitlab_url}/admin/application_settings/network, Outbound requests",
+                f"add {host} there, then run ./lab up --only sync",
+            )
         self.console.did("GitLab may call Flux, and no other private address")
 
     def _ensure_hook(self, url: str) -> str:
