@@ -64,7 +64,20 @@ SETTINGS: dict[str, Any] = {
     "scan_interval": "1m",
     "flux_version": "2.9.4",
 }
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTest\n-----END CERTIFICATE-----\n"
+# An authority that nobody has the key of.
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBkzCCATmgAwIBAgIUfI3bk16LZyB17gcqzxhkhXgK7m8wCgYIKoZIzj0EAwIw
+HjEcMBoGA1UEAwwTVGhlIGxhYidzIGF1dGhvcml0eTAgFw0yNjExMjgwNDAzMjda
+GA8yMTI2MTEwNDA0MDMyN1owHjEcMBoGA1UEAwwTVGhlIGxhYidzIGF1dGhvcml0
+eTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDiwE9wsu5TBqmi7DhzOQ/eWCPXX
+bqXfSlUvs20gMKO4H0b7OuaJdXs/Jpx6cOHmm1pkychd/BkuNIseWBVo25CjUzBR
+MB0GA1UdDgQWBBQk3ZsIhakQ00LOwJACk5EQ1IinKDAfBgNVHSMEGDAWgBQk3ZsI
+hakQ00LOwJACk5EQ1IinKDAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gA
+MEUCIFLimsuIAUb8vQtmNJeq6EIN5CgihGqLBUc7neZdNC1kAiEA0RN1t1SRg521
+k+SHeCxurP62qz8dw2zQxnHhfv9LQ0E=
+-----END CERTIFICATE-----
+"""
 
 
 def make_lab(folder: Path, port: int, vm: Path, changes: dict[str, Any]) -> tuple[Path, dict[str, Any]]:

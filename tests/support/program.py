@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "template"))
 
 from lab_program import (
     backups,
+    certificates,
     environment,
     errors,
     node_addresses,
@@ -57,6 +58,7 @@ from lab_program.stages import gitlab as gitlab_stage
 __all__ = [
     "Invocation",
     "backups",
+    "certificates",
     "console_module",
     "credential",
     "environment",

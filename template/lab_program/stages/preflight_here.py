@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from .. import versions
+from .. import certificates, versions
+from ..certificates import Holding
 from ..clients.git import GitError
 from ..clients.http import name_to_look_up
 from ..clients.machine import quoted
@@ -75,21 +77,39 @@ def external_repository(lab: Lab) -> Iterator[Finding]:
 
 
 def private_ca(lab: Lab) -> Iterator[Finding]:
-    """The certificate of the lab's own authority, without its key."""
+    """The certificates of the lab's own authority, without a key."""
     if not lab.settings.private_ca:
         return
     try:
         text = lab.ca_file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        fix = "copy the certificate (not the key) of your certificate authority to ca.crt beside ./lab"
-        yield Problem("ca", "ca.crt is missing or holds no PEM certificate", fix)
-    elif "PRIVATE KEY-----" in text:
+    yield from authority_findings(certificates.read(text), datetime.datetime.now(datetime.timezone.utc))
+
+
+def authority_findings(held: Holding, now: datetime.datetime) -> Iterator[Finding]:
+    """Say what ca.crt holds, and what of it must not be there."""
+    there = "copy the certificate (not the key) of your certificate authority to ca.crt beside ./lab"
+    if held.has_key:
         what = "ca.crt holds a private key, which would end up in Git and in the cluster"
-        yield Problem("ca", what, "keep only the part from BEGIN CERTIFICATE to END CERTIFICATE in it")
+        fix = (
+            "keep only the parts from BEGIN CERTIFICATE to END CERTIFICATE in it\n"
+            "a key that was ever pushed is known to others: make a new authority"
+        )
+        yield Problem("ca", what, fix)
+        return
+    if held.problems:
+        fix = "take that part out of ca.crt, or copy the certificate into it anew"
+        yield Problem("ca", f"in ca.crt {'; '.join(held.problems)}", fix)
+    if not held.certificates:
+        if not held.problems:
+            yield Problem("ca", "ca.crt is missing or holds no PEM certificate", there)
+        return
+    words = ", ".join(one.in_words(now) for one in held.certificates)
+    if all(one.ends <= now for one in held.certificates):
+        yield Problem("ca", f"every certificate in ca.crt has ended: {words}", there)
     else:
-        yield Good("ca.crt, the certificate of your own authority")
+        yield Good(f"ca.crt, of your own authority: {words}")
 
 
 def hosts(lab: Lab) -> Iterator[Finding]:
