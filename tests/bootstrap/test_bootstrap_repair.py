@@ -346,3 +346,12 @@ def test_a_newer_flux_that_keeps_itself_is_left_alone(journey: Journey) -> None:
     label_flux(world, "v2.10.0")
     run = world.must_run("--only", "flux")
     assert "keeps itself" in run.out and flux_labels(world) == {"v2.10.0"}
+
+
+def test_the_runners_machine_loses_the_authority_that_the_lab_no_longer_has(journey: Journey) -> None:
+    world = journey.to("end")
+    left = Path(world.settings["runner_home"]) / "ca.crt"
+    left.write_text("the authority of before\n")
+    run = world.must_run("--only", "runner")
+    assert not left.exists() and "./lab trust --remove --runner" in run.err and "./lab trust --remove root@<node>" in run.err
+    assert "trust" not in world.must_run("--only", "runner").err

@@ -238,7 +238,7 @@ def test_rails_is_asked_three_times_at_most_and_its_complaint_is_the_line_that_s
 def trusting(lab: Path, programs: Faked, *machines: str, **options: Any) -> tuple[int, str]:
     """Run `./lab trust` and return its status and what it said."""
     console = program.console()
-    chosen = Namespace(machines=list(machines), **({"runner": False, "here": False} | options))
+    chosen = Namespace(machines=list(machines), **({"runner": False, "here": False, "remove": False} | options))
     command = program.trust.Trust(lab, console, programs, program.Invocation(chosen, [], []))
     try:
         status = command.run()
@@ -271,6 +271,59 @@ def test_an_authority_reaches_a_machine_through_the_pipe_and_leaves_nothing_behi
     status, said = trusting(lab, there, "root@node1", "root@node2")
     assert status == 0 and said.count("trusts the lab's authority already") == 2
     assert trusting(lab, there, runner=True)[0] == 0 and there.calls[-1].command[-2] == "cloud-user@gitlab-runner"
+
+
+def removing(tmp_path: Path) -> tuple[Path, Path, Faked]:
+    """Return a lab without an authority, the root folder of a machine, and what runs commands there."""
+    lab, root, tools = tmp_path / "lab", tmp_path / "root", tmp_path / "bin"
+    shutil.copytree(ROOT / "example", lab)
+    settings = lab / "lab_program/settings.json"
+    settings.write_text(settings.read_text().replace('"private_ca": true', '"private_ca": false'))
+    tools.mkdir()
+    for name in ("update-ca-certificates", "systemctl"):
+        (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/calls\ntest ! -e {tmp_path}/fails\n')
+        (tools / name).chmod(0o755)
+
+    def shell(call: Call) -> Answer:
+        environment = {"PATH": f"{tools}:/usr/bin:/bin", "TRUST_CA_ROOT": str(root)}
+        command = ["sh", "-c", call.command[-1].replace("sudo -n ", "")]
+        done = subprocess.run(command, input=call.stdin, env=environment, capture_output=True, check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    return lab, root, Faked(shell)
+
+
+def test_a_machine_forgets_an_authority_and_nothing_else_that_it_trusts(tmp_path: Path) -> None:
+    lab, root, there = removing(tmp_path)
+    assert "private_ca is false" in trusting(lab, there, "root@node1")[1] and there.calls == []
+    ours = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    others = {
+        "usr/local/share/ca-certificates/office.crt": ours,
+        "etc/docker/certs.d/registry.else/ca.crt": ours.replace("AAAA", "BBBB"),
+    }
+    mine = {
+        "usr/local/share/ca-certificates/lab-ca.crt": ours,
+        "etc/docker/certs.d/registry.lab:8443/ca.crt": ours,
+        "etc/docker/certs.d/registry.old.lab/ca.crt": f"# the same\n{ours}",
+    }
+    for name, text in (others | mine).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+    def left() -> set[str]:
+        return {str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()}
+
+    (tmp_path / "fails").touch()
+    status, said = trusting(lab, there, "root@node1", remove=True)
+    assert status == 1 and "Still trusted by root@node1." in said and "k3s: restarted" not in said
+    (tmp_path / "fails").unlink()
+    status, said = trusting(lab, there, "root@node1", remove=True)
+    assert status == 0 and "lab-ca.crt: removed" in said and "k3s: restarted" in said, said
+    assert left() == set(others)
+    before = (tmp_path / "calls").read_text()
+    status, said = trusting(lab, there, "root@node1", runner=True, remove=True)
+    assert status == 0 and said.count("does not trust the lab's authority") == 2
+    assert (tmp_path / "calls").read_text() == before, "once is enough"
 
 
 def test_a_machine_that_cannot_be_reached_does_not_keep_the_others_from_trusting(tmp_path: Path) -> None:

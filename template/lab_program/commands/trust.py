@@ -19,11 +19,49 @@ umask 077; folder=$(mktemp -d) && cd "$folder" && tar -xf - || exit 1
 if [ "$(id -u)" -eq 0 ]; then bash trust-ca.sh {registry}; else sudo -n bash trust-ca.sh {registry}; fi
 status=$?; cd / && rm -rf "$folder"; exit $status"""
 
+# What scripts/trust-ca.sh has put onto a machine, taken away again; a lab whose private_ca is false has no such script. Of
+# Docker's files only those that hold the same certificates: another one may be its owner's. The certificate lies aside
+# until all is done, so that a run that was cut off or failed is finished by the next.
+REMOVE = r"""
+set -eu
+root=${TRUST_CA_ROOT-}
+certificates() { awk '/-----BEGIN CERTIFICATE-----/, /-----END CERTIFICATE-----/' "$1"; }
+gone=false
+for pair in update-ca-certificates:/usr/local/share/ca-certificates/lab-ca.crt update-ca-trust:/etc/pki/ca-trust/source/anchors/lab-ca.crt; do
+  refresh=${pair%%:*} file=$root${pair#*:}
+  aside=${file%/*/*/*}/lab-ca.crt.removed
+  if test -e "$file"; then mv -f "$file" "$aside"; fi
+  test -e "$aside" || continue
+  gone=true
+  for docker in "$root"/etc/docker/certs.d/*/ca.crt; do
+    if test -e "$docker" && test "$(certificates "$docker")" = "$(certificates "$aside")"; then
+      rm -f "$docker"
+      echo "${docker#"$root"}: removed"
+    fi
+  done
+  if command -v "$refresh" >/dev/null && ! "$refresh" >&2; then
+    echo "$refresh failed, see above; this machine still trusts the authority" >&2
+    exit 1
+  fi
+  echo "${file#"$root"}: removed"
+done
+# What pulls the cluster's images reads the store when it starts. Pods keep running.
+for service in k3s k3s-agent rke2-server rke2-agent crio containerd; do
+  if test "$service" = containerd && command -v docker >/dev/null; then continue; fi
+  if $gone && command -v systemctl >/dev/null && systemctl is-active --quiet "$service"; then
+    systemctl restart "$service"
+    echo "$service: restarted"
+  fi
+done
+rm -f "$root/usr/local/lab-ca.crt.removed" "$root/etc/pki/ca-trust/lab-ca.crt.removed"
+"""
+REMOTE_REMOVE = 'if [ "$(id -u)" -eq 0 ]; then sh -s; else sudo -n sh -s; fi'
+
 
 class Trust(Command):
     name = "trust"
-    purpose = "make machines trust the lab's own authority: nodes, the runner's machine, this one"
-    example = "./lab trust root@node1 root@node2; ./lab trust --runner; sudo ./lab trust --here"
+    purpose = "make machines trust the lab's own authority, or no longer: nodes, the runner's machine, this one"
+    example = "./lab trust root@node1 root@node2; ./lab trust --runner; sudo ./lab trust --here; ./lab trust --remove root@node1"
 
     @classmethod
     def description(cls) -> str:
@@ -39,22 +77,25 @@ class Trust(Command):
         parser.add_argument("machines", metavar="USER@HOST", nargs="*", help="machines that SSH reaches")
         parser.add_argument("--runner", action="store_true", help="the runner's machine")
         parser.add_argument("--here", action="store_true", help="this machine")
+        parser.add_argument("--remove", action="store_true", help="trust it no longer, after private_ca: false")
 
     def run(self) -> int:
-        if not self.settings.private_ca:
-            raise Failure(
-                "This lab has no certificate authority to trust: private_ca is false.", "", "nothing has to trust it"
-            )
+        if not (self.settings.private_ca or self.options.remove):
+            what = "This lab has no certificate authority to trust: private_ca is false."
+            then = "nothing has to trust it; for machines that trust an earlier one: ./lab trust --remove root@node1"
+            raise Failure(what, "", then)
         machines = [*self.options.machines, *self._runner()]
         if not machines and not self.options.here:
             then = "name machines (./lab trust root@node1), or --runner, or --here"
-            raise Failure("Which machine should trust the lab's authority?", "kubectl get nodes -o wide", then)
+            state = "no longer trust" if self.options.remove else "trust"
+            raise Failure(f"Which machine should {state} the lab's authority?", "kubectl get nodes -o wide", then)
         failed = [name for name in machines if not self._told(name, self._there(name))]
         if self.options.here and not self._told("this machine", self._here()):
             failed.append("this machine")
         if failed:
+            state = "Still trusted" if self.options.remove else "Not trusted yet"
             raise Failure(
-                f"Not trusted yet by {', '.join(failed)}.",
+                f"{state} by {', '.join(failed)}.",
                 "the lines above",
                 "mend that, then run it again: it goes on",
             )
@@ -68,13 +109,19 @@ class Trust(Command):
         return [f"{self.settings.runner_user}@{self.settings.runner_host}"]
 
     def _there(self, machine: str) -> Result:
-        command = REMOTE.format(registry=quoted(self.settings.registry_address))
+        if self.options.remove:
+            command, sent = REMOTE_REMOVE, REMOVE.encode()
+        else:
+            command, sent = REMOTE.format(registry=quoted(self.settings.registry_address)), self._packed()
         options = [] if self.console.terminal else ["-o", "BatchMode=yes"]
-        return self.programs.run(["ssh", "-o", "ConnectTimeout=10", *options, machine, command], stdin=self._packed())
+        return self.programs.run(["ssh", "-o", "ConnectTimeout=10", *options, machine, command], stdin=sent)
 
     def _here(self) -> Result:
         if os.getuid() != 0:
-            raise Failure("This machine's certificates are root's to write.", "", "sudo ./lab trust --here")
+            option = " --remove" if self.options.remove else ""
+            raise Failure("This machine's certificates are root's to write.", "", f"sudo ./lab trust --here{option}")
+        if self.options.remove:
+            return self.programs.run(["sh", "-s"], stdin=REMOVE.encode())
         return self.programs.run(["bash", str(self.folder / SCRIPT), self.settings.registry_address])
 
     def _packed(self) -> bytes:
@@ -102,5 +149,8 @@ class Trust(Command):
         if changed:
             self.console.did(f"{name}\n{changed}")
         else:
-            self.console.have(f"{name} trusts the lab's authority already")
+            state = (
+                "does not trust the lab's authority" if self.options.remove else "trusts the lab's authority already"
+            )
+            self.console.have(f"{name} {state}")
         return True

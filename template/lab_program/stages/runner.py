@@ -47,6 +47,7 @@ class Runner(Stage):
         number = self.patience.settle(f"make the runner {name}", self._ensure_runner)
         if kind == "docker":
             self._start_container()
+            self._forget_authority()
         else:
             self._refresh_pod()
         try:
@@ -85,7 +86,9 @@ class Runner(Stage):
             return (self.cluster.find("secret", SECRET, self.settings.runner_namespace) or NOTHING).secret(
                 "RUNNER_TOKEN"
             )
-        self.there = self.lab.machine.files(self.settings.runner_home, [".env", *self._files()])
+        self.there = self.lab.machine.files(
+            self.settings.runner_home, list(dict.fromkeys([".env", "ca.crt", *self._files()]))
+        )
         said = self.there.get(".env", "")
         lines = [line.removeprefix("RUNNER_TOKEN=") for line in said.splitlines() if line.startswith("RUNNER_TOKEN=")]
         return Secret(lines[-1].strip() if lines else "")
@@ -131,6 +134,17 @@ class Runner(Stage):
         start = "docker compose up --detach --quiet-pull --force-recreate --remove-orphans"
         self.lab.machine.must("start the runner", f"cd {folder} && {start} 2>&1 && rm -f {NOT_STARTED}")
         self.console.did(f"the runner's container runs on {host}")
+
+    def _forget_authority(self) -> None:
+        """Take away the certificate of an authority that this lab no longer has; say how the machine forgets it."""
+        if self.settings.private_ca or "ca.crt" not in self.there:
+            return
+        self.lab.machine.must("remove ca.crt", f"rm -f {self._file('ca.crt')}")
+        self.console.did(f"removed ca.crt on {self.settings.runner_host}: private_ca is false")
+        self.console.warn(
+            "Nodes and the runner's machine trust the authority of before until you say otherwise:\n"
+            "./lab trust --remove --runner; for each node: ./lab trust --remove root@<node>"
+        )
 
     def _copy(self, name: str) -> None:
         """Copy a file to the machine, where it is missing there or another one.
