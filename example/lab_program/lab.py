@@ -121,6 +121,11 @@ class Lab:
         return Http(self.authority, self.environment)
 
     @cached_property
+    def public_http(self) -> Http:
+        """For hosts of others: the system's authorities are trusted there, not the lab's own."""
+        return Http(None, self.environment)
+
+    @cached_property
     def transport(self) -> Transport:
         return Transport(self.http, self.patience, self.settings)
 

@@ -198,7 +198,7 @@ kind: Namespace
 metadata: {{name: {settings["gitlab_namespace"]}}}
 """,
         "charts/app/Chart.yaml": "name: app\nversion: 1.0.0\n",
-        "apps/gitlab/values.yaml": f"image: {{tag: {settings['gitlab_version']}-ce.0}}\n",
+        "apps/gitlab/values.yaml": f"image:\n  repository: 127.0.0.1:1/gitlab/gitlab-ce\n  tag: {settings['gitlab_version']}-ce.0\n",
         "apps/gitlab/gitlab.rb": f"external_url '{settings['gitlab_url']}'\n",
         "apps/demo/helmrelease.yaml": f"""\
 kind: HelmRelease

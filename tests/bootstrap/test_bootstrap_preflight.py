@@ -13,6 +13,7 @@ import pytest
 from journeys import LONG
 from lab_folder import commit
 from lab_world import World
+from support.image_tags import image_tags
 from stand_in_gitlab import Fault
 
 NOT_READY = {"conditions": [{"type": "Ready", "status": "False", "message": "ACME account is not registered"}]}
@@ -324,3 +325,32 @@ def test_an_own_helmchartconfig_of_the_lab_is_no_problem(world: World) -> None:
         "HelmChartConfig", "kube-system", "traefik", metadata={"managedFields": [{"manager": "lab-bootstrap"}]}
     )
     world.must_run("--only", "preflight")
+
+
+def with_gitlab_from(world: World, registry: str) -> None:
+    values = world.lab / "apps/gitlab/values.yaml"
+    values.write_text(values.read_text().replace("127.0.0.1:1/", f"{registry}/"))
+    commit(world.lab, "GitLab from another registry")
+
+
+@pytest.mark.parametrize(
+    ("tags", "status", "said"),
+    [
+        (["19.3.0-ce.0"], 0, "ok     GitLab 19.3.0, and no newer patch of it is out"),
+        (["19.3.0-ce.0", "19.3.2-ce.0", "19.3.10-ce.0", "19.30.1-ce.0", "19.4.0-ce.0", "19.3.11-rc1-ce.0"], 0, "./lab upgrade 19.3.10\n"),
+        (["19.3.1-ce.0", "19.3.2-ce.0"], 1, "has no 19.3.0-ce.0; the newest 19.3 there is 19.3.2"),
+        (["19.4.0-ce.0"], 1, "GitLab 19.3.0 does not exist"),
+    ],
+)
+def test_a_version_that_does_not_exist_is_a_problem_and_a_newer_patch_is_told(world: World, tags: list[str], status: int, said: str) -> None:
+    with image_tags(tags) as registry:
+        with_gitlab_from(world, registry)
+        run = world.run("--only", "preflight")
+    assert run.status == status and said in run.text and ("[gitlab-version]" in run.err) is bool(status), run.text
+    assert world.changes == []
+
+
+def test_without_a_way_to_the_registry_one_line_says_so_and_nothing_waits(world: World) -> None:
+    run = world.must_run("--only", "preflight")
+    [line] = [line for line in run.text.splitlines() if "newer patch" in line]
+    assert "127.0.0.1:1/gitlab/gitlab-ce cannot be asked from here" in line and "warn" not in run.err

@@ -17,6 +17,7 @@ from copier.errors import UserMessageError
 from extensions import upgrades
 from extensions.facts import DEFAULT_GITLAB_VERSION
 from support.cluster import Lab
+from support.image_tags import image_tags
 from support.program import versions as program_versions
 from support.rendering import snapshot
 from support.tools import run, tool
@@ -166,8 +167,30 @@ def test_an_upgrade_that_cannot_be_is_refused_before_anything_is_asked_of_copier
     assert done.returncode == status and said in done.stderr
 
 
+def asked_of_nobody(lab: Path, where: str = "127.0.0.1:1") -> None:
+    """Have a lab take its GitLab from a registry on this machine; at the usual one nobody listens."""
+    values = lab / "apps/gitlab/values.yaml"
+    text = values.read_text(encoding="utf-8")
+    assert "repository: gitlab/gitlab-ce\n" in text
+    values.write_text(text.replace("repository: gitlab/gitlab-ce\n", f"repository: {where}/gitlab/gitlab-ce\n"), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("version", "there"), [("19.5.9", "19.5.2"), ("19.4.0", None)])
+def test_a_version_that_does_not_exist_is_refused_before_anything_is_asked_of_copier(
+    article: Lab, tmp_path: Path, version: str, there: str | None
+) -> None:
+    lab = shutil.copytree(article.path, tmp_path / "lab")
+    with image_tags(["19.5.0-ce.0", "19.5.2-ce.0", "19.5.10-rc1.ce.0", "19.50.0-ce.0", "19.5.2-ee.0"]) as where:
+        asked_of_nobody(lab, where)
+        done = run(lab / "lab", "upgrade", version, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"})
+    assert done.returncode == 1 and f"GitLab {version} does not exist: {where}/gitlab/gitlab-ce has no {version}-ce.0" in done.stderr
+    assert (f"the newest {version.rpartition('.')[0]} there is {there}" in done.stderr) is (there is not None)
+    assert "nothing was changed" in done.stderr and "GitLab goes from" not in done.stdout
+
+
 def test_an_upgrade_becomes_an_update_with_the_new_answer(article: Lab, tmp_path: Path) -> None:
     lab = shutil.copytree(article.path, tmp_path / "lab")
+    asked_of_nobody(lab)
     answers = lab / ".copier-answers.yml"
     answers.write_text(f"_commit: v1.0.0\n_src_path: {tmp_path}/template\n", encoding="utf-8")
     for command in (("init", "--quiet"), ("commit", "--quiet", "--allow-empty", "--message", "All"), ("tag", "v1.0.0")):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 
-from .. import versions
+from .. import gitlab_image, versions
+from ..clients.http import Http
+from ..clients.image_registry import Existence, ImageRegistry
 from ..errors import ExitCode, Failure, WrongCall
 from .base import Command
 from .update import Update
 
-VALUES = "apps/gitlab/values.yaml"
+VALUES = gitlab_image.VALUES
 _TAG = re.compile(r"^ *tag: *\"?([0-9]+\.[0-9]+\.[0-9]+)-ce\.[0-9]+\"?", re.MULTILINE)
 WAIT = "In between wait until the background migrations are done (Admin > Monitoring > Background migrations)."
 
@@ -44,6 +47,11 @@ class Upgrade(Command):
         problem = upgrade_problem(now, version)
         if problem:
             raise Failure(problem, "https://docs.gitlab.com/update/upgrade_paths/", "nothing was changed")
+        registry = ImageRegistry(Http(None, os.environ), gitlab_image.SECONDS)
+        where = gitlab_image.repository(self.folder)
+        if gitlab_image.existence(registry, where, version) is Existence.MISSING:
+            what = f"{gitlab_image.missing(registry, where, version)}."
+            raise Failure(what, "https://docs.gitlab.com/releases/", "nothing was changed")
         update = ["update", "--data", f"gitlab_version={version}"]
         self.console.print(f"GitLab goes from {now} to {version}, in one step: ./lab {' '.join(update)}")
         invocation = type(self.invocation)(argparse.Namespace(), update[1:], update)

@@ -11,10 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from ..errors import Failure
 from ..settings import Settings
 from .base import Stage
-from .findings import Check, Finding, Good, Problem
+from .findings import Advice, Check, Finding, Good, Problem
 from .following import Following
 from .preflight_cluster import Reached, cluster_checks, reach
-from .preflight_here import external_repository, hosts, nfs, private_ca, repository, runner_machine, tools
+from .preflight_here import (
+    external_repository,
+    gitlab_version,
+    hosts,
+    nfs,
+    private_ca,
+    repository,
+    runner_machine,
+    tools,
+)
 
 SIDE_BY_SIDE = 4
 
@@ -35,7 +44,7 @@ class Preflight(Stage):
         settings, reached = self.settings, Reached()
         external = [] if settings.self_hosted else [external_repository]
         self._look([tools, repository, *external, private_ca, lambda lab: reach(lab, reached)])
-        elsewhere: list[Check] = [hosts]
+        elsewhere: list[Check] = [hosts, gitlab_version]
         if "nfs" in (settings.storage_backend, settings.data_backend):
             elsewhere.append(nfs)
         if settings.runner_kind == "docker":
@@ -65,6 +74,8 @@ class Preflight(Stage):
     def _report(self, finding: Finding) -> None:
         if isinstance(finding, Good):
             self.console.have(finding.what)
+        elif isinstance(finding, Advice):
+            self.console.warn(finding.what)
         elif not isinstance(finding, Problem):
             self.console.skip(finding.why)
         elif finding.check in self.lab.limits.skip:

@@ -1,4 +1,4 @@
-"""What a check of preflight finds: something good, something to mend, or nothing to check."""
+"""What a check of preflight finds: something good, something to mend or to know, or nothing to check."""
 
 from __future__ import annotations
 
@@ -31,12 +31,19 @@ class Good:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """Something that works as it is, and could be better."""
+
+    what: str
+
+
+@dataclass(frozen=True)
 class Nothing:
     """A check that has nothing to look at in this lab, and why."""
 
     why: str
 
 
-Finding = Problem | Good | Nothing
+Finding = Problem | Good | Advice | Nothing
 # A check looks at a lab's world and changes nothing.
 Check = Callable[[Lab], Iterable[Finding]]

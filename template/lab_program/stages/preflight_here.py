@@ -7,15 +7,16 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from .. import certificates, versions
+from .. import certificates, gitlab_image, versions
 from ..certificates import Holding
 from ..clients.git import GitError
 from ..clients.http import name_to_look_up
+from ..clients.image_registry import Existence, ImageRegistry
 from ..clients.machine import quoted
 from ..lab import Lab
 from ..programs import Result, last_line
 from .credential import OWNER
-from .findings import Finding, Good, Problem
+from .findings import Advice, Finding, Good, Nothing, Problem
 
 # The oldest versions that do what the program asks of them.
 OLDEST = {"git": "2.20", "kubectl": "1.26", "helm": "3.14", "flux": "2.7"}
@@ -110,6 +111,25 @@ def authority_findings(held: Holding, now: datetime.datetime) -> Iterator[Findin
         yield Problem("ca", f"every certificate in ca.crt has ended: {words}", there)
     else:
         yield Good(f"ca.crt, of your own authority: {words}")
+
+
+def gitlab_version(lab: Lab) -> Iterator[Finding]:
+    """The lab's version of GitLab exists, and is the newest patch; known only where the registry answers soon."""
+    version, where = lab.settings.gitlab_version, gitlab_image.repository(lab.folder)
+    registry = ImageRegistry(lab.public_http, gitlab_image.SECONDS)
+    existence = gitlab_image.existence(registry, where, version)
+    if existence is Existence.MISSING:
+        fix = "take one that exists: ./lab update --data gitlab_version=VERSION (https://docs.gitlab.com/releases/)"
+        yield Problem("gitlab-version", gitlab_image.missing(registry, where, version), fix)
+        return
+    known = existence is Existence.EXISTS
+    newest = gitlab_image.newest_patch(registry, where, version) if known else None
+    if newest is None:
+        yield Nothing(f"whether there is a newer patch of GitLab {version}: {where} cannot be asked from here")
+    elif newest and not versions.at_least(version, newest):
+        yield Advice(f"GitLab {newest} is out, a newer patch of {version}: ./lab upgrade {newest}")
+    else:
+        yield Good(f"GitLab {version}, and no newer patch of it is out")
 
 
 def hosts(lab: Lab) -> Iterator[Finding]:
