@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from journeys import LONG
+from journeys import LONG, Journey
 from lab_folder import commit
 from lab_world import World
 from support.image_tags import image_tags
@@ -354,3 +354,73 @@ def test_without_a_way_to_the_registry_one_line_says_so_and_nothing_waits(world:
     run = world.must_run("--only", "preflight")
     [line] = [line for line in run.text.splitlines() if "newer patch" in line]
     assert "127.0.0.1:1/gitlab/gitlab-ce cannot be asked from here" in line and "warn" not in run.err
+
+
+def inside_another(world: World) -> None:
+    """The lab's folder in the owner's repository of everything."""
+    shutil.rmtree(world.lab / ".git")
+    subprocess.run(["git", "init", "--quiet", str(world.lab.parent)], check=True)
+    commit(world.lab.parent, "All that I have")
+
+
+def ignore(world: World, pattern: str) -> None:
+    file = world.lab / ".git/info/exclude"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"{pattern}\n")
+
+
+def test_a_lab_within_another_repository_pushes_nothing_of_it(journey: Journey) -> None:
+    world = journey.to("end")
+    before = world.summary()["repositories"]
+    inside_another(world)
+    run = world.run("--only", "preflight")
+    words = f"the lab has no repository of its own: it lies in that of {world.lab.parent.resolve()}"
+    assert run.status == 1 and f"[repository] {words}" in run.err and "git init" in run.err
+    run = world.run("--from", "sync")
+    assert run.status == 1 and words[1:] in run.err
+    assert world.summary()["repositories"] == before and world.changes == []
+
+
+def test_a_lab_that_is_reached_by_another_path_is_in_its_own_repository(world: World) -> None:
+    link = world.folder / "link"
+    link.symlink_to(world.lab)
+    assert "the repository: committed as it is" in world.must_run("--only", "preflight", program=[link / "lab"]).out
+
+
+@pytest.mark.parametrize("name", ["apps/wiki/helmrelease.yaml", "clusters/other/wiki.yaml", "infrastructure/dns.yml", "charts/wiki/templates/a.tpl"])
+def test_what_flux_needs_and_git_does_not_know_is_named(journey: Journey, name: str) -> None:
+    world = journey.to("end")
+    file = world.lab / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: wiki, namespace: default}}\n")
+    for stage in ("preflight", "sync"):
+        run = world.run("--only", stage)
+        assert run.status == 1 and "not in Git" in run.err and name in run.err, run.text
+    commit(world.lab, "And the wiki")
+    world.must_run("--only", "preflight")
+
+
+def test_notes_and_what_git_shall_ignore_are_the_owners(world: World) -> None:
+    for name in ("notes.yaml", "apps/gitlab/gitlab.rb~", "apps/todo.txt", "apps/.secret.yaml"):
+        (world.lab / name).write_text("mine\n")
+    ignore(world, ".secret.yaml")
+    world.must_run("--only", "preflight")
+
+
+def test_an_authority_that_an_ignore_rule_keeps_from_git_is_named(make_world: Callable[..., World]) -> None:
+    world = make_world(private_ca=True)
+    subprocess.run(["git", "-C", str(world.lab), "rm", "--quiet", "--cached", "ca.crt"], check=True)
+    commit_as_it_is(world)
+    ignore(world, "*.crt")
+    run = world.run("--only", "preflight")
+    assert run.status == 1 and "not in Git" in run.err and "ca.crt" in run.err
+    command = re.search(r"git -C (.*) add --force -- ca\.crt", run.err)
+    assert command
+    subprocess.run(["sh", "-c", command[0]], check=True)
+    commit_as_it_is(world)
+    world.must_run("--only", "preflight")
+
+
+def commit_as_it_is(world: World) -> None:
+    who = ["-c", "user.name=o", "-c", "user.email=o@lab"]
+    subprocess.run(["git", "-C", str(world.lab), *who, "commit", "--quiet", "--message", "As it is"], check=True)

@@ -95,6 +95,19 @@ class Git:
         said = self.here("status", "--porcelain", "--untracked-files=no", "-z", "--no-renames").out
         return [entry[3:] for entry in said.split("\0") if entry]
 
+    def top(self) -> str:
+        """Return the top folder of the repository that the lab is in; nothing where it is in none."""
+        done = self.here("rev-parse", "--show-toplevel")
+        return done.out.rstrip("\n") if done.status == 0 else ""
+
+    def untracked(self, *folders: str) -> list[str]:
+        """Return the files below some of the lab's folders that Git does not know, and was not told to ignore."""
+        said = self.here("ls-files", "--others", "--exclude-standard", "-z", "--", *folders).out
+        return [name for name in said.split("\0") if name]
+
+    def tracks(self, name: str) -> bool:
+        return self.here("ls-files", "--error-unmatch", "--", name).status == 0
+
     def has_commit(self, commit: str) -> bool:
         return self.here("cat-file", "-e", f"{commit}^{{commit}}").status == 0
 

@@ -10,6 +10,7 @@ from ..patience import TimedOutError
 from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, PARTS, RECEIVER, Probes, short
 from ..settings import Settings
 from .credential import OWNER, GitCredential
+from .repository import unfit
 
 KINDS = {
     GIT_REPOSITORY: "GitRepository",
@@ -38,9 +39,9 @@ class Following:
 
     def follow_external_repository(self) -> None:
         """Push to the owner's own repository, with the owner's own rights, and have Flux follow that."""
-        GitCredential(self.lab).ensure()
         if not self.lab.dry_run:
-            self.refuse_uncommitted()
+            self.refuse_unfit()
+        GitCredential(self.lab).ensure()
         url, branch = self.settings.gitops_url, self.settings.gitops_branch
         try:
             self.push_branch(url, OWNER)
@@ -50,14 +51,13 @@ class Following:
             ) from error
         self.ensure_flux_follows()
 
-    def refuse_uncommitted(self) -> None:
-        """End the run where something is not committed: it is not what Flux deploys, and GitLab would restart for
-        it."""
-        changed = self.lab.git.uncommitted()
-        if changed:
-            files = "\n".join(changed)
-            then = "commit them (or git stash), then run ./lab up --from sync"
-            raise Failure(f"These files differ from the last commit:\n{files}", "git diff HEAD", then)
+    def refuse_unfit(self) -> None:
+        """End the run where what would be pushed is another repository, or not all of the lab: Flux would not deploy
+        what is here, and GitLab would restart for it."""
+        problem = unfit(self.lab)
+        if problem is not None:
+            what = f"{problem.what[0].upper()}{problem.what[1:]}"
+            raise Failure(what, "git status", f"{problem.fix}\nthen run ./lab up --from sync")
 
     def push_branch(self, url: str, access: Access) -> None:
         """Bring the branch at *url* to this repository's HEAD, unless it is there or further.

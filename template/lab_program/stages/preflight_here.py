@@ -12,11 +12,11 @@ from ..certificates import Holding
 from ..clients.git import GitError
 from ..clients.http import name_to_look_up
 from ..clients.image_registry import Existence, ImageRegistry
-from ..clients.machine import quoted
 from ..lab import Lab
 from ..programs import Result, last_line
 from .credential import OWNER
 from .findings import Advice, Finding, Good, Nothing, Problem
+from .repository import unfit
 
 # The oldest versions that do what the program asks of them.
 OLDEST = {"git": "2.20", "kubectl": "1.26", "helm": "3.14", "flux": "2.7"}
@@ -51,18 +51,7 @@ def version_problem(name: str, said: str) -> Problem | None:
 
 def repository(lab: Lab) -> Iterator[Finding]:
     """A commit, and nothing that differs from it."""
-    if not lab.git.head():
-        folder = quoted(str(lab.folder))
-        fix = f"git -C {folder} add --all && git -C {folder} commit -m 'The lab as generated'"
-        yield Problem("repository", "this lab has no commit yet, so there is nothing to push", fix)
-        return
-    changed = lab.git.uncommitted()
-    if changed:
-        files = "\n".join(changed)
-        what = f"files differ from the last commit; GitLab would be installed with what Flux does not know:\n{files}"
-        yield Problem("repository", what, "git commit them, or git stash")
-    else:
-        yield Good("the repository: committed as it is")
+    yield unfit(lab) or Good("the repository: committed as it is")
 
 
 def external_repository(lab: Lab) -> Iterator[Finding]:

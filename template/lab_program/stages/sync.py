@@ -55,6 +55,8 @@ class Sync(Stage):
 
     def _sync_self(self, following: Following) -> None:
         """The lab's own GitLab hosts the lab's repository."""
+        if not self.lab.dry_run:
+            following.refuse_unfit()
         key, project, console = GitCredential(self.lab).ensure(), self.settings.lab_project, self.console
         if self.lab.dry_run:
             console.would(f"push this repository to {self.settings.lab_project_url} and let Flux's key write there")
@@ -67,7 +69,6 @@ class Sync(Stage):
 
     def _push(self, following: Following) -> None:
         settings, url = self.settings, self.settings.lab_project_url
-        following.refuse_uncommitted()
         try:
             following.push_branch(url, self.lab.as_root)
         except GitError as error:
