@@ -48,6 +48,9 @@ class Probes:
         labels = (deployment.spec.get("selector") or {}).get("matchLabels") or {}
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         reason = pod_reason(self._cluster.list_of("pods", namespace, selector))
+        refused = deployment.condition("ReplicaFailure")
+        if refused.is_true:
+            return f"Kubernetes refuses its pod: {refused.message}"
         if reason == CRASH_LOOP:
             raise Failure("GitLab keeps crashing.", f"kubectl logs deploy/gitlab -n {namespace} --previous --tail=80")
         if image_is_missing(reason):

@@ -27,6 +27,9 @@ KINDS = {
     "configmap": "ConfigMap",
     "deployment": "Deployment",
     "deployments": "Deployment",
+    "statefulsets": "StatefulSet",
+    "daemonsets": "DaemonSet",
+    "events": "Event",
     "job": "Job",
     "pod": "Pod",
     "pods": "Pod",
@@ -95,6 +98,7 @@ class Cluster:
         self.gitlab_looks = 0
         self.gitlab_start = GITLAB_LOOKS
         self.gitlab_uid = 0
+        self.refused: dict[str, Any] = {}  # the status of a Deployment whose pods Kubernetes refuses
         self.node_ips = ""  # what GitLab's container was started with
         self.flux_works = True
         self.asked_again: list[str] = []
@@ -196,7 +200,8 @@ class Cluster:
     @staticmethod
     def matches(item: dict[str, Any], selector: str) -> bool:
         labels = item["metadata"].get("labels", {})
-        return all(labels.get(part.split("=")[0]) == part.split("=")[1] for part in selector.split(",") if part)
+        parts = [part.split("=") for part in selector.split(",") if part]
+        return all(labels.get(name) == value[0] if value else name in labels for name, *value in parts)
 
     def kubectl_apply(self, rest: list[str], text: str) -> Reply:
         words, found = flags(
@@ -624,7 +629,8 @@ class Cluster:
             self.world.settings["app_namespace"],
             "demo",
             spec={"template": {"spec": {"containers": [{"name": "demo", "image": reference}]}}},
-            status={"updatedReplicas": 1, "readyReplicas": int(running)},
+            status={"updatedReplicas": 1, "readyReplicas": int(running)} if not self.refused else self.refused,
+            metadata={"labels": {"helm.toolkit.fluxcd.io/name": "demo"}},
         )
         return None
 

@@ -43,6 +43,16 @@ def test_the_status_says_what_fails_and_why_and_goes_on(journey: Journey, breaks
     assert run.status == 1 and words in run.err and "image of demo" in run.out and world.changes == []
 
 
+def test_an_application_whose_pods_are_refused_is_named_with_the_reason_in_one_line(journey: Journey) -> None:
+    world = journey.to("end")
+    assert re.search(r"^   ok     Deployment default/demo$", world.must_run(command="status", yes=False).out, re.M)
+    why = 'pods "demo-1" is forbidden: violates PodSecurity "restricted:latest"'
+    world.cluster.refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": why}]}
+    run = world.run(command="status", yes=False)
+    assert run.status == 1 and world.changes == []
+    assert f"warn   Deployment default/demo: 0 of 1 pods ready; Kubernetes refuses its pods: {why}\n" in run.err
+
+
 def another_node(world: World) -> None:
     addresses = [{"type": "InternalIP", "address": "192.168.1.77"}, {"type": "Hostname", "address": "node-2"}]
     world.cluster.put("Node", "", "node-2", status={"conditions": [{"type": "Ready", "status": "True"}], "addresses": addresses})

@@ -22,6 +22,7 @@ from lab_program import (
     programs,
     secret,
     versions,
+    workloads,
     workspace,
 )
 from lab_program import console as console_module
@@ -96,6 +97,7 @@ __all__ = [
     "update",
     "upgrade",
     "versions",
+    "workloads",
     "workspace",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .. import node_addresses
+from .. import node_addresses, workloads
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
@@ -76,6 +76,10 @@ class Status(Command):
     def _releases(self, lab: Lab) -> Iterator[tuple[str, str | None]]:
         for one in lab.cluster.list_of(HELM_RELEASE):
             yield _title(one), readiness(one)
+        for one, problem in workloads.look(lab.cluster):
+            # GitLab has lines of its own.
+            if (one.namespace, one.name) != (self.settings.gitlab_namespace, "gitlab"):
+                yield f"{one.kind} {one.namespace}/{one.name}", problem
         for one in lab.cluster.list_of(IMAGE_POLICY, FLUX):
             tag = (one.status.get("latestRef") or {}).get("tag", "")
             yield f"image of {one.name} {tag}".rstrip(), readiness(one)
