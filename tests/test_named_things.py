@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from support.cluster import Lab
+from support.program import COMMANDS, NAMES, cli
+from support.questions import QUESTIONS
 from support.rendering import ROOT
 from support.tools import run, tool
 
@@ -52,6 +56,52 @@ def everything(lab: Lab) -> list[tuple[str, str]]:
     return found
 
 
+# The lab's program as it is called in a text: a command, and the words that stand behind it.
+CALL = re.compile(r"(?<![\w/.])\./lab(?![\w/])((?: +[\w<>…./=*:@-]+)*)")
+# "./lab needs Python": a sentence about the program.
+ABOUT_IT = {"needs", "of"}
+# The page that shows how a stage is added calls its example so.
+EXAMPLE_STAGE = ("docs/adding-a-stage.md", "clock")
+
+
+def texts_with_calls(lab: Lab) -> Iterator[tuple[str, str]]:
+    """Yield what the lab's program says, and every file of a lab and of the template that somebody reads."""
+    for folder in ("template/lab_program", "hooks", "extensions"):
+        yield from messages(ROOT / folder)
+    read = {".md", ".rb", ".sh", ".toml", ".tpl", ".yaml", ".yml"}
+    for file in sorted(lab.path.rglob("*")):
+        if file.is_file() and file.suffix in read and "flux-system" not in file.parts:
+            yield f"the lab's {file.relative_to(lab.path)}", file.read_text(encoding="utf-8")
+    for file in [ROOT / "copier.yml", ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "questions").glob("*"), *(ROOT / "hooks").glob("*.yml")]:
+        yield str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")
+
+
+@functools.cache
+def options_of_commands() -> dict[str, set[str] | None]:
+    """Return the options of each command, as the program's own parser has them; None where they are Copier's."""
+    [commands] = [action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    passing = {command.name for command in COMMANDS if command.passes_everything_on}
+    return {name: None if name in passing else set(parser._option_string_actions) for name, parser in commands.choices.items()}
+
+
+def wrong_calls(where: str, text: str) -> list[str]:
+    """Return the calls of ./lab in a text that name a command, an option, a stage or an answer that is not there."""
+    found = []
+    for match in CALL.finditer(text):
+        name, *words = [word.rstrip(".:") for word in match[1].split()] or [""]
+        if name not in options_of_commands():
+            known = name in {"", "COMMAND", "--help", *ABOUT_IT}
+        else:
+            options, pairs = options_of_commands()[name], list(zip(words, [*words[1:], ""]))
+            stages = {value for word, value in pairs if word in {"--from", "--only"} and name == "up" and value.islower()}
+            answers = {value.partition("=")[0] for word, value in pairs if word == "--data" and value.partition("=")[0] != "name"}
+            known = options is None or {word for word in words if word.startswith("-")} <= options
+            known = known and stages <= {*NAMES, *(EXAMPLE_STAGE[1:] if where == EXAMPLE_STAGE[0] else [])} and answers <= QUESTIONS.keys()
+        if not known:
+            found.append(match[0])
+    return found
+
+
 def source_of(script: Path) -> str:
     """Return a script's text with that of what it is made of: its options may be read there."""
     parts = [script, *sorted(file for name in ("bootstrap", "lab_program") for file in (script.parent / name).rglob("*") if file.suffix in {".sh", ".py"})]
@@ -72,6 +122,22 @@ def missing_scripts(lab: Path, text: str) -> list[str]:
 
 def test_every_script_that_is_named_is_there_and_knows_the_options(article: Lab) -> None:
     assert [(where, call) for where, text in everything(article) for call in missing_scripts(article.path, text)] == []
+
+
+def test_every_call_of_the_labs_program_is_one_that_it_takes(article: Lab) -> None:
+    texts = list(texts_with_calls(article))
+    assert sum(len(CALL.findall(text)) for _, text in texts) > 100
+    assert [(where, call) for where, text in texts for call in wrong_calls(where, text)] == []
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("run `./lab update --data sign_up=closed` again", []), ("./lab up --only runner; ./lab trust --here.", []), ("./lab needs Python 3.10", []),
+    ("`./lab upp`", ["./lab upp"]), ("./lab status --all", ["./lab status --all"]), ("./lab up --form gitlab", ["./lab up --form gitlab"]),
+    ("./lab up --from gitlub", ["./lab up --from gitlub"]), ("./lab update --data signup=closed", ["./lab update --data signup=closed"]),
+    ("in example/lab, not ./labs or x./lab y", []), ("./lab restore --from FILE restores a file", []),
+])
+def test_a_call_that_the_program_does_not_take_would_be_noticed(text: str, found: list[str]) -> None:
+    assert wrong_calls("a text", text) == found
 
 
 def test_every_file_that_is_named_is_there(article: Lab) -> None:

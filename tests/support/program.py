@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "template"))
 from lab_program import (
     backups,
     certificates,
+    cli,
     environment,
     errors,
     node_addresses,
@@ -41,8 +42,9 @@ from lab_program.clients import (
     outbound,
     pod,
 )
-from lab_program.commands import new_app, propose, restore, trust, update, upgrade
+from lab_program.commands import COMMANDS, new_app, propose, restore, trust, update, upgrade
 from lab_program.commands.base import Invocation
+from lab_program.commands.up import NAMES
 from lab_program.stages import (
     credential,
     flux,
@@ -57,9 +59,12 @@ from lab_program.stages import (
 from lab_program.stages import gitlab as gitlab_stage
 
 __all__ = [
+    "COMMANDS",
+    "NAMES",
     "Invocation",
     "backups",
     "certificates",
+    "cli",
     "console_module",
     "credential",
     "environment",
