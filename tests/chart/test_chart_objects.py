@@ -10,6 +10,7 @@ import pytest
 from chart.api_rules import complaints
 from chart.releases import HTTP, LEAST, STATEFUL, Values, merged
 from chart.rendering import Object, container, notes, of_kind, one, pod_template, render
+from support.program import new_app
 from support.schemas import schema_errors
 
 HOST = {"name": "demo.lab", "servicePort": 80}
@@ -122,6 +123,10 @@ def test_a_claim_outlives_the_release_unless_the_values_say_otherwise() -> None:
     assert annotations({}) == {"helm.sh/resource-policy": "keep"}
     assert annotations({"retain": False}) is None
     assert annotations({"annotations": {"a": 1}}) == {"helm.sh/resource-policy": "keep", "a": "1"}
+    # And so it is told to whoever asks how an application is removed.
+    said = " ".join(new_app.NewApp.epilog().split())
+    assert "takes everything of its release out of the cluster, but the volumes that it made" in said
+    assert "a claim with `retain: false` goes, too" in said
 
 
 def test_a_claims_storage_class_is_the_clusters_own_or_the_named_one_or_none() -> None:
