@@ -7,6 +7,7 @@ from .clients.objects import CRASH_LOOP, RUNNING, KubeObject, pod_reason
 from .errors import Failure
 from .lab import Lab
 from .patience import TimedOutError
+from .workloads import refusal
 
 GIT_REPOSITORY = "gitrepositories.source.toolkit.fluxcd.io"
 KUSTOMIZATION = "kustomizations.kustomize.toolkit.fluxcd.io"
@@ -48,9 +49,9 @@ class Probes:
         labels = (deployment.spec.get("selector") or {}).get("matchLabels") or {}
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         reason = pod_reason(self._cluster.list_of("pods", namespace, selector))
-        refused = deployment.condition("ReplicaFailure")
-        if refused.is_true:
-            return f"Kubernetes refuses its pod: {refused.message}"
+        refused = refusal(deployment, [])
+        if refused:
+            return f"Kubernetes refuses its pod: {refused}"
         if reason == CRASH_LOOP:
             raise Failure("GitLab keeps crashing.", f"kubectl logs deploy/gitlab -n {namespace} --previous --tail=80")
         if image_is_missing(reason):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.program import objects, workloads
+from support import program
+from support.program import objects, probes, workloads
 
 K = objects.KubeObject
 # As the API server says it: k8s.io/pod-security-admission.
@@ -103,3 +105,10 @@ def test_pods_and_events_are_read_only_where_something_does_not_run() -> None:
     assert [problem is None for _, problem in workloads.look(short)] == [False]
     refused = Cluster(workload("Deployment", {"readyReplicas": 2, **failed()}))
     assert [problem is None for _, problem in workloads.look(refused)] == [False]
+
+
+def test_who_waits_for_gitlab_hears_that_its_pod_is_refused() -> None:
+    deployment = workload("Deployment", {"observedGeneration": 1, **failed()}, 1, "gitlab")
+    cluster = SimpleNamespace(find=lambda *_: deployment, list_of=lambda *_: [])
+    lab = SimpleNamespace(settings=program.settings(), cluster=cluster)
+    assert probes.Probes(lab).gitlab_healthy() == f"Kubernetes refuses its pod: {SAID}"
