@@ -12,7 +12,7 @@ BACKUPS_IN_POD = "/var/opt/gitlab/backups"
 CONFIGS_IN_POD = "/etc/gitlab/config_backup"
 SUFFIX = "_gitlab_backup.tar"
 # Without it no data can be decrypted.
-SECRETS = "etc/gitlab/gitlab-secrets.json"
+DECRYPTED_BY = "etc/gitlab/gitlab-secrets.json"
 # 1700000000_2026_01_31_19.3.0: it becomes part of a path and of a command. First the second in which it was begun.
 NAME = re.compile(r"[0-9]+_[0-9]{4}_[0-9]{2}_[0-9]{2}_[0-9]+\.[0-9]+\.[0-9]+(-[a-z]+)?")
 # gitlab-ctl backup-etc: gitlab_config_1700000000_2026_01_31.tar. A file from elsewhere is put beside them with the time
@@ -58,6 +58,6 @@ def holds_secrets(file: Path) -> bool:
     """Say whether a file is an archive, whole, that holds gitlab-secrets.json."""
     try:
         with tarfile.open(file) as archive:
-            return any(name.endswith(SECRETS) for name in archive.getnames())
+            return any(name.endswith(DECRYPTED_BY) for name in archive.getnames())
     except (OSError, EOFError, tarfile.TarError):
         return False

@@ -170,8 +170,8 @@ def test_a_secret_shows_itself_to_nobody() -> None:
 
 # Where a secret's own value is taken: each hands it to a pipe or a header.
 REVEALED_IN = {
-    "secret.py", "clients/git.py", "clients/gitlab_transport.py", "clients/objects.py", "stages/credential.py", "stages/gitlab.py",
-    "stages/registry.py", "stages/runner.py",
+    "secret.py", "clients/git.py", "clients/gitlab_transport.py", "clients/image_registry.py", "clients/objects.py", "stages/credential.py",
+    "stages/gitlab.py", "stages/registry.py", "stages/runner.py",
 }
 
 

@@ -12,8 +12,8 @@ from .. import versions
 from ..backups import (
     BACKUPS_IN_POD,
     CONFIGS_IN_POD,
+    DECRYPTED_BY,
     NAME,
-    SECRETS,
     SUFFIX,
     apart,
     configuration_name,
@@ -218,7 +218,7 @@ class Restoring:
         names = [] if data is not None else self.pod.run("ls", "-1", CONFIGS_IN_POD).out.splitlines()
         for name in saved_with(backup, names):
             listed = self.pod.run("tar", "--list", "--file", f"{CONFIGS_IN_POD}/{name}")
-            if listed.status == 0 and SECRETS in listed.out:
+            if listed.status == 0 and DECRYPTED_BY in listed.out:
                 return Configuration(name)
             self.console.warn(f"{CONFIGS_IN_POD}/{name} is broken, or holds no gitlab-secrets.json; it is passed over.")
         self.console.warn(
@@ -237,7 +237,7 @@ class Restoring:
             if not made or not self.pod.put(configuration.file, archive):
                 raise Failure("The configuration could not be copied into the pod.", f"{self.exec} df -h /etc/gitlab")
         # gitlab-ctl backup-etc packs /etc/gitlab/..., an owner's own tar perhaps etc/gitlab/...: the * takes both.
-        wanted = (f"*{SECRETS}", "*etc/gitlab/ssh_host_*")
+        wanted = (f"*{DECRYPTED_BY}", "*etc/gitlab/ssh_host_*")
         unpack = ("tar", "--extract", "--file", archive, "--directory", "/", "--wildcards", *wanted)
         if self.pod.run(*unpack).status:
             look = f"{self.exec} tar -tf {archive}"
