@@ -8,7 +8,6 @@ one against the other.
 from __future__ import annotations
 
 import difflib
-import os
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -63,9 +62,7 @@ def _lines(git: Git, ours: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bo
         for name, data in (("ours", ours), ("base", base), ("theirs", theirs)):
             Path(folder, name).write_bytes(data)
         labels = [argument for label in LABELS for argument in ("-L", label)]
-        done = git.run(
-            "merge-file", "-p", *labels, *(os.path.join(folder, name) for name in ("ours", "base", "theirs"))
-        )
+        done = git.run("merge-file", "-p", *labels, *(str(Path(folder) / name) for name in ("ours", "base", "theirs")))
     if done.returncode < 0 or done.returncode > 127:
         raise OSError(f"git merge-file failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout, done.returncode > 0

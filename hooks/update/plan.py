@@ -114,7 +114,12 @@ class _Planner:
         elif self.moves.tracked[path].mode == SUBMODULE:
             if theirs is not None:
                 self._refuse(path, theirs, "It is a submodule of yours")
-        elif theirs is not None and self.wishes.skip(path):
+        else:
+            self._settle_tracked(path, base, theirs)
+
+    def _settle_tracked(self, path: str, base: Entry | None, theirs: Entry | None) -> None:
+        """Decide about a file that the lab has."""
+        if theirs is not None and self.wishes.skip(path):
             if theirs != base:
                 self.findings.kept[path] = "`--skip` names it. The template has changed it since."
         elif self._untouched(path):
