@@ -25,7 +25,7 @@ from hooks.files import Git
 from hooks.update import journal
 from support.rendering import required
 from support.tools import run
-from update_support import REPORT, commit, git, make_lab, new_repository, put, release, small_template, update_here
+from update_support import REPORT, commit, git, make_lab, new_repository, packed, put, release, small_template, update_here
 
 LONG = os.environ.get("LONG") == "1"
 # What CI runs asks for every tool, and has the time.
@@ -152,7 +152,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the template and a lab of it, to be copied for each scenario."""
     folder = tmp_path_factory.mktemp("random")
     small_template(folder / "template", {**TEXTS, **BINARIES})
-    make_lab(folder / "template", folder / "lab")
+    make_lab(packed(folder / "template"), folder / "lab")
+    packed(folder / "lab")
     return folder
 
 

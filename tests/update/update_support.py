@@ -44,6 +44,15 @@ def release(template: Path, version: str) -> None:
     git(template, "tag", f"v{version}")
 
 
+def packed(folder: Path) -> Path:
+    """Put all of a repository's objects into one file: what is made once and copied for each test, and cloned five times an update, is
+    a handful of files then instead of a folder for each object.
+    """
+    git(folder, "repack", "-a", "-d", "--quiet")
+    git(folder, "pack-refs", "--all")
+    return folder
+
+
 def new_repository(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     git(folder, "init", "--quiet")
