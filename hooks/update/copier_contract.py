@@ -16,8 +16,8 @@ of that so:
     4  Files that `old_copy` has and `new_copy` lacks are removed from the lab. `old_copy` is emptied, so none is.
     5  With `conflict` at "rej" Copier leaves `.rej` files alone.
     6  `data` holds answers that are not asked for; `ask` names questions that are.
-    7  `_sync_git_index_executable_bit` is of use in a repository alone, and asks Git once a file. In a folder that is in
-       none it is replaced: those questions were half of an update's time. A Copier without it works as well.
+    7  `_sync_git_index_executable_bit` is of use in a repository alone, and asks Git once a file. In a folder that is
+       in none it is replaced: those questions were half of an update's time. A Copier without it works as well.
 
 tests/update/test_update_copier_contract.py tries each of them, and says which one Copier changed.
 """
