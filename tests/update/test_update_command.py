@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,7 +13,6 @@ from subprocess import CompletedProcess
 import pytest
 
 from hooks.update import command
-from support.rendering import ROOT
 from support.tools import run
 from update_support import COPIER, Terminal, commit, edit, git, make_lab, put, release, script, state, untouched
 
@@ -34,15 +32,7 @@ def programs(folder: Path, *more: str, **stubs: str) -> str:
 
 
 def with_path(house: Path, path: str, *arguments: str, **env: str) -> CompletedProcess[str]:
-    return run(
-        "./lab",
-        "update",
-        "--defaults",
-        *arguments,
-        cwd=house,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "PATH": path, **env},
-    )
+    return script(house, "--defaults", *arguments, PATH=path, **env)
 
 
 def point_at(house: Path, address: str) -> None:
@@ -79,14 +69,7 @@ def test_it_ends_with_2_where_the_owner_stops_it(house: Path) -> None:
 
 def test_a_dry_run_ends_with_0_and_changes_nothing(house: Path) -> None:
     before = state(house)
-    done = run(
-        "./lab",
-        "update",
-        "--pretend",
-        "--defaults",
-        cwd=house,
-        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
-    )
+    done = script(house, "--pretend", "--defaults")
     assert done.returncode == 0 and "Updating to template version 1.1.0" in done.stderr
     assert state(house) == before
 
@@ -119,15 +102,7 @@ def ahead(house: Path) -> Path:
 
 
 def test_a_lab_that_is_newer_than_the_newest_release_changes_an_answer(ahead: Path) -> None:
-    done = run(
-        "./lab",
-        "update",
-        "--defaults",
-        "--data",
-        "feature=false",
-        cwd=ahead,
-        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
-    )
+    done = script(ahead, "--defaults", "--data", "feature=false")
     assert done.returncode == 0, done.stderr
     assert "feature: false" in (ahead / ".copier-answers.yml").read_text() and (ahead / "ahead-2.txt").exists()
 
@@ -154,30 +129,14 @@ def test_a_lab_from_a_branch_stays_with_it(ahead: Path) -> None:
     git(template, "checkout", "--quiet", "-b", "other", "v1.1.0")
     put(template / "template", {"other.txt": "other\n"})
     commit(template)
-    done = run(
-        "./lab",
-        "update",
-        "--defaults",
-        "--data",
-        "feature=false",
-        cwd=ahead,
-        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
-    )
+    done = script(ahead, "--defaults", "--data", "feature=false")
     assert done.returncode == 0, done.stderr
     assert "feature: false" in (ahead / ".copier-answers.yml").read_text() and not (ahead / "other.txt").exists()
 
 
 def test_the_owner_says_which_version(house: Path) -> None:
     release(house.parent / "template", "1.2.0")
-    done = run(
-        "./lab",
-        "update",
-        "-l",
-        "-r",
-        "v1.1.0",
-        cwd=house,
-        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
-    )
+    done = script(house, "-l", "-r", "v1.1.0")
     assert done.returncode == 0, done.stderr
     assert "_commit: v1.1.0\n" in (house / ".copier-answers.yml").read_text()
 
@@ -336,7 +295,9 @@ def test_a_template_of_another_user(house: Path) -> None:
     assert f"git config --global --add safe.directory {house.parent / 'template'}\n" in said
 
 
-def test_a_lab_of_another_user(house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lab_of_another_user(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     monkeypatch.chdir(house)
     template = house.parent / "template"

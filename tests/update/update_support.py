@@ -181,9 +181,21 @@ def untouched(house: Path, act: Callable[[], CompletedProcess[str]]) -> Complete
     return done
 
 
-def script(house: Path, **env: str) -> CompletedProcess[str]:
+def script(house: Path, *arguments: str, **env: str) -> CompletedProcess[str]:
+    """Run the lab's own command, as its owner would, without questions."""
     path = os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])
-    return run("./lab", "update", "--defaults", cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
+    words = arguments or ("--defaults",)
+    return run("./lab", "update", *words, cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
+
+
+def in_a_larger_repository(house: Path, outside: dict[str, bytes | str]) -> Path:
+    """Make a lab the folder `lab` of a repository that holds more, committed; return where it is now."""
+    shutil.rmtree(house / ".git")
+    large = new_repository(house.parent / "large")
+    put(large, outside)
+    house = house.rename(large / "lab")
+    commit(large)
+    return house
 
 
 class Terminal:
