@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from copier._main import Worker
 from copier.errors import UserMessageError
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from hooks.files import Git
@@ -30,8 +30,8 @@ from update_support import REPORT, commit, git, make_lab, new_repository, packed
 LONG = os.environ.get("LONG") == "1"
 # What CI runs asks for every tool, and has the time.
 EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 200 if required() else 24))
-# Two halves, for two workers of pytest.
-HALVES = (1, 2)
+# Tests, each of which draws its own: two at least, for two workers of pytest, and short ones, so that both have some to the end.
+BATCHES = max(2, EXAMPLES // 25)
 
 TEXTS = {
     "plain.txt": "".join(f"line {number}\n" for number in range(12)),
@@ -413,9 +413,34 @@ def check_against_git(
 NOT_COMPARED = (".env", ".jinja", "answers.yml")
 
 
-@pytest.mark.parametrize("half", HALVES)
+# Scenarios that once went wrong.
+KNOWN: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, Any]]] = {
+    "git's markers end as the file's lines do": (
+        [("write", "windows.txt", b"")],
+        [("insert", "windows.txt", 2, ["#", "ü"])],
+        USUAL,
+    ),
+    "a file that has CRLF in the index stays so, whatever core.autocrlf says later": (
+        [("delete", "plain.txt")],
+        [("insert", "windows.txt", 10, ["line 3"])],
+        {**USUAL, "settings": {"core.autocrlf": "input"}},
+    ),
+    "what looks like a marker is carried into the parts of a split file": (
+        [("write", "ünï cödé.txt", b"=======\n")],
+        [("split", "ünï cödé.txt", 0)],
+        USUAL,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
+    check_nothing_is_lost(start, *KNOWN[name])
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
 @settings(
-    max_examples=max(1, EXAMPLES // 2),
+    max_examples=max(1, EXAMPLES // BATCHES),
     deadline=None,
     derandomize=False,
     database=None,
@@ -424,16 +449,7 @@ NOT_COMPARED = (".env", ".jinja", "answers.yml")
     suppress_health_check=list(HealthCheck),
 )
 @given(owner=OWNER, template=TEMPLATE, around=surroundings)
-# Git's markers end as the file's lines do.
-@example(owner=[("write", "windows.txt", b"")], template=[("insert", "windows.txt", 2, ["#", "ü"])], around=USUAL)
-# A file that has CRLF in the index stays so, whatever core.autocrlf says later.
-@example(
-    owner=[("delete", "plain.txt")],
-    template=[("insert", "windows.txt", 10, ["line 3"])],
-    around={**USUAL, "settings": {"core.autocrlf": "input"}},
-)
-@example(owner=[("write", "ünï cödé.txt", b"=======\n")], template=[("split", "ünï cödé.txt", 0)], around=USUAL)
 def test_every_line_that_the_owner_wrote_is_there_or_named(
-    start: Path, half: int, owner: list[Any], template: list[Any], around: dict[str, Any]
+    start: Path, batch: int, owner: list[Any], template: list[Any], around: dict[str, Any]
 ) -> None:
     check_nothing_is_lost(start, owner, template, around)
