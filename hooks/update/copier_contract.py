@@ -79,7 +79,7 @@ def ask_git_less(destination: Path) -> None:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         worker = frame.f_locals.get("self")
-        if hasattr(worker, MODES) and Path(worker.dst_path).absolute() == folder:
+        if worker is not None and hasattr(worker, MODES) and Path(worker.dst_path).absolute() == folder:
             setattr(worker, MODES, lambda *_: None)
             return
         frame = frame.f_back

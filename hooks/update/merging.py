@@ -45,15 +45,16 @@ def merge(git: Git, ours: Entry, base: Entry | None, theirs: Entry | None) -> Me
     """
     if theirs is None or theirs in (base, ours):
         return Merged(ours)
+    executable = theirs.executable if base is None or ours.executable == base.executable else ours.executable
+    if base is not None and not (ours.link or base.link or theirs.link):
+        # Where one side changed no more than the mode, content goes whole, whatever it is.
+        if theirs.data == base.data:
+            return Merged(Entry(ours.data, executable))
+        if ours.data in (base.data, theirs.data):
+            return Merged(Entry(theirs.data, executable))
     if not all(entry is None or entry.text for entry in (ours, base, theirs)):
         return Merged(ours, refused=theirs)
-    executable = theirs.executable if base is None or ours.executable == base.executable else ours.executable
-    before = b"" if base is None else base.data
-    if theirs.data == before:
-        return Merged(Entry(ours.data, executable))
-    if ours.data in (before, theirs.data) and base is not None:
-        return Merged(Entry(theirs.data, executable))
-    data, conflict = _lines(git, ours.data, before, theirs.data)
+    data, conflict = _lines(git, ours.data, b"" if base is None else base.data, theirs.data)
     return Merged(Entry(data, executable), conflict)
 
 

@@ -148,12 +148,12 @@ def _how_to_go_on(found: Findings) -> str:
 
 def undo(found: Findings) -> str:
     """Return the command that undoes the update, and touches no submodule and nothing that the owner saved."""
-    spared = [shlex.quote(f":(exclude,literal){path}") for path in sorted(found.saved)]
-    restore = " ".join(["git restore --no-recurse-submodules --source=HEAD --staged --worktree -- .", *spared])
-    if not found.added:
-        return restore
-    # Whatever else is new in the lab is the owner's.
-    return f"{restore} && rm -f -- {' '.join(shlex.quote(path) for path in _starting_plainly(found.added))}"
+    spared = [shlex.quote(f":(exclude,literal){path}") for path in sorted(found.saved.keys() - found.taken.keys())]
+    steps = [" ".join(["git restore --no-recurse-submodules --source=HEAD --staged --worktree -- .", *spared])]
+    if found.added:
+        # Whatever else is new in the lab is the owner's.
+        steps.append(f"rm -f -- {' '.join(shlex.quote(path) for path in _starting_plainly(found.added))}")
+    return " && ".join([*steps, *(command for _, command in sorted(found.taken.items()))])
 
 
 def _starting_plainly(paths: list[str]) -> list[str]:

@@ -40,11 +40,6 @@ from update_support import (
 ASK = ("update", "--trust")
 
 
-def conflicting(house: Path) -> None:
-    edit(house / "a.txt", lambda text: text.replace("one\n", "mine\n", 1))
-    commit(house, "Mine")
-
-
 # A person at the wizard
 # --------------------------------------------------------------------------------------------------------
 
@@ -422,68 +417,6 @@ def test_a_new_file_that_the_owners_rules_ignore_is_written_and_told(house: Path
     assert "`git add --force 'extra/new file.yaml'`" in done.stderr and "`plain.yaml`: `" not in done.stderr
 
 
-# The journal by itself
-# ---------------------------------------------------------------------------------------------------------
-
-
-def test_every_moment_of_the_writing_can_be_the_last(house: Path) -> None:
-    """The same as above, at each step: in a process that is forked for it, and so takes no time."""
-    from hooks.files import Entry, read
-
-    edit(house / "bin" / "old", lambda text: text + "mine\n")
-    (house / "bin" / "old").chmod(0o755)
-    commit(house)
-    pristine = house.parent / "pristine"
-    shutil.copytree(house, pristine, symlinks=True)
-    blob = git(house, "rev-parse", "HEAD:bin/old").strip()
-    targets = {
-        "a.txt": Entry(b"after\n"),
-        "bin/old": None,
-        "new": Entry(b"old\nmine\n", True),
-        "deep/er/file": Entry(b"\0\1"),
-        "feature.txt": Entry(b"on\n", True),
-        "link": Entry(b"a.txt", link=True),
-    }
-    plan = journal.Plan(
-        tuple(journal.Change(path, read(house / path), entry) for path, entry in targets.items()),
-        (f"0 {'0' * 40}\tbin/old", f"100755 {blob} 0\tnew"),
-    )
-    reached = 0
-    for number in range(1, 200):
-        lab = house.parent / f"try-{number}"
-        shutil.copytree(pristine, lab, symlinks=True)
-        where = lab / ".git" / "lab-update"
-        where.mkdir()
-        child = os.fork()
-        if child == 0:
-            environment: dict[str, object] = {}
-            os.environ["FAULT"] = f"kill:{number}"
-            exec(FAULTS, environment)
-            journal.write(lab, Git(lab), where, "", plan, "The report.\n", ["a.txt"])
-            os._exit(0)
-        ended = os.waitpid(child, 0)[1]
-        for path, entry in targets.items():
-            there = read(lab / path)
-            assert there in (entry, read(pristine / path)), f"{path} is neither, after step {number}"
-        if journal.is_unfinished(where):
-            reached += 1
-            done = journal.finish(lab, Git(lab), where)
-            assert (done.report, done.conflicts, done.left) == ("The report.\n", ["a.txt"], {})
-        elif not (lab / "new").exists():
-            assert state(lab) == state(pristine)
-            continue
-        for path, entry in targets.items():
-            assert read(lab / path) == entry, f"{path} after step {number}"
-        assert "new" in git(lab, "ls-files") and "bin/old" not in git(lab, "ls-files")
-        assert not list(lab.rglob("*.lab-update")) and not (lab / "bin").exists()
-        shutil.rmtree(lab)
-        if os.waitstatus_to_exitcode(ended) == 0:
-            break
-    else:
-        pytest.fail("it never came to its end")
-    assert reached > 20
-
-
 # Every way to end
 # --------------------------------------------------------------------------------------------------------------
 
@@ -530,8 +463,16 @@ def killed_at_the_wizard(house: Path) -> int:
     return int(terminal.wait() != 0) * 2
 
 
+def conflicting_update(house: Path) -> int:
+    template = house.parents[1] / "template"
+    edit(template / "template" / "a.txt", lambda text: "theirs\n" + text)
+    release(template, "1.2.0")
+    return script(house).returncode
+
+
 ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
     "done": (lambda house: script(house).returncode, 0),
+    "done with conflicts": (conflicting_update, 1),
     "refused": (lambda house: script(house, "--defaults", "--data", "nobody=asks").returncode, 2),
     "ctrl-c": (lambda house: interrupted(house, "\x03"), 2),
     "ctrl-c twice": (lambda house: interrupted(house, "\x03\x03"), 2),
@@ -561,10 +502,84 @@ def test_whatever_the_end_nothing_of_the_owners_is_touched(lived_in: Path, endin
         return
     if expected == 3:
         assert script(lived_in).returncode == 0
-    assert (lived_in / "a.txt").read_text().startswith("mine\n") and (lived_in / "a.txt").read_text().endswith("new\n")
+    text = (lived_in / "a.txt").read_text()
+    assert text.startswith("mine\n" if expected != 1 else "<<<<<<< before updating\nmine\n") and text.endswith("new\n")
     assert (lived_in / "new").read_text() == "mine\nold\n" and not (lived_in / "bin" / "old").exists()
     after = state(large)
     assert {name: after.files.get(name) for name in kept} == {name: before.files.get(name) for name in kept}
     report = (lived_in / REPORT).read_text()
     assert run("sh", "-c", report.split("To undo all of it: `")[1].split("`")[0], cwd=lived_in).returncode == 0
     assert state(large) == before and state(lived_in / "module") == module
+
+
+# The journal by itself
+# ---------------------------------------------------------------------------------------------------------
+
+
+def what_is_no_part_of_it(large: Path, targets: dict[str, object]) -> tuple[object, ...]:
+    """Return all that an update of *targets* leaves alone: other files, ignored ones too, the index, the commit, the submodule."""
+    found, changed = state(large), {f"lab/{path}" for path in targets}
+    # What is written first stands beside its place for a moment.
+    files_beside = {
+        name: entry for name, entry in found.files.items() if name not in changed and not name.endswith(".lab-update")
+    }
+    index = [line for line in found.index.splitlines() if line.partition("\t")[2] not in changed]
+    return files_beside, index, found.head, state(large / "lab" / "module")
+
+
+def test_every_moment_of_the_writing_can_be_the_last(lived_in: Path) -> None:
+    """The same as above, at each step: in a process that is forked for it, and so takes no time."""
+    from hooks.files import Entry, read
+
+    (lived_in / "bin" / "old").chmod(0o755)
+    git(lived_in, "add", "bin/old")
+    pristine = lived_in.parent
+    blob = git(lived_in, "rev-parse", "HEAD:./bin/old").strip()
+    targets = {
+        "a.txt": Entry(b"after\n"),
+        "bin/old": None,
+        "new": Entry(b"old\nmine\n", True),
+        "deep/er/file": Entry(b"\0\1"),
+        "feature.txt": Entry(b"on\n", True),
+        "link": Entry(b"a.txt", link=True),
+    }
+    plan = journal.Plan(
+        tuple(journal.Change(path, read(lived_in / path), entry) for path, entry in targets.items()),
+        (f"0 {'0' * 40}\tlab/bin/old", f"100755 {blob} 0\tlab/new"),
+    )
+    before, reached = what_is_no_part_of_it(pristine, targets), 0
+    for number in range(1, 200):
+        large = pristine.parent / f"try-{number}"
+        shutil.copytree(pristine, large, symlinks=True)
+        lab, where = large / "lab", journal.place(large / ".git", "lab/")
+        where.mkdir()
+        child = os.fork()
+        if child == 0:
+            environment: dict[str, object] = {}
+            os.environ["FAULT"] = f"kill:{number}"
+            exec(FAULTS, environment)
+            journal.write(lab, Git(lab), where, "lab/", plan, "The report.\n", ["a.txt"])
+            os._exit(0)
+        ended = os.waitpid(child, 0)[1]
+        assert what_is_no_part_of_it(large, targets) == before, f"after step {number}"
+        for path, entry in targets.items():
+            there = read(lab / path)
+            assert there in (entry, read(lived_in / path)), f"{path} is neither, after step {number}"
+        if journal.is_unfinished(where):
+            reached += 1
+            done = journal.finish(lab, Git(lab), where)
+            assert (done.report, done.conflicts, done.left) == ("The report.\n", ["a.txt"], {})
+            assert what_is_no_part_of_it(large, targets) == before, f"finished after step {number}"
+        elif not (lab / "new").exists():
+            assert state(large) == state(pristine)
+            continue
+        for path, entry in targets.items():
+            assert read(lab / path) == entry, f"{path} after step {number}"
+        assert "new" in git(lab, "ls-files") and "bin/old" not in git(lab, "ls-files")
+        assert not list(lab.rglob("*.lab-update")) and [path.name for path in (lab / "bin").iterdir()] == [".env"]
+        shutil.rmtree(large)
+        if os.waitstatus_to_exitcode(ended) == 0:
+            break
+    else:
+        pytest.fail("it never came to its end")
+    assert reached > 20

@@ -25,7 +25,18 @@ from hooks.files import Git
 from hooks.update import journal
 from support.rendering import required
 from support.tools import run
-from update_support import REPORT, commit, git, make_lab, new_repository, packed, put, release, small_template, update_here
+from update_support import (
+    REPORT,
+    commit,
+    git,
+    make_lab,
+    new_repository,
+    packed,
+    put,
+    release,
+    small_template,
+    update_here,
+)
 
 LONG = os.environ.get("LONG") == "1"
 # What CI runs asks for every tool, and has the time.
@@ -106,10 +117,11 @@ surroundings = st.fixed_dictionaries(
         "format": st.sampled_from(["sha1", "sha1", "sha256"]),
         # What the owner saves while the wizard waits, and at which step of the writing the update is cut off.
         "saved": st.one_of(st.just([]), st.lists(in_a_file, max_size=2)),
+        "staged": st.booleans(),
         "killed": st.one_of(st.none(), st.none(), st.integers(1, 40)),
     }
 )
-USUAL = {"settings": {}, "larger": False, "format": "sha1", "saved": [], "killed": None}
+USUAL = {"settings": {}, "larger": False, "format": "sha1", "saved": [], "staged": False, "killed": None}
 OWNER = st.lists(st.one_of(in_a_file, in_a_file, in_a_file, owner_only), min_size=1, max_size=6)
 TEMPLATE = st.lists(st.one_of(in_a_file, in_a_file, in_a_file, template_only), min_size=1, max_size=6)
 
@@ -261,12 +273,7 @@ def check_nothing_is_lost(
             assert path not in now or path in table.get("moved", {}).values(), f"{path} came back"
         modes = {action[1] for action in [*owner, *template, *around["saved"]] if action[0] in ("mode", "link")}
         check_against_git(work, pristine, mine, now, table, report, modes)
-        if mine == committed:
-            undo = report.split("To undo all of it: `")[1].split("`")[0]
-            assert run("sh", "-c", undo, cwd=lab).returncode == 0
-            # What Git ignores is not Git's to undo.
-            left = {path: data for path, data in snapshot_of(lab).items() if path in mine or not path.endswith(".env")}
-            assert plain(left) == plain(mine)
+        check_undo(lab, report, committed, mine)
 
 
 def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | None:
@@ -278,6 +285,8 @@ def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | 
     def save() -> None:
         for action in around["saved"]:
             act(lab, action, {})
+        if around["staged"]:
+            git(lab, "add", "--all", ".")
         mine.clear()
         mine.update(snapshot_of(lab))
 
@@ -310,6 +319,19 @@ def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | 
         assert done_then.left == {}
         return " and ".join(done_then.conflicts) or None
     return None
+
+
+def check_undo(lab: Path, report: str, committed: dict[str, bytes], mine: dict[str, bytes]) -> None:
+    """The report's command brings all back but what the owner saved meanwhile: those files stay, or are as they were saved."""
+    undo = report.split("To undo all of it: `")[1].split("`.\nThe lab before")[0]
+    done = run("sh", "-c", undo, cwd=lab)
+    assert done.returncode == 0, f"{undo}\n{done.stderr}"
+    left, before = plain(snapshot_of(lab)), plain(mine)
+    saved = {path for path in {*committed, *mine} if committed.get(path) != mine.get(path)}
+    assert {*mine} <= {*left}, f"gone: {set(mine) - set(left)}\n{undo}"
+    for path in left.keys() - saved:
+        # What Git ignores is not Git's to undo.
+        assert path.endswith(".env") or left[path] == before.get(path), f"{path} is not as it was\n{undo}"
 
 
 def plain(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -424,6 +446,21 @@ KNOWN: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, A
         [("delete", "plain.txt")],
         [("insert", "windows.txt", 10, ["line 3"])],
         {**USUAL, "settings": {"core.autocrlf": "input"}},
+    ),
+    "what was saved while its file is split comes back with the undo": (
+        [("delete", "latin.txt")],
+        [("split", "clusters/garage/sync.yaml", 6)],
+        {**USUAL, "saved": [("mode", "clusters/garage/sync.yaml"), ("insert", "clusters/garage/sync.yaml", 1, ["x"])]},
+    ),
+    "what was saved and staged while its file moves comes back with the undo": (
+        [],
+        [("carried", "plain.txt", "moved.txt"), ("insert", "plain.txt", 1, ["ü"])],
+        {
+            **USUAL,
+            "larger": True,
+            "staged": True,
+            "saved": [("insert", "plain.txt", 6, ["x"]), ("add", "mine.txt", b"a")],
+        },
     ),
     "what looks like a marker is carried into the parts of a split file": (
         [("write", "ünï cödé.txt", b"=======\n")],
