@@ -328,7 +328,7 @@ class _Planner:
         findings.taken |= {
             path: self._back(path, blob)
             for path, blob in self.lab.saved.items()
-            if blob is not None and (path in findings.moved or path in findings.removed)
+            if blob is not None and path in {*findings.moved, *findings.removed, *self.conflicts}
         }
         findings.left += sorted(
             name for name in self.lab.git.names("ls-files", "--others", "--", "*.rej") if name not in self.results

@@ -5,6 +5,7 @@ where there is no update.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from hooks.update import command
+from support.cluster import Lab
 from support.tools import run
 from update_support import COPIER, Terminal, commit, edit, git, make_lab, put, release, script, state, untouched
 
@@ -84,6 +86,24 @@ def test_help_needs_nothing_but_the_lab(house: Path, tmp_path: Path) -> None:
             word in done.stdout
             for word in ("--data", "--all", "0 done; 1 done, with conflicts", "2 refused", "3 cut off")
         )
+
+
+def test_the_readme_of_a_lab_has_the_table_of_exit_codes(article: Lab) -> None:
+    text = (article.path / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (\d+) \| (.+) \|$",
+        text.split("| `./lab update` ends with | meaning |\n")[1].split("\n\n")[0],
+        re.MULTILINE,
+    )
+    meanings = {int(code): meaning for code, meaning in rows}
+    words = {
+        command.DONE: "Done.",
+        command.CONFLICTS: "conflicts",
+        command.REFUSED: "Nothing was changed",
+        command.CUT_OFF: "Run it again",
+    }
+    assert meanings.keys() == words.keys()
+    assert all(word in meanings[code] for code, word in words.items())
 
 
 # Which version

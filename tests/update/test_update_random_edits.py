@@ -462,6 +462,11 @@ KNOWN: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, A
             "saved": [("insert", "plain.txt", 6, ["x"]), ("add", "mine.txt", b"a")],
         },
     ),
+    "what was saved, and is in conflict with the template, comes back with the undo": (
+        [("write", "clusters/garage/sync.yaml", b"")],
+        [("drop", "latin.txt", 0, 3), ("split", "windows.txt", 0)],
+        {**USUAL, "larger": True, "saved": [("insert", "latin.txt", 10, ["#", "a: 1"])]},
+    ),
     "what looks like a marker is carried into the parts of a split file": (
         [("write", "ünï cödé.txt", b"=======\n")],
         [("split", "ünï cödé.txt", 0)],
