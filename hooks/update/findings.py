@@ -15,7 +15,8 @@ class Findings:
     ignored: the template's new files that Git leaves out of every commit, and the rule.
     left: `.rej` files of earlier updates.
     saved: the files that were saved while the update ran, and the name of what was saved.
-    taken: which of those the update moved, removed or left with a conflict, and the command that puts back what was saved.
+    taken: those of them that the update moved, removed or left with a conflict: the command that puts back what was
+    saved.
     moved: from where to where.
     """
 
