@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 import yaml
 
 from support.tools import run
-from update_support import COPIER, commit, edit, files, git, in_a_larger_repository, new_repository, put, release, script, untouched, update, update_here
+from update_support import COPIER, Terminal, commit, edit, files, git, in_a_larger_repository, new_repository, put, release, script, untouched, update, update_here
 
 
 def test_uncommitted_changes(house: Path) -> None:
@@ -40,21 +39,11 @@ def test_a_new_file_that_git_is_told_not_to_show(house: Path) -> None:
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
 def test_a_terminal_that_closes_at_a_question(house: Path, name: str) -> None:
     def close() -> CompletedProcess[str]:
-        terminal, end = os.openpty()
-        process = subprocess.Popen([COPIER, "update", "--trust"], cwd=house, stdin=end, stdout=end, stderr=end, start_new_session=True)
-        os.close(end)
-        said = b""
-        while b"lab_name" not in said:
-            said += os.read(terminal, 4096)
+        terminal = Terminal(COPIER, "update", "--trust", cwd=house)
+        terminal.until("lab_name")
         assert (house / "bin" / "old").exists() and not (house / "new").exists()
-        process.send_signal(getattr(signal, name))
-        try:
-            while part := os.read(terminal, 4096):
-                said += part
-        except OSError:
-            pass
-        os.close(terminal)
-        return CompletedProcess([], process.wait(), "", said.decode())
+        terminal.process.send_signal(getattr(signal, name))
+        return CompletedProcess([], terminal.wait(), "", terminal.said)
 
     assert "The update stopped, and the lab is as it was." in untouched(house, close).stderr
 
