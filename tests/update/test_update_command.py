@@ -365,11 +365,19 @@ def test_a_folder_that_is_no_repository(house: Path) -> None:
         "ext::sh -c touch% pwned",
     ],
 )
-def test_an_address_is_never_an_option(house: Path, address: str) -> None:
+def test_an_address_is_never_an_option(
+    house: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     edit(house / ".copier-answers.yml", lambda text: text.replace(str(house.parent / "template"), f"'{address}'"))
     commit(house)
     said = untouched(house, lambda: script(house))
     assert said.returncode == 2
+    assert not list(house.parent.rglob("pwned"))
+    # The template's own part, which an older lab's program may call.
+    monkeypatch.chdir(house)
+    monkeypatch.setenv("PATH", str(COPIER.parent), prepend=os.pathsep)
+    assert command.main(command.Template(address, address, "v1.0.1"), ["--defaults"]) == command.REFUSED
+    assert f"The template cannot be reached at {address}: " in capsys.readouterr().err
     assert not list(house.parent.rglob("pwned"))
 
 

@@ -357,6 +357,29 @@ def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -
     assert git(house, "log", "--oneline").count("\n") == 2
 
 
+# What Git sets for its hooks, and what leads it elsewhere.
+HANDED_DOWN = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_SHALLOW_FILE",
+)
+
+
+@pytest.mark.parametrize("name", HANDED_DOWN)
+def test_what_a_hook_hands_down_leads_no_command_away(house: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    other = new_repository(house.parent / "other")
+    head, index = git(house, "rev-parse", "HEAD"), git(house, "ls-files", "--stage")
+    handed = {"GIT_INDEX_FILE": other / ".git" / "index", "GIT_WORK_TREE": other, "GIT_SHALLOW_FILE": other / "none"}
+    monkeypatch.setenv(name, str(handed.get(name, other / ".git")))
+    seen = Git(house)
+    assert name not in seen.environment
+    assert seen("rev-parse", "HEAD").decode() == head and seen("ls-files", "--stage").decode() == index
+    assert seen("status", "--porcelain") == b""
+
+
 def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
     module = new_repository(house.parent / "module")
     put(module, {"file.txt": "file\n"})
