@@ -377,7 +377,9 @@ def test_an_address_is_never_an_option(
     monkeypatch.chdir(house)
     monkeypatch.setenv("PATH", str(COPIER.parent), prepend=os.pathsep)
     assert command.main(command.Template(address, address, "v1.0.1"), ["--defaults"]) == command.REFUSED
-    assert f"The template cannot be reached at {address}: " in capsys.readouterr().err
+    said_here = capsys.readouterr().err
+    assert f"The template cannot be reached at {address}: " in said_here
+    assert "history.git" not in said_here, "Git took the folder for the address, and the address for an option"
     assert not list(house.parent.rglob("pwned"))
 
 
