@@ -25,13 +25,13 @@ cluster-test: $(VENV)/test ## Run labs on a real Kubernetes API with the real Fl
 	@PYTHONPATH=.:tests $(BIN)/python -m cluster.run
 
 # What is held to these rules; the rest of the repository follows.
-LINTED := template/lab template/lab_program tests/program tests/support/program.py tests/cluster
+LINTED := template/lab template/lab_program tests/program tests/support/program.py tests/cluster hooks
 
 .PHONY: lint
-lint: $(VENV)/test ## Check format, rules and types of the lab's program and of its own tests
+lint: $(VENV)/test ## Check format, rules and types of the lab's program, of what runs around an update, and of their tests
 	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/ruff check $(LINTED)
-	$(BIN)/mypy template/lab_program
+	$(BIN)/mypy template/lab_program hooks
 
 .PHONY: example
 example: $(VENV)/run ## Render example/ again from tests/answers/valid/article.yml

@@ -169,6 +169,7 @@ def _jump_lines(recorded: Mapping[str, Any], answers: Mapping[str, Any]) -> list
 def template_folder(context: Context) -> str:
     """Return the template's folder: the lab's files, or, for a lab that is updated, an empty one. For copier.yml's `_subdirectory`."""
     folder: str = "template"
+    _sibling("update.copier_contract", "hooks").ask_git_less(Path(context["_copier_conf"]["dst_path"]))
     if getattr(_notes(), "update", None) is not None:
         folder = _sibling("steps", "hooks").template_folder(_notes(), context["_copier_conf"])
     return folder

@@ -1,7 +1,7 @@
 """What became of questions since they were first asked, by version: how a recorded answer becomes today's.
 
-An entry stands here as soon as the question changes, under `unreleased` or the version to come. Each step looks before it acts,
-so that taking it twice does no harm.
+An entry stands here as soon as the question changes, under `unreleased` or the version to come. Each step looks before
+it acts, so that taking it twice does no harm.
 """
 
 from __future__ import annotations

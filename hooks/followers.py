@@ -1,4 +1,6 @@
-"""Which answers still say what another answer said before an update: they were made from it once, and do not follow by themselves."""
+"""Which answers still say what another answer said before an update: they were made from it once, and do not follow by
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-# Answers that others are made from by default (questions/*.yml). Each is recorded, so that a new default never moves a lab.
+# Answers that others are made from by default (questions/*.yml). Each is recorded, so that a new default moves no lab.
 LEADERS = ("base_domain", "lab_name", "runner_user")
-# What may not move with them: the cluster's folder is Flux's, and another path on the runner's machine is not made by an answer.
+# What may not move with them: the cluster's folder is Flux's, and no answer makes another path on the runner's machine.
 CAUTIONS = {
     "gitlab_host": "every clone address, and what DNS has to know",
     "registry_host": "the name of every image, and what DNS has to know",
@@ -34,13 +36,19 @@ def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
         whole = re.compile(rf"(?<![\w-]){re.escape(old)}(?![\w.-])")
         for name, value in after.items():
             unchanged = name not in LEADERS and isinstance(value, str) and before.get(name) == value
-            if unchanged and not name.startswith("_") and (moved := whole.sub(lambda _: new, value)) != value:
+            if (
+                unchanged
+                and not name.startswith("_")
+                and (moved := whole.sub(new.replace("\\", r"\\"), value)) != value
+            ):
                 found[name] = (value, moved)
     return found
 
 
 def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what the report says of such answers, a line each, and the one command that moves them all; nothing if there are none."""
+    """Return what the report says of such answers, a line each, and the one command that moves them all; nothing if
+    there are none.
+    """
     found = followers(before, after)
     if not found:
         return []

@@ -1,6 +1,7 @@
 """What `make lab` runs: Copier from this checkout, with the wizard, the defaults, or a file of answers.
 
-Arguments: the lab's folder, and a file of answers or an empty string. Exits with Copier's code; 2 where an argument is wrong.
+Arguments: the lab's folder, and a file of answers or an empty string. Exits with Copier's code; 2 where an argument is
+wrong.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def fail(message: str) -> int:
+    """Say what is wrong, and return the exit code."""
     print(message, file=sys.stderr)
     return 2
 
 
 def has_changes() -> bool:
-    """Say whether the checkout differs from its last commit; Copier then makes the lab of a commit that is gone afterwards."""
+    """Say whether the checkout differs from its last commit; Copier makes the lab of a commit that nobody keeps."""
     done = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, check=False)
     return bool(done.stdout.strip())
 
@@ -31,7 +33,7 @@ class _Twice(Exception):
     """A question that a file answers twice."""
 
 
-class _OneAnswerEach(yaml.SafeLoader):
+class _OneAnswerEach(yaml.SafeLoader):  # type: ignore[misc]
     """Reads a file of answers; YAML's own reader would let the last of two answers win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -40,7 +42,8 @@ class _OneAnswerEach(yaml.SafeLoader):
             if key.tag == "tag:yaml.org,2002:str" and key.value in seen:
                 raise _Twice(key.value)
             seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
 
 
 def answers_problem(file: Path) -> str | None:
@@ -48,7 +51,7 @@ def answers_problem(file: Path) -> str | None:
     if not file.is_file():
         return "is no file"
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), _OneAnswerEach)
+        data = yaml.load(file.read_text(encoding="utf-8"), _OneAnswerEach)  # noqa: S506 - it is a safe loader
     except (OSError, UnicodeDecodeError) as error:
         return f"cannot be read: {error}"
     except _Twice as error:
@@ -62,6 +65,7 @@ def answers_problem(file: Path) -> str | None:
 
 
 def main(destination: str, answers: str) -> int:
+    """Hand over to Copier, or return the exit code."""
     if not destination:
         return fail("Where shall the lab go? For example: make lab DEST=../my-lab")
     folder = Path(destination).expanduser().absolute()
@@ -73,14 +77,17 @@ def main(destination: str, answers: str) -> int:
             " `./lab update` inside it."
         )
     if ROOT.resolve() in (folder.resolve(), *folder.resolve().parents):
-        return fail(f"`{destination}` lies inside of the template's own checkout; give a folder beside it: make lab DEST=../{folder.name}")
+        return fail(
+            f"`{destination}` lies inside of the template's own checkout; give a folder beside it:"
+            f" make lab DEST=../{folder.name}"
+        )
     command = [str(Path(sys.executable).with_name("copier")), "copy", "--trust"]
     if (ROOT / ".git").exists():
         command += ["--vcs-ref", "HEAD"]
         if has_changes():
             print(
-                "This checkout has changes that no commit holds. The lab will have them, but can never be updated: commit them first, unless it"
-                " is for a try.",
+                "This checkout has changes that no commit holds. The lab will have them, but can never be updated:"
+                " commit them first, unless it is for a try.",
                 file=sys.stderr,
             )
     if answers:
@@ -92,7 +99,7 @@ def main(destination: str, answers: str) -> int:
     # An absolute path: `copier update` reads it from the lab's folder later on.
     command += [str(ROOT), str(folder)]
     sys.stdout.flush()
-    os.execv(command[0], command)
+    return os.execv(command[0], command)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What `make release VERSION=x.y.z` runs: everything that an owner's update relies on is checked, then the version is tagged.
+"""What `make release VERSION=x.y.z` runs: everything that an owner's update relies on is checked, then the version is
+tagged.
 
 Exits with 1 and all that is missing, each with what to do, before anything is tagged.
 """
@@ -23,7 +24,10 @@ from hooks import answers, charts, renames  # noqa: E402
 
 
 def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-c", "core.quotePath=false", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    """Return what Git says in the checkout."""
+    done = subprocess.run(
+        ["git", "-c", "core.quotePath=false", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise OSError(f"git {arguments[0]}: {done.stderr.strip()}")
     return done.stdout
@@ -43,7 +47,11 @@ def paths_at(root: Path, revision: str) -> set[str]:
 
 def questions_at(root: Path, revision: str) -> set[str]:
     """Return the questions' names at a revision."""
-    files = [name for name in git(root, "ls-tree", "--name-only", revision, "questions/").splitlines() if name.endswith(".yml")]
+    files = [
+        name
+        for name in git(root, "ls-tree", "--name-only", revision, "questions/").splitlines()
+        if name.endswith(".yml")
+    ]
     return {name for file in files for name in yaml.safe_load(git(root, "show", f"{revision}:{file}")) or {}}
 
 
@@ -79,30 +87,45 @@ def table_problems(table: dict[str, Any], version: str, gone: set[str], there: s
     """
     found = []
     if table.get("unreleased"):
-        found.append(f"hooks/renames.yml has entries under `unreleased`; call that section \"{version}\"")
+        found.append(f'hooks/renames.yml has entries under `unreleased`; call that section "{version}"')
     section = {**(table.get("unreleased") or {}), **(table.get(version) or {})}
     moved, split, removed = (section.get(kind) or {} for kind in ("moved", "split", "removed"))
     sources = [*moved, *split, *removed]
-    for path in sorted(gone):
-        if not any(path == source or (source.endswith("/") and path.startswith(source)) for source in sources):
-            found.append(
-                f"`{path}` is gone since the last release; say in hooks/renames.yml, under \"{version}\", where it moved, or under"
-                " `removed` why"
-            )
+    found += [
+        f'`{path}` is gone since the last release; say in hooks/renames.yml, under "{version}", where it moved, or'
+        " under `removed` why"
+        for path in sorted(gone)
+        if not any(_covers(source, path) for source in sources)
+    ]
     targets = [*moved.values(), *(part for parts in split.values() for part in parts)]
-    for target in targets:
-        if not any(path == target or (target.endswith("/") and path.startswith(target)) for path in there):
-            found.append(f"hooks/renames.yml sends a file to `{target}`, which no lab has")
+    found += [
+        f"hooks/renames.yml sends a file to `{target}`, which no lab has"
+        for target in targets
+        if not any(_covers(target, path) for path in there)
+    ]
     return found
 
 
+def _covers(named: str, path: str) -> bool:
+    """Say whether a path of the table names this one: itself, or a folder that it is in."""
+    return path == named or (named.endswith("/") and path.startswith(named))
+
+
 def shape_problems(before: set[str], there: set[str]) -> list[str]:
-    """Return the files of the last release that are folders now, and the folders that are files: Copier can write neither over the other."""
-    found = [(path, "file", "folder") for path in before & folders(there)] + [(path, "folder", "file") for path in folders(before) & there]
-    return [f"`{path}` was a {old} in the last release and is a {new} now, so no lab could be updated; give it another name" for path, old, new in sorted(found)]
+    """Return the files of the last release that are folders now, and the folders that are files: Copier can write
+    neither over the other.
+    """
+    found = [(path, "file", "folder") for path in before & folders(there)] + [
+        (path, "folder", "file") for path in folders(before) & there
+    ]
+    return [
+        f"`{path}` was a {old} in the last release and is a {new} now, so no lab could be updated; give it another name"
+        for path, old, new in sorted(found)
+    ]
 
 
 def folders(paths: set[str]) -> set[str]:
+    """Return all folders that paths lie in."""
     return {parent.as_posix() for path in paths for parent in Path(path).parents}
 
 
@@ -110,20 +133,25 @@ def question_problems(gone: set[str], changes: dict[str, Any], version: str) -> 
     """Return which questions vanished without a word in hooks/answers.py."""
     found = []
     if changes.get("unreleased"):
-        found.append(f"hooks/answers.py has changes under `unreleased`; call that section \"{version}\"")
+        found.append(f'hooks/answers.py has changes under `unreleased`; call that section "{version}"')
     told = {change.question for section in ("unreleased", version) for change in changes.get(section, ())}
-    found += [f"`{name}` is asked no more; say in hooks/answers.py, under \"{version}\", what becomes of its answer" for name in sorted(gone - told)]
+    found += [
+        f'`{name}` is asked no more; say in hooks/answers.py, under "{version}", what becomes of its answer'
+        for name in sorted(gone - told)
+    ]
     return found
 
 
 def example_is_fresh(root: Path) -> bool:
     """Say whether example/ is what the template makes today."""
-    from render_example import render
+    from render_example import render  # type: ignore[import-not-found] # noqa: PLC0415 - it brings Copier along
 
     with tempfile.TemporaryDirectory() as folder:
         fresh = render(Path(folder))
         done = subprocess.run(
-            ["diff", "--recursive", "--brief", "--exclude=.git", str(root / "example"), str(fresh)], capture_output=True, check=False
+            ["diff", "--recursive", "--brief", "--exclude=.git", str(root / "example"), str(fresh)],
+            capture_output=True,
+            check=False,
         )
     return done.returncode == 0
 
@@ -137,7 +165,9 @@ def problems(root: Path, version: str, fresh: Callable[[Path], bool] = example_i
     found = []
     if git(root, "status", "--porcelain").strip():
         found.append("the checkout has changes; commit them first")
-    if not re.search(rf"^## \[?{re.escape(version)}\]?( |$)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.M):
+    if not re.search(
+        rf"^## \[?{re.escape(version)}\]?( |$)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    ):
         found.append(f"CHANGELOG.md has no section `## {version}`; call what stands under Unreleased that")
     if last is not None:
         before, there = paths_at(root, last), paths_at(root, "HEAD")
@@ -146,16 +176,21 @@ def problems(root: Path, version: str, fresh: Callable[[Path], bool] = example_i
         found += question_problems(questions_at(root, last) - questions_at(root, "HEAD"), answers.CHANGES, version)
         if git(root, "diff", "--name-only", last, "HEAD", "--", "template/charts/app").strip():
             old, new = (
-                charts.version(git(root, "show", f"{revision}:template/charts/app/Chart.yaml")) for revision in (last, "HEAD")
+                charts.version(git(root, "show", f"{revision}:template/charts/app/Chart.yaml"))
+                for revision in (last, "HEAD")
             )
             if old == new:
-                found.append(f"charts/app changed and is still {new}, so Flux would release nothing; raise `version` in its Chart.yaml")
+                found.append(
+                    f"charts/app changed and is still {new}, so Flux would release nothing; raise `version` in its"
+                    " Chart.yaml"
+                )
     if not fresh(root):
         found.append("example/ is not what the template makes; run `make example`, and commit it")
     return found
 
 
 def main(version: str) -> int:
+    """Tag the version, or say what is missing; return the exit code."""
     if not version:
         print("Which version? For example: make release VERSION=1.2.0", file=sys.stderr)
         return 2

@@ -10,6 +10,9 @@ from typing import Any
 import yaml
 from packaging.version import Version
 
+# The one in C, where it was built.
+SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 # Folders of the lab that carry an answer in their name: they move when the answer changes.
 NAMED_AFTER_ANSWERS = ("clusters/{cluster_name}/",)
 
@@ -24,14 +27,16 @@ class Paths:
 
 
 def newer(sections: Iterable[str], than: str) -> list[str]:
-    """Return the sections that a lab of that version has not seen, oldest first. What is unreleased is new to every lab."""
+    """Return the sections that a lab of that version has not seen, oldest first; what is unreleased is new to each."""
     released = sorted((name for name in sections if name != "unreleased"), key=Version)
-    return [name for name in released if Version(name) > Version(than)] + [name for name in sections if name == "unreleased"]
+    return [name for name in released if Version(name) > Version(than)] + [
+        name for name in sections if name == "unreleased"
+    ]
 
 
 def table(file: Path) -> dict[str, Any]:
     """Return renames.yml by version."""
-    loaded = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    loaded = yaml.load(file.read_text(encoding="utf-8"), SAFE)  # noqa: S506 - it is one
     return {str(version): section or {} for version, section in (loaded or {}).items()}
 
 
@@ -45,7 +50,10 @@ def steps(file: Path, version: str, answers: Mapping[str, Any]) -> list[Paths]:
     return [
         Paths(
             {filled(old): filled(new) for old, new in (sections[name].get("moved") or {}).items()},
-            {filled(old): [filled(part) for part in parts] for old, parts in (sections[name].get("split") or {}).items()},
+            {
+                filled(old): [filled(part) for part in parts]
+                for old, parts in (sections[name].get("split") or {}).items()
+            },
             {filled(old): why for old, why in (sections[name].get("removed") or {}).items()},
         )
         for name in newer(sections, version)

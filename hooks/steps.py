@@ -112,7 +112,7 @@ def before(notes: Any, conf: Mapping[str, Any], version_from: str, version_to: s
     where = journal.place(found.git_dir, found.prefix)
     _hold(lock, where)
     try:
-        begun = _begun(lab, git, where, lock, found, conf, old_copy, (version_from, version_to), judge)
+        begun = _begun(found, lock, conf, old_copy, (version_from, version_to), judge)
         changed = (
             {name: value for name, value in begun.answers_now.items() if begun.answers_then.get(name, lab) != value}
             if begun.migrated
@@ -145,17 +145,15 @@ def _hold(lock: contextlib.ExitStack, where: Path) -> None:
 
 
 def _begun(
-    lab: Path,
-    git: Git,
-    where: Path,
-    lock: contextlib.ExitStack,
     found: Lab,
+    lock: contextlib.ExitStack,
     conf: Mapping[str, Any],
     old_copy: Path,
     versions: tuple[str, str],
     judge: Judge,
 ) -> Begun:
     """Read what the update starts from."""
+    lab, git, where = found.folder, found.git, journal.place(found.git_dir, found.prefix)
     file = lab / str(conf["answers_file"])
     try:
         text = file.read_bytes()

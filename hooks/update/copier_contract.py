@@ -16,6 +16,8 @@ of that so:
     4  Files that `old_copy` has and `new_copy` lacks are removed from the lab. `old_copy` is emptied, so none is.
     5  With `conflict` at "rej" Copier leaves `.rej` files alone.
     6  `data` holds answers that are not asked for; `ask` names questions that are.
+    7  `_sync_git_index_executable_bit` is of use in a repository alone, and asks Git once a file. In a folder that is
+       in none it is replaced: those questions were half of an update's time. A Copier without it works as well.
 
 tests/update/test_update_copier_contract.py tries each of them, and says which one Copier changed.
 """
@@ -38,6 +40,7 @@ from .refusals import Refused
 TRIED = "9.19.1"
 FRAME = "_apply_update"
 METHODS = ("_git_initialize_repo", "_git_commit", "match_skip")
+MODES = "_sync_git_index_executable_bit"
 FIELDS = ("data", "ask", "conflict", "context_lines", "skip_answered", "defaults")
 
 
@@ -62,6 +65,24 @@ def apply_update() -> tuple[Any, FrameType]:
             f" changed."
         )
     return worker, frame
+
+
+def ask_git_less(destination: Path) -> None:
+    """Keep the rendering of a folder that is in no repository from asking Git about the mode of each file.
+
+    Args:
+        destination: the folder; the Worker that renders it is on the stack.
+    """
+    folder = destination.absolute()
+    if any((above / ".git").exists() for above in (folder, *folder.parents)):
+        return
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        worker = frame.f_locals.get("self")
+        if worker is not None and hasattr(worker, MODES) and Path(worker.dst_path).absolute() == folder:
+            setattr(worker, MODES, lambda *_: None)
+            return
+        frame = frame.f_back
 
 
 def keep_off(worker: Any, frame: FrameType, lab: Git) -> None:

@@ -15,6 +15,8 @@ class Findings:
     ignored: the template's new files that Git leaves out of every commit, and the rule.
     left: `.rej` files of earlier updates.
     saved: the files that were saved while the update ran, and the name of what was saved.
+    taken: those of them that the update moved, removed or left with a conflict: the command that puts back what was
+    saved.
     moved: from where to where.
     """
 
@@ -32,6 +34,7 @@ class Findings:
     ignored: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     saved: dict[str, str] = field(default_factory=dict)
+    taken: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
     removed: dict[str, str] = field(default_factory=dict)

@@ -105,7 +105,9 @@ def is_unfinished(folder: Path) -> bool:
     return (folder / JOURNAL).is_dir()
 
 
-def write(lab: Path, git: Git, where: Path, prefix: str, plan: Plan, report: str, conflicts: list[str]) -> None:
+def write(  # noqa: PLR0913, PLR0917 - where, what, and what is told of it
+    lab: Path, git: Git, where: Path, prefix: str, plan: Plan, report: str, conflicts: list[str]
+) -> None:
     """Write an update into the lab.
 
     Args:
@@ -169,7 +171,9 @@ def finish(lab: Path, git: Git, where: Path) -> Finished:
 # -----------------------------------------------------------------------------------------------------------
 
 
-def _staged(lab: Path, git: Git, where: Path, prefix: str, plan: Plan, report: str, conflicts: list[str]) -> Path:
+def _staged(  # noqa: PLR0913, PLR0917 - as above
+    lab: Path, git: Git, where: Path, prefix: str, plan: Plan, report: str, conflicts: list[str]
+) -> Path:
     """Put everything into the journal, and make it count."""
     making, folder = where / "being-made", where / JOURNAL
     shutil.rmtree(making, ignore_errors=True)
@@ -274,7 +278,7 @@ def _move(source: Path, target: Path) -> None:
             status = source.lstat()
             with contextlib.suppress(OSError):
                 os.chown(beside, status.st_uid, status.st_gid, follow_symlinks=False)
-        os.replace(beside, target)
+        os.replace(beside, target)  # noqa: PTH105 - the tests cut it off here by this name
     except OSError:
         beside.unlink(missing_ok=True)
         raise

@@ -8,7 +8,6 @@ one against the other.
 from __future__ import annotations
 
 import difflib
-import os
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -46,15 +45,16 @@ def merge(git: Git, ours: Entry, base: Entry | None, theirs: Entry | None) -> Me
     """
     if theirs is None or theirs in (base, ours):
         return Merged(ours)
+    executable = theirs.executable if base is None or ours.executable == base.executable else ours.executable
+    if base is not None and not (ours.link or base.link or theirs.link):
+        # Where one side changed no more than the mode, content goes whole, whatever it is.
+        if theirs.data == base.data:
+            return Merged(Entry(ours.data, executable))
+        if ours.data in (base.data, theirs.data):
+            return Merged(Entry(theirs.data, executable))
     if not all(entry is None or entry.text for entry in (ours, base, theirs)):
         return Merged(ours, refused=theirs)
-    executable = theirs.executable if base is None or ours.executable == base.executable else ours.executable
-    before = b"" if base is None else base.data
-    if theirs.data == before:
-        return Merged(Entry(ours.data, executable))
-    if ours.data in (before, theirs.data) and base is not None:
-        return Merged(Entry(theirs.data, executable))
-    data, conflict = _lines(git, ours.data, before, theirs.data)
+    data, conflict = _lines(git, ours.data, b"" if base is None else base.data, theirs.data)
     return Merged(Entry(data, executable), conflict)
 
 
@@ -63,9 +63,7 @@ def _lines(git: Git, ours: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bo
         for name, data in (("ours", ours), ("base", base), ("theirs", theirs)):
             Path(folder, name).write_bytes(data)
         labels = [argument for label in LABELS for argument in ("-L", label)]
-        done = git.run(
-            "merge-file", "-p", *labels, *(os.path.join(folder, name) for name in ("ours", "base", "theirs"))
-        )
+        done = git.run("merge-file", "-p", *labels, *(str(Path(folder) / name) for name in ("ours", "base", "theirs")))
     if done.returncode < 0 or done.returncode > 127:
         raise OSError(f"git merge-file failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout, done.returncode > 0

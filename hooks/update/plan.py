@@ -14,7 +14,7 @@ from .findings import Findings
 from .journal import Change, Plan
 from .moves import Moves
 from .refusals import Refused
-from .state import SUBMODULE, Lab, contents
+from .state import LINK, SUBMODULE, Blob, Lab, contents
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,12 @@ class _Planner:
         elif self.moves.tracked[path].mode == SUBMODULE:
             if theirs is not None:
                 self._refuse(path, theirs, "It is a submodule of yours")
-        elif theirs is not None and self.wishes.skip(path):
+        else:
+            self._settle_tracked(path, base, theirs)
+
+    def _settle_tracked(self, path: str, base: Entry | None, theirs: Entry | None) -> None:
+        """Decide about a file that the lab has."""
+        if theirs is not None and self.wishes.skip(path):
             if theirs != base:
                 self.findings.kept[path] = "`--skip` names it. The template has changed it since."
         elif self._untouched(path):
@@ -320,9 +325,28 @@ class _Planner:
         findings.kept |= self.moves.stay_behind
         findings.ignored |= self._ignored([path for path in findings.added if not path.endswith(".rej")])
         findings.saved |= {path: blob.name if blob else "" for path, blob in self.lab.saved.items()}
+        findings.taken |= {
+            path: self._back(path, blob)
+            for path, blob in self.lab.saved.items()
+            if blob is not None and path in {*findings.moved, *findings.removed, *self.conflicts}
+        }
         findings.left += sorted(
             name for name in self.lab.git.names("ls-files", "--others", "--", "*.rej") if name not in self.results
         )
+
+    def _back(self, path: str, blob: Blob) -> str:
+        """Return the command that puts a file back as the owner saved it, once Git has put back the committed one."""
+        place = shlex.quote(f"./{path}")
+        if blob.mode == LINK:
+            return f'ln -sfn -- "$(git cat-file blob {blob.name[:12]})" {place}'
+        folder, attributes = PurePosixPath(path).parent, shlex.quote(f"--path={self.lab.prefix}{path}")
+        steps = (
+            f"mkdir -p -- {shlex.quote(f'./{folder}')}",
+            f"rm -f -- {place}",
+            f"git cat-file --filters {attributes} {blob.name[:12]} > {place}",
+            f"chmod {'+' if blob.executable else '-'}x -- {place}",
+        )
+        return " && ".join(steps)
 
     def _ignored(self, paths: Iterable[str]) -> dict[str, str]:
         """Return which of the new files Git ignores, with the rule: no commit would have them."""

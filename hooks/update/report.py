@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -148,13 +148,17 @@ def _how_to_go_on(found: Findings) -> str:
 
 def undo(found: Findings) -> str:
     """Return the command that undoes the update, and touches no submodule and nothing that the owner saved."""
-    spared = [shlex.quote(f":(exclude,literal){path}") for path in sorted(found.saved)]
-    restore = " ".join(["git restore --no-recurse-submodules --source=HEAD --staged --worktree -- .", *spared])
-    if not found.added:
-        return restore
+    spared = [shlex.quote(f":(exclude,literal){path}") for path in sorted(found.saved.keys() - found.taken.keys())]
+    steps = [" ".join(["git restore --no-recurse-submodules --source=HEAD --staged --worktree -- .", *spared])]
+    # Git restores nothing as long as a path is in conflict that the commit lacks.
+    moved = {*found.moved.values()} & found.conflicts.keys()
+    if unknown := moved | (found.conflicts.keys() & found.taken.keys()):
+        steps.insert(0, f"git rm --quiet --cached --force --ignore-unmatch -- {_listed(unknown)}")
     # Whatever else is new in the lab is the owner's.
-    return f"{restore} && rm -f -- {' '.join(shlex.quote(path) for path in _starting_plainly(found.added))}"
+    if new := {*found.added, *moved}:
+        steps.append(f"rm -f -- {_listed(new)}")
+    return " && ".join([*steps, *(command for _, command in sorted(found.taken.items()))])
 
 
-def _starting_plainly(paths: list[str]) -> list[str]:
-    return [str(PurePosixPath(path)) for path in sorted(paths)]
+def _listed(paths: Iterable[str]) -> str:
+    return " ".join(shlex.quote(str(PurePosixPath(path))) for path in sorted(paths))

@@ -50,7 +50,7 @@ class Lab:
     staged: the index by the lab's paths.
     tracked: the same, but with what was saved since, as Git would commit it; a file that was deleted is missing.
     unmerged: paths that the index has in several versions.
-    saved: the files that differ from the index; None for one that was deleted.
+    saved: the files that differ from the last commit, staged or not; None for one that was deleted.
     untracked: files that are in no commit, and that Git does not ignore.
     """
 
@@ -113,7 +113,8 @@ def look(folder: Path, git: Git) -> Lab:
                 staged[path] = Blob(mode, name)
             else:
                 unmerged.add(path)
-    saved = {path: _saved(git, folder, path, staged[path], file_mode) for path in _differing(git) if path in staged}
+    saved: dict[str, Blob | None] = {path: staged.get(path) for path in _differing(git, "--cached")}
+    saved |= {path: _saved(git, folder, path, staged[path], file_mode) for path in _differing(git) if path in staged}
     tracked = {path: blob for path, blob in {**staged, **saved}.items() if blob is not None}
     untracked = frozenset(git.names("ls-files", "--others", "--exclude-standard"))
     prefix = lines[2] if len(lines) > 2 else ""
@@ -122,11 +123,10 @@ def look(folder: Path, git: Git) -> Lab:
     )
 
 
-def _differing(git: Git) -> list[str]:
+def _differing(git: Git, *what: str) -> list[str]:
     # Unlike diff-files it looks into a file whose time alone is another.
-    return git.names(
-        "diff", "--name-only", "--no-ext-diff", "--no-renames", "--ignore-submodules=all", "--relative", "--", "."
-    )
+    plainly = ("--name-only", "--no-ext-diff", "--no-renames", "--ignore-submodules=all", "--relative")
+    return git.names("diff", *what, *plainly, "--", ".")
 
 
 def _saved(git: Git, folder: Path, path: str, blob: Blob, file_mode: bool) -> Blob | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.rendering import ROOT
-from update_support import commit, edit, git, make_lab, put, release, small_template
+from update_support import commit, edit, git, make_lab, packed, put, release, small_template
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(template, "mv", "template/bin/old", "template/new")
     (template / "hooks" / "renames.yml").write_text('{"1.1.0": {"moved": {"bin/old": "new"}}}')
     release(template, "1.1.0")
-    return lab
+    packed(template)
+    return packed(lab)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ where there is no update.
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from hooks.update import command
-from support.rendering import ROOT
+from support.cluster import Lab
 from support.tools import run
 from update_support import COPIER, Terminal, commit, edit, git, make_lab, put, release, script, state, untouched
 
@@ -34,15 +34,7 @@ def programs(folder: Path, *more: str, **stubs: str) -> str:
 
 
 def with_path(house: Path, path: str, *arguments: str, **env: str) -> CompletedProcess[str]:
-    return run(
-        "./lab",
-        "update",
-        "--defaults",
-        *arguments,
-        cwd=house,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "PATH": path, **env},
-    )
+    return script(house, "--defaults", *arguments, PATH=path, **env)
 
 
 def point_at(house: Path, address: str) -> None:
@@ -79,14 +71,7 @@ def test_it_ends_with_2_where_the_owner_stops_it(house: Path) -> None:
 
 def test_a_dry_run_ends_with_0_and_changes_nothing(house: Path) -> None:
     before = state(house)
-    done = run(
-        "./lab",
-        "update",
-        "--pretend",
-        "--defaults",
-        cwd=house,
-        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
-    )
+    done = script(house, "--pretend", "--defaults")
     assert done.returncode == 0 and "Updating to template version 1.1.0" in done.stderr
     assert state(house) == before
 
@@ -101,6 +86,24 @@ def test_help_needs_nothing_but_the_lab(house: Path, tmp_path: Path) -> None:
             word in done.stdout
             for word in ("--data", "--all", "0 done; 1 done, with conflicts", "2 refused", "3 cut off")
         )
+
+
+def test_the_readme_of_a_lab_has_the_table_of_exit_codes(article: Lab) -> None:
+    text = (article.path / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (\d+) \| (.+) \|$",
+        text.split("| `./lab update` ends with | meaning |\n")[1].split("\n\n")[0],
+        re.MULTILINE,
+    )
+    meanings = {int(code): meaning for code, meaning in rows}
+    words = {
+        command.DONE: "Done.",
+        command.CONFLICTS: "conflicts",
+        command.REFUSED: "Nothing was changed",
+        command.CUT_OFF: "Run it again",
+    }
+    assert meanings.keys() == words.keys()
+    assert all(word in meanings[code] for code, word in words.items())
 
 
 # Which version
@@ -119,15 +122,7 @@ def ahead(house: Path) -> Path:
 
 
 def test_a_lab_that_is_newer_than_the_newest_release_changes_an_answer(ahead: Path) -> None:
-    done = run(
-        "./lab",
-        "update",
-        "--defaults",
-        "--data",
-        "feature=false",
-        cwd=ahead,
-        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
-    )
+    done = script(ahead, "--defaults", "--data", "feature=false")
     assert done.returncode == 0, done.stderr
     assert "feature: false" in (ahead / ".copier-answers.yml").read_text() and (ahead / "ahead-2.txt").exists()
 
@@ -154,30 +149,14 @@ def test_a_lab_from_a_branch_stays_with_it(ahead: Path) -> None:
     git(template, "checkout", "--quiet", "-b", "other", "v1.1.0")
     put(template / "template", {"other.txt": "other\n"})
     commit(template)
-    done = run(
-        "./lab",
-        "update",
-        "--defaults",
-        "--data",
-        "feature=false",
-        cwd=ahead,
-        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
-    )
+    done = script(ahead, "--defaults", "--data", "feature=false")
     assert done.returncode == 0, done.stderr
     assert "feature: false" in (ahead / ".copier-answers.yml").read_text() and not (ahead / "other.txt").exists()
 
 
 def test_the_owner_says_which_version(house: Path) -> None:
     release(house.parent / "template", "1.2.0")
-    done = run(
-        "./lab",
-        "update",
-        "-l",
-        "-r",
-        "v1.1.0",
-        cwd=house,
-        env={**os.environ, "PATH": f"{COPIER.parent}:{os.environ['PATH']}"},
-    )
+    done = script(house, "-l", "-r", "v1.1.0")
     assert done.returncode == 0, done.stderr
     assert "_commit: v1.1.0\n" in (house / ".copier-answers.yml").read_text()
 
@@ -336,7 +315,9 @@ def test_a_template_of_another_user(house: Path) -> None:
     assert f"git config --global --add safe.directory {house.parent / 'template'}\n" in said
 
 
-def test_a_lab_of_another_user(house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lab_of_another_user(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     monkeypatch.chdir(house)
     template = house.parent / "template"
@@ -384,11 +365,21 @@ def test_a_folder_that_is_no_repository(house: Path) -> None:
         "ext::sh -c touch% pwned",
     ],
 )
-def test_an_address_is_never_an_option(house: Path, address: str) -> None:
+def test_an_address_is_never_an_option(
+    house: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     edit(house / ".copier-answers.yml", lambda text: text.replace(str(house.parent / "template"), f"'{address}'"))
     commit(house)
     said = untouched(house, lambda: script(house))
     assert said.returncode == 2
+    assert not list(house.parent.rglob("pwned"))
+    # The template's own part, which an older lab's program may call.
+    monkeypatch.chdir(house)
+    monkeypatch.setenv("PATH", str(COPIER.parent), prepend=os.pathsep)
+    assert command.main(command.Template(address, address, "v1.0.1"), ["--defaults"]) == command.REFUSED
+    said_here = capsys.readouterr().err
+    assert f"The template cannot be reached at {address}: " in said_here
+    assert "history.git" not in said_here, "Git took the folder for the address, and the address for an option"
     assert not list(house.parent.rglob("pwned"))
 
 

@@ -14,7 +14,7 @@ from copier._main import Worker
 from packaging.version import Version
 
 from hooks.update import command, copier_contract
-from support.rendering import ROOT
+from support.rendering import ROOT, copy_lab
 from update_support import commit, edit, files, make_lab, new_repository, put, release, state, update, update_here
 
 ANSWERS = {"{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers | to_nice_yaml -}}\n"}
@@ -115,6 +115,23 @@ def test_6_answers_that_are_given_are_not_asked_for_and_named_questions_are(tmp_
         copier.run_update(lab, data={"one": "x", "two": "y"}, ask=["two"], overwrite=True, quiet=True)
     copier.run_update(lab, data={"one": "x", "two": "y"}, overwrite=True, quiet=True)
     assert "one: x\ntwo: y\n" in (lab / ".copier-answers.yml").read_text()
+
+
+def test_7_git_is_not_asked_about_modes_where_there_is_no_repository(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Worker, copier_contract.MODES, lambda worker, *_: asked.append(str(worker.dst_path)))
+    template = house.parent / "template"
+    for name in ("a folder", "a repository"):
+        folder = tmp_path / name
+        (new_repository if name == "a repository" else Path.mkdir)(folder)
+        copy_lab(template, folder / "lab", {}, vcs_ref="v1.1.0", skip_tasks=True)
+        assert (folder / "lab" / "new").exists()
+    assert {*asked} == {str(tmp_path / "a repository" / "lab")}, f"Copier changed when it asks Git: {asked}"
+    asked.clear()
+    update_here(house)
+    assert not asked, "an update renders into folders that are in no repository"
 
 
 def test_a_copier_that_works_otherwise_is_refused_and_the_lab_stays(house: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from support.rendering import VALID, copy_lab, read_answers
-from update_support import edit, files, make_lab, put, real_template, release, update_here
+from update_support import edit, files, make_lab, packed, put, real_template, release, update_here
 
 LONG = os.environ.get("LONG") == "1"
 # The others take their turn with LONG=1.
@@ -38,7 +38,7 @@ def two_releases(shared: Path, whole: bool) -> Path:
             for name in ("README.md", "apps/gitlab/gitlab.rb", "infrastructure/network.yaml"):
                 edit(made / "template" / f"{name}.jinja", lambda text: text.replace("\n", "\n# newer\n", 3))
             release(made, "1.1.0")
-            made.rename(folder)
+            packed(made).rename(folder)
     return folder
 
 

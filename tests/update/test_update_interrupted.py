@@ -27,6 +27,7 @@ from update_support import (
     edit,
     files,
     git,
+    in_a_larger_repository,
     new_repository,
     put,
     release,
@@ -37,11 +38,6 @@ from update_support import (
 )
 
 ASK = ("update", "--trust")
-
-
-def conflicting(house: Path) -> None:
-    edit(house / "a.txt", lambda text: text.replace("one\n", "mine\n", 1))
-    commit(house, "Mine")
 
 
 # A person at the wizard
@@ -223,29 +219,44 @@ def faulty(house: Path, fault: str, *command: str) -> subprocess.CompletedProces
     return run(*(command or ("./lab", "update", "--defaults")), cwd=house, stdin=subprocess.DEVNULL, env=env)
 
 
-def updated(house: Path) -> dict[str, tuple[bytes, bool]]:
-    """Return the files of the same lab, updated without a disturbance."""
-    folder = house.parent / "undisturbed"
-    shutil.copytree(house, folder, symlinks=True)
-    done = script(folder)
-    assert done.returncode == 0, done.stderr
-    return files(folder)
-
-
-@pytest.fixture
-def mine(house: Path) -> Path:
-    """Return a lab with edits of its owner's in each file that the update changes."""
+def edited_by_the_owner(house: Path) -> Path:
     edit(house / "a.txt", lambda text: "mine\n" + text)
     edit(house / "bin" / "old", lambda text: "mine\n" + text)
     commit(house, "Mine")
     return house
 
 
+@pytest.fixture
+def mine(house: Path) -> Path:
+    """Return a lab with edits of its owner's in each file that the update changes."""
+    return edited_by_the_owner(house)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, bool]]:
+    """Return the files of the same lab, updated without a disturbance."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "lab"
+    shutil.copytree(start, folder, symlinks=True)
+    put(folder, {".env": "TOKEN=secret\n"})
+    done = script(edited_by_the_owner(folder))
+    assert done.returncode == 0, done.stderr
+    return files(folder)
+
+
+@pytest.fixture
+def expected(mine: Path, start: Path, undisturbed: dict[str, tuple[bytes, bool]]) -> dict[str, tuple[bytes, bool]]:
+    """Return the same files, with the template where it is for this lab."""
+    data, executable = undisturbed[".copier-answers.yml"]
+    here = data.replace(str(start.parent / "template").encode(), str(mine.parent / "template").encode())
+    return {**undisturbed, ".copier-answers.yml": (here, executable)}
+
+
 # Steps 7 to 22 are those in which the lab changes.
 @pytest.mark.parametrize("number", [7, 15, 22])
 @pytest.mark.parametrize("committed", [False, True])
-def test_the_next_run_finishes_what_was_cut_off(mine: Path, number: int, committed: bool) -> None:
-    expected = updated(mine)
+def test_the_next_run_finishes_what_was_cut_off(
+    mine: Path, expected: dict[str, tuple[bytes, bool]], number: int, committed: bool
+) -> None:
     first = faulty(mine, f"kill:{number}")
     assert journal.is_unfinished(mine / ".git" / "lab-update"), f"the kill hit nothing: {first.stderr}"
     assert first.returncode == 3 and "The update was cut off while it wrote. Run ./lab update again" in first.stderr
@@ -267,11 +278,10 @@ def test_the_next_run_finishes_what_was_cut_off(mine: Path, number: int, committ
     assert not (mine / ".git" / "lab-update" / "journal").exists()
     commit(mine, "All of it")
     assert git(mine, "show", "HEAD:a.txt").startswith("mine\n") and git(mine, "show", "HEAD:new") == "mine\nold\n"
-    assert script(mine).returncode == 0
+    assert update(mine).returncode == 0
 
 
-def test_what_was_changed_after_the_cut_stays_and_is_told(mine: Path) -> None:
-    expected = updated(mine)
+def test_what_was_changed_after_the_cut_stays_and_is_told(mine: Path, expected: dict[str, tuple[bytes, bool]]) -> None:
     faulty(mine, "kill:11")
     assert journal.is_unfinished(mine / ".git" / "lab-update")
     put(
@@ -300,8 +310,9 @@ def test_a_plain_copier_says_how_the_cut_off_update_is_finished(mine: Path) -> N
 
 
 @pytest.mark.parametrize("number", [3, 10, 21])
-def test_a_signal_while_it_writes_lets_it_finish(mine: Path, number: int) -> None:
-    expected = updated(mine)
+def test_a_signal_while_it_writes_lets_it_finish(
+    mine: Path, expected: dict[str, tuple[bytes, bool]], number: int
+) -> None:
     done = faulty(mine, f"interrupt:{number}")
     assert done.returncode == 0, done.stderr
     assert files(mine) == expected
@@ -315,14 +326,15 @@ def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
     assert done.returncode == 2, done.stderr
     assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
     assert state(mine) == before
-    assert script(mine).returncode == 0
+    assert update(mine).returncode == 0
 
 
 # The surroundings
 # --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_repository_of_a_calling_hook_is_left_alone(house: Path) -> None:
+@pytest.mark.parametrize("way", ["copier", "script"])
+def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -> None:
     other = new_repository(house.parent / "other")
     put(other, {"file.txt": "file\n"})
     commit(other)
@@ -333,10 +345,39 @@ def test_the_repository_of_a_calling_hook_is_left_alone(house: Path) -> None:
         "GIT_INDEX_FILE": str(other / ".git" / "index"),
         "GIT_PREFIX": "x/",
     }
+    if way == "copier":
+        # Copier's own first look is at the caller's repository, and may end there; what counts is what it leaves.
+        here = state(house)
+        done = update(house, env=env)
+        assert state(other) == before and (done.returncode == 0 or state(house) == here), done.stderr
+        return
     done = script(house, **env)
     assert done.returncode == 0, done.stderr
     assert state(other) == before and (house / "a.txt").read_text().endswith("new\n")
     assert git(house, "log", "--oneline").count("\n") == 2
+
+
+# What Git sets for its hooks, and what leads it elsewhere.
+HANDED_DOWN = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_SHALLOW_FILE",
+)
+
+
+@pytest.mark.parametrize("name", HANDED_DOWN)
+def test_what_a_hook_hands_down_leads_no_command_away(house: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    other = new_repository(house.parent / "other")
+    head, index = git(house, "rev-parse", "HEAD"), git(house, "ls-files", "--stage")
+    handed = {"GIT_INDEX_FILE": other / ".git" / "index", "GIT_WORK_TREE": other, "GIT_SHALLOW_FILE": other / "none"}
+    monkeypatch.setenv(name, str(handed.get(name, other / ".git")))
+    seen = Git(house)
+    assert name not in seen.environment
+    assert seen("rev-parse", "HEAD").decode() == head and seen("ls-files", "--stage").decode() == index
+    assert seen("status", "--porcelain") == b""
 
 
 def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
@@ -358,11 +399,8 @@ def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
 
 
 def test_what_is_missing_elsewhere_in_a_larger_repository_stays_missing(house: Path) -> None:
-    shutil.rmtree(house / ".git")
-    large = new_repository(house.parent / "large")
-    house = house.rename(large / "lab")
-    put(large, {"deleted.txt": "once\n", "elsewhere/sparse.txt": "sparse\n", "kept.txt": "kept\n"})
-    commit(large)
+    outside = {"deleted.txt": "once\n", "elsewhere/sparse.txt": "sparse\n", "kept.txt": "kept\n"}
+    large = (house := in_a_larger_repository(house, outside)).parent
     (large / "deleted.txt").unlink()
     git(large, "update-index", "--skip-worktree", "elsewhere/sparse.txt")
     shutil.rmtree(large / "elsewhere")
@@ -409,68 +447,6 @@ def test_a_new_file_that_the_owners_rules_ignore_is_written_and_told(house: Path
     assert "`git add --force 'extra/new file.yaml'`" in done.stderr and "`plain.yaml`: `" not in done.stderr
 
 
-# The journal by itself
-# ---------------------------------------------------------------------------------------------------------
-
-
-def test_every_moment_of_the_writing_can_be_the_last(house: Path) -> None:
-    """The same as above, at each step: in a process that is forked for it, and so takes no time."""
-    from hooks.files import Entry, read
-
-    edit(house / "bin" / "old", lambda text: text + "mine\n")
-    (house / "bin" / "old").chmod(0o755)
-    commit(house)
-    pristine = house.parent / "pristine"
-    shutil.copytree(house, pristine, symlinks=True)
-    blob = git(house, "rev-parse", "HEAD:bin/old").strip()
-    targets = {
-        "a.txt": Entry(b"after\n"),
-        "bin/old": None,
-        "new": Entry(b"old\nmine\n", True),
-        "deep/er/file": Entry(b"\0\1"),
-        "feature.txt": Entry(b"on\n", True),
-        "link": Entry(b"a.txt", link=True),
-    }
-    plan = journal.Plan(
-        tuple(journal.Change(path, read(house / path), entry) for path, entry in targets.items()),
-        (f"0 {'0' * 40}\tbin/old", f"100755 {blob} 0\tnew"),
-    )
-    reached = 0
-    for number in range(1, 200):
-        lab = house.parent / f"try-{number}"
-        shutil.copytree(pristine, lab, symlinks=True)
-        where = lab / ".git" / "lab-update"
-        where.mkdir()
-        child = os.fork()
-        if child == 0:
-            environment: dict[str, object] = {}
-            os.environ["FAULT"] = f"kill:{number}"
-            exec(FAULTS, environment)
-            journal.write(lab, Git(lab), where, "", plan, "The report.\n", ["a.txt"])
-            os._exit(0)
-        ended = os.waitpid(child, 0)[1]
-        for path, entry in targets.items():
-            there = read(lab / path)
-            assert there in (entry, read(pristine / path)), f"{path} is neither, after step {number}"
-        if journal.is_unfinished(where):
-            reached += 1
-            done = journal.finish(lab, Git(lab), where)
-            assert (done.report, done.conflicts, done.left) == ("The report.\n", ["a.txt"], {})
-        elif not (lab / "new").exists():
-            assert state(lab) == state(pristine)
-            continue
-        for path, entry in targets.items():
-            assert read(lab / path) == entry, f"{path} after step {number}"
-        assert "new" in git(lab, "ls-files") and "bin/old" not in git(lab, "ls-files")
-        assert not list(lab.rglob("*.lab-update")) and not (lab / "bin").exists()
-        shutil.rmtree(lab)
-        if os.waitstatus_to_exitcode(ended) == 0:
-            break
-    else:
-        pytest.fail("it never came to its end")
-    assert reached > 20
-
-
 # Every way to end
 # --------------------------------------------------------------------------------------------------------------
 
@@ -481,10 +457,8 @@ def lived_in(mine: Path) -> Path:
     module = new_repository(mine.parent / "module")
     put(module, {"file.txt": "file\n"})
     commit(module)
-    shutil.rmtree(mine / ".git")
-    large = new_repository(mine.parent / "large")
-    house = mine.rename(large / "lab")
-    put(large, {"deleted.txt": "once\n", "edited.txt": "once\n", "a.txt": "another\n", "bin/old": "another\n"})
+    outside = {"deleted.txt": "once\n", "edited.txt": "once\n", "a.txt": "another\n", "bin/old": "another\n"}
+    large = (house := in_a_larger_repository(mine, outside)).parent
     git(large, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(module), "lab/module")
     git(large, "config", "submodule.recurse", "true")
     git(large, "config", "submodule.lab/module.ignore", "all")
@@ -519,14 +493,17 @@ def killed_at_the_wizard(house: Path) -> int:
     return int(terminal.wait() != 0) * 2
 
 
+def conflicting_update(house: Path) -> int:
+    template = house.parents[1] / "template"
+    edit(template / "template" / "a.txt", lambda text: "theirs\n" + text)
+    release(template, "1.2.0")
+    return script(house).returncode
+
+
 ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
     "done": (lambda house: script(house).returncode, 0),
-    "refused": (
-        lambda house: (
-            run("./lab", "update", "--defaults", "--data", "nobody=asks", cwd=house, env=with_copier()).returncode
-        ),
-        2,
-    ),
+    "done with conflicts": (conflicting_update, 1),
+    "refused": (lambda house: script(house, "--defaults", "--data", "nobody=asks").returncode, 2),
     "ctrl-c": (lambda house: interrupted(house, "\x03"), 2),
     "ctrl-c twice": (lambda house: interrupted(house, "\x03\x03"), 2),
     "closed terminal": (closed, 2),
@@ -536,10 +513,6 @@ ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
     "killed before it writes": (lambda house: faulty(house, "kill:5").returncode, 2),
     "killed while it writes": (lambda house: faulty(house, "kill:15").returncode, 3),
 }
-
-
-def with_copier() -> dict[str, str]:
-    return {**os.environ, "PATH": os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -559,10 +532,84 @@ def test_whatever_the_end_nothing_of_the_owners_is_touched(lived_in: Path, endin
         return
     if expected == 3:
         assert script(lived_in).returncode == 0
-    assert (lived_in / "a.txt").read_text().startswith("mine\n") and (lived_in / "a.txt").read_text().endswith("new\n")
+    text = (lived_in / "a.txt").read_text()
+    assert text.startswith("mine\n" if expected != 1 else "<<<<<<< before updating\nmine\n") and text.endswith("new\n")
     assert (lived_in / "new").read_text() == "mine\nold\n" and not (lived_in / "bin" / "old").exists()
     after = state(large)
     assert {name: after.files.get(name) for name in kept} == {name: before.files.get(name) for name in kept}
     report = (lived_in / REPORT).read_text()
     assert run("sh", "-c", report.split("To undo all of it: `")[1].split("`")[0], cwd=lived_in).returncode == 0
     assert state(large) == before and state(lived_in / "module") == module
+
+
+# The journal by itself
+# ---------------------------------------------------------------------------------------------------------
+
+
+def what_is_no_part_of_it(large: Path, targets: dict[str, object]) -> tuple[object, ...]:
+    """Return all that an update of *targets* leaves alone: other files, ignored ones too, the index, the commit, the submodule."""
+    found, changed = state(large), {f"lab/{path}" for path in targets}
+    # What is written first stands beside its place for a moment.
+    files_beside = {
+        name: entry for name, entry in found.files.items() if name not in changed and not name.endswith(".lab-update")
+    }
+    index = [line for line in found.index.splitlines() if line.partition("\t")[2] not in changed]
+    return files_beside, index, found.head, state(large / "lab" / "module")
+
+
+def test_every_moment_of_the_writing_can_be_the_last(lived_in: Path) -> None:
+    """The same as above, at each step: in a process that is forked for it, and so takes no time."""
+    from hooks.files import Entry, read
+
+    (lived_in / "bin" / "old").chmod(0o755)
+    git(lived_in, "add", "bin/old")
+    pristine = lived_in.parent
+    blob = git(lived_in, "rev-parse", "HEAD:./bin/old").strip()
+    targets = {
+        "a.txt": Entry(b"after\n"),
+        "bin/old": None,
+        "new": Entry(b"old\nmine\n", True),
+        "deep/er/file": Entry(b"\0\1"),
+        "feature.txt": Entry(b"on\n", True),
+        "link": Entry(b"a.txt", link=True),
+    }
+    plan = journal.Plan(
+        tuple(journal.Change(path, read(lived_in / path), entry) for path, entry in targets.items()),
+        (f"0 {'0' * 40}\tlab/bin/old", f"100755 {blob} 0\tlab/new"),
+    )
+    before, reached = what_is_no_part_of_it(pristine, targets), 0
+    for number in range(1, 200):
+        large = pristine.parent / f"try-{number}"
+        shutil.copytree(pristine, large, symlinks=True)
+        lab, where = large / "lab", journal.place(large / ".git", "lab/")
+        where.mkdir()
+        child = os.fork()
+        if child == 0:
+            environment: dict[str, object] = {}
+            os.environ["FAULT"] = f"kill:{number}"
+            exec(FAULTS, environment)
+            journal.write(lab, Git(lab), where, "lab/", plan, "The report.\n", ["a.txt"])
+            os._exit(0)
+        ended = os.waitpid(child, 0)[1]
+        assert what_is_no_part_of_it(large, targets) == before, f"after step {number}"
+        for path, entry in targets.items():
+            there = read(lab / path)
+            assert there in (entry, read(lived_in / path)), f"{path} is neither, after step {number}"
+        if journal.is_unfinished(where):
+            reached += 1
+            done = journal.finish(lab, Git(lab), where)
+            assert (done.report, done.conflicts, done.left) == ("The report.\n", ["a.txt"], {})
+            assert what_is_no_part_of_it(large, targets) == before, f"finished after step {number}"
+        elif not (lab / "new").exists():
+            assert state(large) == state(pristine)
+            continue
+        for path, entry in targets.items():
+            assert read(lab / path) == entry, f"{path} after step {number}"
+        assert "new" in git(lab, "ls-files") and "bin/old" not in git(lab, "ls-files")
+        assert not list(lab.rglob("*.lab-update")) and [path.name for path in (lab / "bin").iterdir()] == [".env"]
+        shutil.rmtree(large)
+        if os.waitstatus_to_exitcode(ended) == 0:
+            break
+    else:
+        pytest.fail("it never came to its end")
+    assert reached > 20

@@ -22,6 +22,8 @@ CASES = {
     "a text that the owner made a binary": (BINARY, TEXT, OTHER, BINARY, False, OTHER),
     "the owner's mode, the template's lines": (Entry(BASE, True), TEXT, OTHER, Entry(OTHER.data, True), False, None),
     "the template's mode, the owner's lines": (MINE, TEXT, Entry(BASE, True), Entry(MINE.data, True), False, None),
+    "the owner's mode, the template's binary": (Entry(BASE, True), TEXT, BINARY, Entry(BINARY.data, True), False, None),
+    "the template's mode of a binary of the owner's": (Entry(b"\0\2"), BINARY, Entry(BINARY.data, True), Entry(b"\0\2", True), False, None),
     "not UTF-8": (Entry(BASE + b"\xfc\n"), TEXT, OTHER, Entry(b"new\n" + BASE + b"\xfc\n"), False, None),
     "Windows' line endings": (Entry(b"a\r\nb\r\nmine\r\n"), Entry(b"a\r\nb\r\n"), Entry(b"new\r\na\r\nb\r\n"), Entry(b"new\r\na\r\nb\r\nmine\r\n"), False, None),
 }

@@ -18,20 +18,31 @@ from typing import Any
 import pytest
 from copier._main import Worker
 from copier.errors import UserMessageError
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from hooks.files import Git
 from hooks.update import journal
 from support.rendering import required
 from support.tools import run
-from update_support import REPORT, commit, git, make_lab, new_repository, put, release, small_template, update_here
+from update_support import (
+    REPORT,
+    commit,
+    git,
+    make_lab,
+    new_repository,
+    packed,
+    put,
+    release,
+    small_template,
+    update_here,
+)
 
 LONG = os.environ.get("LONG") == "1"
 # What CI runs asks for every tool, and has the time.
 EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 200 if required() else 24))
-# Two halves, for two workers of pytest.
-HALVES = (1, 2)
+# Tests, each of which draws its own: two at least, for two workers of pytest, and short ones, so that both have some to the end.
+BATCHES = max(2, EXAMPLES // 25)
 
 TEXTS = {
     "plain.txt": "".join(f"line {number}\n" for number in range(12)),
@@ -106,10 +117,11 @@ surroundings = st.fixed_dictionaries(
         "format": st.sampled_from(["sha1", "sha1", "sha256"]),
         # What the owner saves while the wizard waits, and at which step of the writing the update is cut off.
         "saved": st.one_of(st.just([]), st.lists(in_a_file, max_size=2)),
+        "staged": st.booleans(),
         "killed": st.one_of(st.none(), st.none(), st.integers(1, 40)),
     }
 )
-USUAL = {"settings": {}, "larger": False, "format": "sha1", "saved": [], "killed": None}
+USUAL = {"settings": {}, "larger": False, "format": "sha1", "saved": [], "staged": False, "killed": None}
 OWNER = st.lists(st.one_of(in_a_file, in_a_file, in_a_file, owner_only), min_size=1, max_size=6)
 TEMPLATE = st.lists(st.one_of(in_a_file, in_a_file, in_a_file, template_only), min_size=1, max_size=6)
 
@@ -152,7 +164,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the template and a lab of it, to be copied for each scenario."""
     folder = tmp_path_factory.mktemp("random")
     small_template(folder / "template", {**TEXTS, **BINARIES})
-    make_lab(folder / "template", folder / "lab")
+    make_lab(packed(folder / "template"), folder / "lab")
+    packed(folder / "lab")
     return folder
 
 
@@ -260,12 +273,7 @@ def check_nothing_is_lost(
             assert path not in now or path in table.get("moved", {}).values(), f"{path} came back"
         modes = {action[1] for action in [*owner, *template, *around["saved"]] if action[0] in ("mode", "link")}
         check_against_git(work, pristine, mine, now, table, report, modes)
-        if mine == committed:
-            undo = report.split("To undo all of it: `")[1].split("`")[0]
-            assert run("sh", "-c", undo, cwd=lab).returncode == 0
-            # What Git ignores is not Git's to undo.
-            left = {path: data for path, data in snapshot_of(lab).items() if path in mine or not path.endswith(".env")}
-            assert plain(left) == plain(mine)
+        check_undo(lab, report, committed, mine)
 
 
 def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | None:
@@ -277,6 +285,8 @@ def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | 
     def save() -> None:
         for action in around["saved"]:
             act(lab, action, {})
+        if around["staged"]:
+            git(lab, "add", "--all", ".")
         mine.clear()
         mine.update(snapshot_of(lab))
 
@@ -309,6 +319,21 @@ def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | 
         assert done_then.left == {}
         return " and ".join(done_then.conflicts) or None
     return None
+
+
+def check_undo(lab: Path, report: str, committed: dict[str, bytes], mine: dict[str, bytes]) -> None:
+    """The report's command brings all back but what the owner saved meanwhile: those files stay, or are as they were saved."""
+    undo = report.split("To undo all of it: `")[1].split("`.\nThe lab before")[0]
+    done = run("sh", "-c", undo, cwd=lab)
+    assert done.returncode == 0, f"{undo}\n{done.stderr}"
+    left, before = plain(snapshot_of(lab)), plain(mine)
+    saved = {path for path in {*committed, *mine} if committed.get(path) != mine.get(path)}
+    # A mode, which is no part of what is compared here, and which a link leads to another file.
+    saved |= {path for path in mine if f"- `{path}`: it is as you saved it" in report or f"- `{path}`: what you saved" in report}
+    assert {*mine} <= {*left}, f"gone: {set(mine) - set(left)}\n{undo}"
+    for path in left.keys() - saved:
+        # What Git ignores is not Git's to undo.
+        assert path.endswith(".env") or left[path] == before.get(path), f"{path} is not as it was\n{undo}"
 
 
 def plain(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -412,9 +437,64 @@ def check_against_git(
 NOT_COMPARED = (".env", ".jinja", "answers.yml")
 
 
-@pytest.mark.parametrize("half", HALVES)
+# Scenarios that once went wrong.
+KNOWN: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, Any]]] = {
+    "git's markers end as the file's lines do": (
+        [("write", "windows.txt", b"")],
+        [("insert", "windows.txt", 2, ["#", "ü"])],
+        USUAL,
+    ),
+    "a file that has CRLF in the index stays so, whatever core.autocrlf says later": (
+        [("delete", "plain.txt")],
+        [("insert", "windows.txt", 10, ["line 3"])],
+        {**USUAL, "settings": {"core.autocrlf": "input"}},
+    ),
+    "what was saved while its file is split comes back with the undo": (
+        [("delete", "latin.txt")],
+        [("split", "clusters/garage/sync.yaml", 6)],
+        {**USUAL, "saved": [("mode", "clusters/garage/sync.yaml"), ("insert", "clusters/garage/sync.yaml", 1, ["x"])]},
+    ),
+    "what was saved and staged while its file moves comes back with the undo": (
+        [],
+        [("carried", "plain.txt", "moved.txt"), ("insert", "plain.txt", 1, ["ü"])],
+        {
+            **USUAL,
+            "larger": True,
+            "staged": True,
+            "saved": [("insert", "plain.txt", 6, ["x"]), ("add", "mine.txt", b"a")],
+        },
+    ),
+    "what was saved, and is in conflict with the template, comes back with the undo": (
+        [("write", "clusters/garage/sync.yaml", b"")],
+        [("drop", "latin.txt", 0, 3), ("split", "windows.txt", 0)],
+        {**USUAL, "larger": True, "saved": [("insert", "latin.txt", 10, ["#", "a: 1"])]},
+    ),
+    "a file that moved and is in conflict comes back with the undo": (
+        [("write", "empty.txt", b"\xe9")],
+        [("replace", "empty.txt", 4, ["a: 1", ""]), ("carried", "empty.txt", "moved.txt")],
+        {**USUAL, "larger": True},
+    ),
+    "what was saved at a path that the template takes comes back with the undo": (
+        [],
+        [("rename", "plain.txt", "new.txt")],
+        {**USUAL, "staged": True, "saved": [("add", "new.txt", b"mine")]},
+    ),
+    "what looks like a marker is carried into the parts of a split file": (
+        [("write", "ünï cödé.txt", b"=======\n")],
+        [("split", "ünï cödé.txt", 0)],
+        USUAL,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
+    check_nothing_is_lost(start, *KNOWN[name])
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
 @settings(
-    max_examples=max(1, EXAMPLES // 2),
+    max_examples=max(1, EXAMPLES // BATCHES),
     deadline=None,
     derandomize=False,
     database=None,
@@ -423,16 +503,7 @@ NOT_COMPARED = (".env", ".jinja", "answers.yml")
     suppress_health_check=list(HealthCheck),
 )
 @given(owner=OWNER, template=TEMPLATE, around=surroundings)
-# Git's markers end as the file's lines do.
-@example(owner=[("write", "windows.txt", b"")], template=[("insert", "windows.txt", 2, ["#", "ü"])], around=USUAL)
-# A file that has CRLF in the index stays so, whatever core.autocrlf says later.
-@example(
-    owner=[("delete", "plain.txt")],
-    template=[("insert", "windows.txt", 10, ["line 3"])],
-    around={**USUAL, "settings": {"core.autocrlf": "input"}},
-)
-@example(owner=[("write", "ünï cödé.txt", b"=======\n")], template=[("split", "ünï cödé.txt", 0)], around=USUAL)
 def test_every_line_that_the_owner_wrote_is_there_or_named(
-    start: Path, half: int, owner: list[Any], template: list[Any], around: dict[str, Any]
+    start: Path, batch: int, owner: list[Any], template: list[Any], around: dict[str, Any]
 ) -> None:
     check_nothing_is_lost(start, owner, template, around)

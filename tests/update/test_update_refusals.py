@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 import yaml
 
 from support.tools import run
-from update_support import COPIER, commit, edit, files, git, new_repository, put, release, script, untouched, update, update_here
+from update_support import COPIER, Terminal, commit, edit, files, git, in_a_larger_repository, new_repository, put, release, script, untouched, update, update_here
 
 
 def test_uncommitted_changes(house: Path) -> None:
@@ -40,21 +39,11 @@ def test_a_new_file_that_git_is_told_not_to_show(house: Path) -> None:
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
 def test_a_terminal_that_closes_at_a_question(house: Path, name: str) -> None:
     def close() -> CompletedProcess[str]:
-        terminal, end = os.openpty()
-        process = subprocess.Popen([COPIER, "update", "--trust"], cwd=house, stdin=end, stdout=end, stderr=end, start_new_session=True)
-        os.close(end)
-        said = b""
-        while b"lab_name" not in said:
-            said += os.read(terminal, 4096)
+        terminal = Terminal(COPIER, "update", "--trust", cwd=house)
+        terminal.until("lab_name")
         assert (house / "bin" / "old").exists() and not (house / "new").exists()
-        process.send_signal(getattr(signal, name))
-        try:
-            while part := os.read(terminal, 4096):
-                said += part
-        except OSError:
-            pass
-        os.close(terminal)
-        return CompletedProcess([], process.wait(), "", said.decode())
+        terminal.process.send_signal(getattr(signal, name))
+        return CompletedProcess([], terminal.wait(), "", terminal.said)
 
     assert "The update stopped, and the lab is as it was." in untouched(house, close).stderr
 
@@ -130,10 +119,7 @@ def test_what_the_last_update_could_not_patch_waits_and_stops_nothing(house: Pat
 
 
 def test_what_could_not_be_patched_elsewhere_in_the_repository_stays_as_it_is(house: Path) -> None:
-    shutil.rmtree(house / ".git")
-    house = house.rename(new_repository(house.parent / "large") / "lab")
-    put(house.parent, {"other.txt": "once\n"})
-    commit(house.parent)
+    house = in_a_larger_repository(house, {"other.txt": "once\n"})
     put(house.parent, {"other.txt": "not yet committed\n", "other.txt.rej": "+mine\n"})
     done = update(house)
     assert done.returncode == 0, done.stderr
@@ -364,12 +350,7 @@ def test_a_file_behind_a_filter_of_gits_stays_as_the_owner_sees_it(house: Path) 
 
 
 def test_the_undo_of_the_report_leaves_the_rest_of_a_larger_repository_alone(house: Path) -> None:
-    shutil.rmtree(house / ".git")
-    (house.parent / "large").mkdir()
-    house = house.rename(house.parent / "large" / "lab")
-    put(house.parent, {"other.txt": "once\n"})
-    git(house.parent, "init", "--quiet")
-    commit(house.parent)
+    house = in_a_larger_repository(house, {"other.txt": "once\n"})
     put(house.parent, {"other.txt": "not yet committed\n"})
     before = files(house)
     done = update(house)

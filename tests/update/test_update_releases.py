@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.rendering import recorded_answers
-from update_support import REPORT, commit, edit, files, git, make_lab, put, real_template, release, update
+from update_support import REPORT, commit, edit, files, git, make_lab, packed, put, real_template, release, update
 
 ROWS = [f"row {number}\n" for number in range(1, 21)]
 FIRST: dict[str, bytes | str] = {
@@ -101,7 +101,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     release(folder, "1.0.0")
     second(folder)
     third(folder)
-    return folder
+    return packed(folder)
 
 
 @dataclass

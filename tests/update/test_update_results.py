@@ -19,7 +19,7 @@ from update_support import (
     edit,
     files,
     git,
-    new_repository,
+    in_a_larger_repository,
     put,
     release,
     script,
@@ -408,12 +408,9 @@ pathlib.io.open = denied
 
 
 def test_the_lab_in_a_larger_repository_keeps_the_rest_as_it_is(house: Path) -> None:
-    shutil.rmtree(house / ".git")
-    large = new_repository(house.parent / "large")
-    house = house.rename(large / "lab")
-    put(large, {"a.txt": "another\n", "bin/old": "another\n", "new": "another\n"})
     edit(house / "a.txt", lambda text: "mine\n" + text)
-    commit(large)
+    house = in_a_larger_repository(house, {"a.txt": "another\n", "bin/old": "another\n", "new": "another\n"})
+    large = house.parent
     outside = {name: entry for name, entry in state(large).files.items() if not name.startswith("lab/")}
     done = update(house)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -42,6 +44,15 @@ def release(template: Path, version: str) -> None:
     git(template, "add", "--all", "--force")
     commit(template, version)
     git(template, "tag", f"v{version}")
+
+
+def packed(folder: Path) -> Path:
+    """Put all of a repository's objects into one file: what is made once and copied for each test, and cloned five times an update, is
+    a handful of files then instead of a folder for each object.
+    """
+    git(folder, "repack", "-a", "-d", "--quiet")
+    git(folder, "pack-refs", "--all")
+    return folder
 
 
 def new_repository(folder: Path) -> Path:
@@ -172,9 +183,21 @@ def untouched(house: Path, act: Callable[[], CompletedProcess[str]]) -> Complete
     return done
 
 
-def script(house: Path, **env: str) -> CompletedProcess[str]:
+def script(house: Path, *arguments: str, **env: str) -> CompletedProcess[str]:
+    """Run the lab's own command, as its owner would, without questions."""
     path = os.pathsep.join([str(COPIER.parent), os.environ["PATH"]])
-    return run("./lab", "update", "--defaults", cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
+    words = arguments or ("--defaults",)
+    return run("./lab", "update", *words, cwd=house, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **env})
+
+
+def in_a_larger_repository(house: Path, outside: dict[str, bytes | str]) -> Path:
+    """Make a lab the folder `lab` of a repository that holds more, committed; return where it is now."""
+    shutil.rmtree(house / ".git")
+    large = new_repository(house.parent / "large")
+    put(large, outside)
+    house = house.rename(large / "lab")
+    commit(large)
+    return house
 
 
 class Terminal:
@@ -193,12 +216,19 @@ class Terminal:
         """Read until the program says *text*."""
         start = len(self.said)
         while text not in self.said[start:]:
-            try:
-                part = os.read(self.end, 65536).decode(errors="replace")
-            except OSError:
-                part = ""
-            assert part, f"ended before it said {text!r}:\n{self.said}"
-            self.said += part
+            assert self._read(), f"ended before it said {text!r}:\n{self.said}"
+
+    def _read(self) -> bool:
+        """Read what there is; False at the end. A program that says nothing for so long waits for what nobody will type."""
+        if not select.select([self.end], [], [], 120)[0]:
+            self.process.kill()
+            raise AssertionError(f"it says nothing more, and goes on:\n{self.said}")
+        try:
+            part = os.read(self.end, 65536).decode(errors="replace")
+        except OSError:
+            part = ""
+        self.said += part
+        return bool(part)
 
     def type(self, keys: str) -> None:
         """Type; \x03 is Ctrl-C, \r is Enter."""
@@ -206,15 +236,15 @@ class Terminal:
 
     def wait(self) -> int:
         """Read to the end, and return the exit code."""
-        try:
-            while part := os.read(self.end, 65536):
-                self.said += part.decode(errors="replace")
-        except OSError:
+        while self._read():
             pass
         os.close(self.end)
         return self.process.wait()
 
 
 def _own_terminal() -> None:
+    # Started by nohup, or in the background, the tests themselves ignore some: a program would inherit that.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

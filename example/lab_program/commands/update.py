@@ -166,7 +166,7 @@ class Update(Command):
     def _check_version(self, template: Template) -> None:
         """Refuse a template that has lost the version that made the lab: nobody could tell the owner's edits."""
         address = template.address
-        listed = self._git("ls-remote", "--quiet", "--exit-code", address, "HEAD", "refs/tags/*")
+        listed = self._git("ls-remote", "--quiet", "--exit-code", "--", address, "HEAD", "refs/tags/*")
         if listed.returncode:
             raise unreachable(address, listed.stderr)
         if re.fullmatch(r"v[0-9]+\.[0-9]+\.[0-9]+", template.version):
@@ -187,7 +187,7 @@ class Update(Command):
         if Path(self.folder, template.address).is_dir():
             return self._git("-C", template.address, "cat-file", "-e", commit).returncode == 0
         with tempfile.TemporaryDirectory() as history:
-            cloned = self._git("clone", "--quiet", "--bare", "--filter=tree:0", template.address, history)
+            cloned = self._git("clone", "--quiet", "--bare", "--filter=tree:0", "--", template.address, history)
             return cloned.returncode != 0 or self._git("-C", history, "cat-file", "-e", commit).returncode == 0
 
     def _copier(self) -> list[str]:
