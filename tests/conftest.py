@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
@@ -18,6 +19,10 @@ from jinja2 import Environment
 # Go's collector took a tenth of the time of Helm in this process, and a fifth of that of each kubectl, helm and traefik: they live
 # too short to need it. It is read when Helm's library is loaded, which the next line does.
 os.environ.setdefault("GOGC", "400")
+# Started by nohup, or in the background, the tests would ignore some signals, and every program that they start with them.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 from support.cluster import Lab, read_lab  # noqa: E402
 from support.questions import labs_with  # noqa: E402

@@ -6,7 +6,6 @@ import fcntl
 import os
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import termios
@@ -243,8 +242,5 @@ class Terminal:
 
 
 def _own_terminal() -> None:
-    # Started by nohup, or in the background, the tests themselves ignore some: a program would inherit that.
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
