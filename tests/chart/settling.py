@@ -235,6 +235,10 @@ def _workload(values: Values) -> None:
             entry[name] = f"{entry[name]}{number}"
     if values.get("dnsPolicy") == "None" and not values.get("dnsConfig", {}).get("nameservers"):
         values["dnsPolicy"] = ""
+    check = values.get("check", {})
+    if check.get("of"):
+        check["of"] = f"checked-{check['of']}"[:53].rstrip("-.")
+        values["command"] = values.get("command") or ["check"]
     tests = values.get("tests", {})
     names = [service["name"] for service in values.get("services", []) if service.get("protocol", "TCP") == "TCP"]
     if tests.get("service"):

@@ -240,7 +240,7 @@ RIGHT: dict[str, dict[str, Change]] = {
     "a Kustomization in a folder of clusters": {"apps/more/a.yaml": config("a"), "clusters/homelab/mine/more.yaml": kustomization("more")},
     "a whole kustomization.yaml below clusters": {
         "clusters/homelab/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [flux-system, automation.yaml, demo.yaml,"
-        " gitlab.yaml, infrastructure.yaml]\n",
+        " gitlab-check.yaml, gitlab.yaml, infrastructure.yaml]\n",
     },
     "a target namespace and patches": {
         "apps/more/a.yaml": config("a").replace("  namespace: default\n", ""),
@@ -396,7 +396,7 @@ def test_the_check_finds_no_fault_in_any_lab(lab: Lab) -> None:
 def test_the_check_runs_by_itself_and_says_what_it_read(article: Lab) -> None:
     done = run(sys.executable, article.path / ".gitlab/check.py", cwd="/")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"(Not judged: .*\n)*5 Kustomizations, 2 releases, \d+ objects, as Flux will read them: no fault\.\n", done.stdout)
+    assert re.fullmatch(r"(Not judged: .*\n)*6 Kustomizations, 3 releases, \d+ objects, as Flux will read them: no fault\.\n", done.stdout)
     assert not list((article.path / ".gitlab").rglob("__pycache__"))
 
 

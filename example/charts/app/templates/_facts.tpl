@@ -3,6 +3,7 @@ What several templates need to know is found out once a render, and kept as .Fac
 
   name, fullname  of the application, and of its objects
   stateful        whether its kind is StatefulSet
+  check           whether the release is the check of another one   _job.tpl
   ports           what services declare                           _services.tpl
   volumes         what the pod mounts                             _volumes.tpl
   hosts           what ingress serves, host by host               _routes.tpl
@@ -18,7 +19,9 @@ Every template that reads them begins by including this one.
 */}}
 {{- define "app.facts" -}}
 {{- if not (hasKey . "Facts") -}}
+{{- with (.Values.check | default dict).of }}{{ include "app.onlyTheCheck" $ }}{{ end -}}
 {{- $facts := dict "name" (include "app.name" .) "stateful" (eq (default "Deployment" .Values.kind) "StatefulSet") -}}
+{{- $_ := set $facts "check" ((.Values.check | default dict).of | default "") -}}
 {{- $_ := set $facts "fullname" (include "app.fullname" .) -}}
 {{- $_ := set . "Facts" $facts -}}
 {{- include "app.facts.ports" . -}}

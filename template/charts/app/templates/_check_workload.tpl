@@ -29,6 +29,14 @@ dnsPolicy is None, so dnsConfig.nameservers has to say which servers are asked. 
 {{- end }}
 {{- include "app.check.lists" . }}
 {{- include "app.check.helmTest" . }}
+{{- with .Facts.check }}
+{{- if eq . $.Release.Name }}
+check.of is {{ . | quote }}, which is this release itself: a check is a release beside the one that it checks. Give this one another name, such as {{ . }}-check.
+{{- end }}
+{{- if not $.Values.command }}
+check.of is {{ . | quote }}, and command is empty: the Job would start the application itself, and never end. Say in command what checks it.
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Lists that Kubernetes reads as maps: an entry that comes twice is refused by the server, and late. */}}
