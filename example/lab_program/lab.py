@@ -72,6 +72,7 @@ class Lab:
         private: a folder that lives for this run, for what a tool takes only from a file.
         environment: what every program sees.
         dry_run: whether changes are only told.
+        rescuing: whether Flux's hand is off GitLab, so that Helm may install what Flux would keep.
     """
 
     folder: Path
@@ -82,6 +83,7 @@ class Lab:
     private: Path
     environment: Mapping[str, str]
     dry_run: bool = False
+    rescuing: bool = False
 
     @cached_property
     def patience(self) -> Patience:

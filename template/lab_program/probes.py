@@ -18,7 +18,7 @@ IMAGE_REPOSITORY = "imagerepositories.image.toolkit.fluxcd.io"
 IMAGE_AUTOMATION = "imageupdateautomations.image.toolkit.fluxcd.io"
 FLUX = "flux-system"
 # The sample application is left out: before its first build there is no image.
-PARTS = ("flux-system", "infrastructure", "gitlab", "automation")
+PARTS = ("flux-system", "infrastructure", "gitlab-check", "gitlab", "automation")
 
 
 def short(kind: str) -> str:
@@ -53,14 +53,28 @@ class Probes:
         if refused:
             return f"Kubernetes refuses its pod: {refused}"
         if reason == CRASH_LOOP:
-            raise Failure("GitLab keeps crashing.", f"kubectl logs deploy/gitlab -n {namespace} --previous --tail=80")
+            look = f"kubectl logs deploy/gitlab -n {namespace} --previous --tail=80"
+            raise Failure("GitLab keeps crashing.", look, self.way_out())
         if image_is_missing(reason):
             version = self._settings.gitlab_version
             where = "https://hub.docker.com/r/gitlab/gitlab-ce/tags"
             raise Failure(
-                f"GitLab's image cannot be pulled: {reason}", f"whether gitlab/gitlab-ce:{version}-ce.0 exists: {where}"
+                f"GitLab's image cannot be pulled: {reason}",
+                f"whether gitlab/gitlab-ce:{version}-ce.0 exists: {where}",
+                self.way_out(),
             )
         return self._activity() if reason == RUNNING else reason
+
+    def way_out(self) -> str:
+        """Return how an owner gets out where GitLab does not run and Flux keeps its release; nothing elsewhere.
+
+        GitLab hosts the repository that would mend it, so a push is not possible.
+        """
+        if not self._settings.self_hosted:
+            return ""
+        if self._cluster.find(HELM_RELEASE, "gitlab", self._settings.gitlab_namespace) is None:
+            return ""
+        return "mend apps/gitlab/ (git revert COMMIT undoes a commit), commit, and run ./lab rescue"
 
     def _activity(self) -> str:
         """Return what a GitLab that starts is busy with, from the end of its log."""
@@ -150,6 +164,7 @@ class Probes:
             (GIT_REPOSITORY, FLUX, FLUX),
             (KUSTOMIZATION, FLUX, FLUX),
             (KUSTOMIZATION, "infrastructure", FLUX),
+            (KUSTOMIZATION, "gitlab-check", FLUX),
             (HELM_RELEASE, "gitlab", self._settings.gitlab_namespace),
         ):
             reason = self.object_ready(kind, name, namespace)
@@ -169,6 +184,11 @@ def revision(one: KubeObject) -> str:
     """Return the commit that an object of Flux's is at; nothing where it does not say."""
     artifact = one.status.get("artifact") or {}
     return str(artifact.get("revision") or one.status.get("lastAppliedRevision") or "").rpartition(":")[2]
+
+
+def attempted(one: KubeObject) -> str:
+    """Return the commit that a Kustomization was applied at last, well or not; nothing where it does not say."""
+    return str(one.status.get("lastAttemptedRevision") or "").rpartition(":")[2]
 
 
 def image_is_missing(reason: str) -> bool:

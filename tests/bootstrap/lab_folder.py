@@ -170,7 +170,7 @@ metadata: {{name: {name}, namespace: flux-system, labels: {labels}}}
 def manifests(settings: dict[str, Any]) -> dict[str, str]:
     """As much of the lab's manifests as the program reads, in the shape that the template gives them."""
     cluster = f"clusters/{settings['cluster_name']}"
-    parts = ["infrastructure", "gitlab", "automation"]
+    parts = ["infrastructure", "gitlab-check", "gitlab", "automation"]
     parts += ["demo"] if settings["sample_app"] else []
     parts += ["runner"] if settings["runner_kind"] == "kubernetes" else []
     image = f"{settings['registry_address']}/{settings['sample_project'].lower()}"
@@ -200,6 +200,9 @@ metadata: {{name: {settings["gitlab_namespace"]}}}
         "charts/app/Chart.yaml": "name: app\nversion: 1.0.0\n",
         "apps/gitlab/values.yaml": f"image:\n  repository: 127.0.0.1:1/gitlab/gitlab-ce\n  tag: {settings['gitlab_version']}-ce.0\n",
         "apps/gitlab/gitlab.rb": f"external_url '{settings['gitlab_url']}'\n",
+        "apps/gitlab-check/account.yaml": "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: gitlab-check}\n",
+        "apps/gitlab-check/values.yaml": "check: {of: gitlab}\n",
+        "apps/gitlab-check/check.rb": "exit 0\n",
         "apps/demo/helmrelease.yaml": f"""\
 kind: HelmRelease
 metadata: {{name: demo}}

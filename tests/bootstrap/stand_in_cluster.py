@@ -31,6 +31,8 @@ KINDS = {
     "daemonsets": "DaemonSet",
     "events": "Event",
     "job": "Job",
+    "jobs": "Job",
+    "replicasets": "ReplicaSet",
     "pod": "Pod",
     "pods": "Pod",
     "nodes": "Node",
@@ -105,6 +107,7 @@ class Cluster:
         self.flux_lag = 0  # how often Flux still looks at the repository without seeing what was pushed
         self.crash: str | None = None
         self.storage_works = True
+        self.check_says = ""  # what the check before GitLab says against it
         self.external_ready = True
         self.admin = True
         self.image_scan_error: str | None = None
@@ -217,8 +220,11 @@ class Cluster:
         if "--kustomize" in found:
             documents = self.kustomize(Path(found["--kustomize"]))
         else:
+            text = text if found["--filename"] == "-" else Path(found["--filename"]).read_text(encoding="utf-8")
             documents = [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
         for document in documents:
+            if "--namespace" in found:
+                document["metadata"].setdefault("namespace", found["--namespace"])
             error = self.apply(document, found["--field-manager"])
             if error:
                 return 1, "", error
@@ -318,13 +324,26 @@ class Cluster:
         raise CallError(f"kubectl exec {command}")
 
     def kubectl_patch(self, rest: list[str], _: str) -> Reply:
-        words, found = flags(rest, {"--namespace", "--type", "--patch"}, set())
-        if words != ["deployment", "gitlab"] or found["--type"] != "json":
+        words, found = flags(rest, {"--namespace", "--type", "--patch", "--field-manager"}, set())
+        if found["--type"] != "json":
+            raise CallError(f"kubectl patch {rest}")
+        if KINDS.get(words[0]) in ("Kustomization", "HelmRelease"):
+            return self.suspend(KINDS[words[0]], found["--namespace"], words[1], json.loads(found["--patch"]))
+        if words != ["deployment", "gitlab"]:
             raise CallError(f"kubectl patch {rest}")
         for step in json.loads(found["--patch"]):
             if step["op"] != "remove":
                 raise CallError(f"kubectl patch {step}")
             self.probes.remove(step["path"].rsplit("/", 1)[1])
+        return 0, "patched\n", ""
+
+    def suspend(self, kind: str, namespace: str, name: str, steps: list[dict[str, Any]]) -> Reply:
+        """Flux's hand off an object, or on again."""
+        item = self.find(kind, namespace, name)
+        (step,) = steps
+        if item is None or (step["op"], step["path"]) != ("add", "/spec/suspend"):
+            raise CallError(f"kubectl patch {kind} {name} {steps}")
+        item["spec"]["suspend"] = step["value"]
         return 0, "patched\n", ""
 
     def kubectl_rollout(self, rest: list[str], _: str) -> Reply:
@@ -338,9 +357,8 @@ class Cluster:
     def run_helm(self, arguments: list[str], folder: Path) -> Reply:
         if arguments[:1] == ["version"]:
             return 0, self.world.versions["helm"] + "\n", ""
-        words, found = flags(
-            arguments, {"--namespace", "--values", "--set-file", "--output", "--dry-run", "--server-side"}, {"--install"}
-        )
+        valued = {"--namespace", "--values", "--set-file", "--set-string", "--output", "--dry-run", "--server-side"}
+        words, found = flags(arguments, valued, {"--install"})
         if "--server-side" in found and self.world.versions["helm"].startswith("v3"):
             raise CallError("Helm 3 has no --server-side")
         if found["--namespace"] != self.world.settings["gitlab_namespace"]:
@@ -353,6 +371,9 @@ class Cluster:
             if self.helm is None:
                 return 1, "", "Error: release: not found\n"
             return 0, json.dumps({"info": {"status": self.helm["status"]}, "manifest": self.helm["manifest"]}), ""
+        if words == ["upgrade", "gitlab-check", "charts/app"] and "--install" in found:
+            self.install_check(found["--namespace"], (folder / "apps/gitlab/gitlab.rb").read_text(encoding="utf-8"))
+            return 0, 'Release "gitlab-check" has been upgraded.\n', ""
         if words != ["upgrade", "gitlab", "charts/app"]:
             raise CallError(f"helm {arguments}")
         key, _, name = found["--set-file"].partition("=")
@@ -374,6 +395,18 @@ class Cluster:
             self.world.errors.append(f"GitLab was installed before its Secrets {missing}")
         self.install_gitlab(manifest, by="helm")
         return 0, 'Release "gitlab" has been upgraded.\n', ""
+
+    def install_check(self, namespace: str, settings: str) -> None:
+        """The Job of the check before GitLab: another one for other settings."""
+        name = f"gitlab-check-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+        if self.find("Job", namespace, name):
+            return
+        labels = {"app.kubernetes.io/instance": "gitlab-check"}
+        self.objects = {
+            key: one for key, one in self.objects.items() if one["metadata"].get("labels", {}) | labels != one["metadata"].get("labels")
+        }
+        metadata = {"labels": labels, "creationTimestamp": self.now()}
+        self.put("Job", namespace, name, spec={"template": {"spec": {"volumes": []}}}, metadata=metadata)
 
     def pending_records(self) -> list[Any]:
         return [
@@ -491,6 +524,13 @@ class Cluster:
                     metadata={"labels": {"job-name": name}, "creationTimestamp": "2026-01-01T00:00:00Z"},
                 )
                 job["status"] = {"conditions": []}
+            elif kind == "Job" and name.startswith("gitlab-check-"):
+                job["status"] = {"conditions": [{"type": "Failed" if self.check_says else "Complete", "status": "True"}]}
+                ended = {"exitCode": 1, "message": self.check_says} if self.check_says else {"exitCode": 0}
+                pod = self.find("Pod", namespace, f"{name}-pod")
+                assert pod is not None
+                pod["status"] = {"containerStatuses": [{"state": {"terminated": ended}}]}
+                pod["metadata"]["labels"]["app.kubernetes.io/instance"] = "gitlab-check"
             elif kind == "Job":
                 outcome = "Complete" if self.storage_works else "Failed"
                 job["status"] = {"conditions": [{"type": outcome, "status": "True"}]}
@@ -533,8 +573,10 @@ class Cluster:
             if self.find("Kustomization", "flux-system", name) is None:
                 self.put("Kustomization", "flux-system", name, spec=document["spec"])
                 self.arrive(name)
-            problem = self.problem_of(name)
             item = self.find("Kustomization", "flux-system", name)
+            if item is not None and item["spec"].get("suspend"):
+                continue
+            problem = self.problem_of(name)
             self.ready(item, not problem, problem or "applied")
             if item is not None and not problem:
                 item["status"]["lastAppliedRevision"] = revision
@@ -545,8 +587,8 @@ class Cluster:
         if name == "infrastructure":
             for document in self.kustomize(self.world.lab / "infrastructure"):
                 self.apply(document, "kustomize-controller")
-        elif name == "gitlab":
-            self.put("HelmRelease", settings["gitlab_namespace"], "gitlab", spec={})
+        elif name in ("gitlab", "gitlab-check"):
+            self.put("HelmRelease", settings["gitlab_namespace"], name, spec={})
         elif name == "automation":
             for receiver in ["registry", *(["gitlab"] if settings["gitops_source"] == "self" else [])]:
                 self.put("Receiver", "flux-system", receiver, spec={})
@@ -575,6 +617,9 @@ class Cluster:
                 self.find("HelmRelease", namespace, "gitlab"), ready, "installed" if ready else "waiting for GitLab"
             )
             return "" if ready else "health check of HelmRelease gitlab"
+        if name == "gitlab-check":
+            self.ready(self.find("HelmRelease", namespace, name), not self.check_says, self.check_says or "installed")
+            return self.check_says and "health check of HelmRelease gitlab-check"
         if name == "automation":
             token = self.secret("flux-system", "receiver-token").get("token", "")
             for receiver in ("gitlab", "registry"):

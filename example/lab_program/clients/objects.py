@@ -54,6 +54,10 @@ class KubeObject:
         return self.metadata.get("labels") or {}
 
     @property
+    def annotations(self) -> Mapping[str, str]:
+        return self.metadata.get("annotations") or {}
+
+    @property
     def spec(self) -> Mapping[str, Any]:
         return self.content.get("spec") or {}
 
@@ -64,6 +68,14 @@ class KubeObject:
     @property
     def is_leaving(self) -> bool:
         return self.metadata.get("deletionTimestamp") is not None
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a container of a pod has ever run."""
+        for one in self.status.get("containerStatuses") or []:
+            if one.get("restartCount") or one.get("lastState") or "waiting" not in (one.get("state") or {}):
+                return True
+        return False
 
     @property
     def created(self) -> str:

@@ -6,6 +6,7 @@ from .base import Command
 from .check import Check
 from .new_app import NewApp
 from .propose import Propose
+from .rescue import Rescue
 from .restore import Restore
 from .status import Status
 from .trust import Trust
@@ -13,4 +14,16 @@ from .up import Up, Verify
 from .update import Update
 from .upgrade import Upgrade
 
-COMMANDS: tuple[type[Command], ...] = (Up, Verify, Status, Check, NewApp, Update, Upgrade, Restore, Trust, Propose)
+COMMANDS: tuple[type[Command], ...] = (
+    Up,
+    Verify,
+    Status,
+    Check,
+    NewApp,
+    Update,
+    Upgrade,
+    Rescue,
+    Restore,
+    Trust,
+    Propose,
+)

@@ -15,7 +15,7 @@ from .application import Application, quoted
 from .base import Command
 from .renaming import Renaming, rename
 
-PARTS_OF_THE_LAB = ("gitlab", "gitlab-runner", "runner", "infrastructure", "automation", "flux-system")
+PARTS_OF_THE_LAB = ("gitlab", "gitlab-check", "gitlab-runner", "runner", "infrastructure", "automation", "flux-system")
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _IMAGE_PART = re.compile(r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*")
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?")

@@ -8,6 +8,7 @@ from .. import node_addresses, workloads
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
+from ..gitlab_check import GitLabCheck
 from ..lab import Lab
 from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, IMAGE_POLICY, KUSTOMIZATION, Probes, readiness, revision
 from ..stages.flux import CONTROLLERS, VERSION_LABEL
@@ -55,6 +56,9 @@ class Status(Command):
             problem = failure.what
         yield f"GitLab {installed_version(deployment) or settings.gitlab_version}", problem
         yield settings.gitlab_url, probes.gitlab_reachable()
+        refusal = GitLabCheck(lab).refusal()
+        if refusal is not None:
+            yield "GitLab's next version or settings, refused before GitLab was touched", refusal
         if problem is None and settings.rack_attack:
             yield "GitLab bans no node", _bans(lab, nodes)
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from .. import versions
 from ..environment import for_owner
-from ..errors import ExitCode
+from ..errors import ExitCode, Failure
 from .base import Command
 
 ANSWERS = ".copier-answers.yml"
@@ -236,6 +236,17 @@ def update_was_cut_off(folder: Path) -> bool:
     git_dir, prefix = (*said.stdout.splitlines(), "")[:2]
     name = f"lab-update-{quote(prefix, safe='')}" if prefix else "lab-update"
     return Path(git_dir, name, "journal").is_dir()
+
+
+def refuse_half_an_update(folder: Path) -> None:
+    """End a run that would push and roll out half a lab.
+
+    Raises:
+        Failure: an update was cut off while it wrote.
+    """
+    if update_was_cut_off(folder):
+        then = "run ./lab update, which brings the update to its end"
+        raise Failure("An update of this lab was cut off while it wrote.", then=then)
 
 
 def unreachable(address: str, said: str) -> Stop:

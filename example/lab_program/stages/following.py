@@ -5,9 +5,10 @@ from __future__ import annotations
 from ..clients.git import Access, GitError
 from ..clients.objects import NOTHING, KubeObject
 from ..errors import Failure
+from ..gitlab_check import NAME, GitLabCheck
 from ..lab import Lab
 from ..patience import TimedOutError
-from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, PARTS, RECEIVER, Probes, short
+from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, PARTS, RECEIVER, Probes, attempted, short
 from ..settings import Settings
 from .credential import OWNER, GitCredential
 from .repository import unfit
@@ -118,9 +119,7 @@ class Following:
     def wait_for_flux(self) -> None:
         """Wait until Flux has read the repository, and applied its parts."""
         if self.lab.dry_run:
-            self.console.would(
-                "wait until Flux has read the repository and applied infrastructure, gitlab and automation"
-            )
+            self.console.would(f"wait until Flux has read the repository and applied {', '.join(PARTS)}")
             return
         wanted = [(GIT_REPOSITORY, FLUX), *((KUSTOMIZATION, part) for part in PARTS)]
         self.wait_for_objects(FLUX, wanted)
@@ -142,11 +141,27 @@ class Following:
 
     def _wait_for_object(self, kind: str, name: str, namespace: str) -> KubeObject:
         minutes, what = self.lab.limits.wait_flux_minutes, short(kind)
+
+        def probe() -> str | None:
+            if (kind, name) == (KUSTOMIZATION, NAME):
+                self._refuse_what_the_check_refused()
+            return self.probes.object_current(kind, name, namespace)
+
         try:
-            self.lab.patience.wait(minutes, f"{what} {name}", lambda: self.probes.object_current(kind, name, namespace))
+            self.lab.patience.wait(minutes, f"{what} {name}", probe)
         except TimedOutError as late:
             raise Failure(
                 f"{what} {namespace}/{name} is not ready after {minutes} minutes: {late}",
                 f"flux get all -A; kubectl describe {what} {name} -n {namespace}",
             ) from late
         return self.cluster.find(kind, name, namespace) or NOTHING
+
+    def _refuse_what_the_check_refused(self) -> None:
+        """End the run if GitLab's check has failed at this very commit: waiting cannot help."""
+        check = self.cluster.find(KUSTOMIZATION, NAME, FLUX)
+        if check is None or check.ready.status != "False" or not self.lab.git.holds_head(attempted(check)):
+            return
+        verdict = GitLabCheck(self.lab)
+        refusal = verdict.refusal()
+        if refusal is not None:
+            raise verdict.failure(refusal)

@@ -1,9 +1,9 @@
-"""Helm: GitLab's release, with the values exactly as apps/gitlab/helmrelease.yaml gives them to Flux."""
+"""Helm: GitLab's release and its check, with the values exactly as their HelmReleases give them to Flux."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,29 @@ from ..errors import ClientError, Failure
 from ..programs import Programs, Result, last_line
 from .kubectl import is_transient
 
-# A dot in a key would otherwise begin another one.
-SETTINGS_OF_GITLAB = r"configMaps.config.data.gitlab\.rb=apps/gitlab/gitlab.rb"
+
+@dataclass(frozen=True)
+class Source:
+    """What a release of the chart app is made from.
+
+    Attributes:
+        name: the release's.
+        values: files of values; a later one wins.
+        files: files that become a value as they are, by its name. A dot in a key is escaped.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+
+
+_VALUES, _SETTINGS = "apps/gitlab/values.yaml", (r"configMaps.config.data.gitlab\.rb", "apps/gitlab/gitlab.rb")
+GITLAB = Source("gitlab", (_VALUES,), (_SETTINGS,))
+CHECK = Source(
+    "gitlab-check",
+    (_VALUES, "apps/gitlab-check/values.yaml"),
+    (_SETTINGS, (r"configMaps.check.data.check\.rb", "apps/gitlab-check/check.rb")),
+)
 
 
 @dataclass(frozen=True)
@@ -36,10 +57,24 @@ class HelmError(ClientError):
 
 
 class Helm:
-    """GitLab's release in one namespace, from one lab's folder."""
+    """One release in GitLab's namespace, from one lab's folder.
 
-    def __init__(self, programs: Programs, lab: Path, namespace: str, before_change: Callable[[], None]) -> None:
+    Args:
+        source: what it is made from.
+        extra: values that Flux does not give it.
+    """
+
+    def __init__(
+        self,
+        programs: Programs,
+        lab: Path,
+        namespace: str,
+        before_change: Callable[[], None],
+        source: Source = GITLAB,
+        extra: Sequence[str] = (),
+    ) -> None:
         self._programs, self._lab, self._namespace, self._before_change = programs, lab, namespace, before_change
+        self._source, self._extra = source, extra
 
     @cached_property
     def version(self) -> str:
@@ -48,7 +83,9 @@ class Helm:
 
     def release(self) -> Release | None:
         """Return the release, or None where there is none."""
-        done = self._programs.run(["helm", "status", "gitlab", "--namespace", self._namespace, "--output", "json"])
+        done = self._programs.run(
+            ["helm", "status", self._source.name, "--namespace", self._namespace, "--output", "json"]
+        )
         if done.status:
             return None
         content = json.loads(done.out)
@@ -63,7 +100,8 @@ class Helm:
         done = self._upgrade("--dry-run=server", "--output", "json")
         if done.status:
             raise Failure(
-                f"Helm cannot render GitLab's release: {done.words}", "charts/app and apps/gitlab/values.yaml"
+                f"Helm cannot render the release {self._source.name}: {done.words}",
+                f"charts/app and {' and '.join(self._source.values)}",
             )
         return str(json.loads(done.out).get("manifest", ""))
 
@@ -84,15 +122,17 @@ class Helm:
 
     def installed_manifest(self) -> str | None:
         """Return what the newest release has installed; None where there is none."""
-        done = self._programs.run(["helm", "get", "manifest", "gitlab", "--namespace", self._namespace])
+        done = self._programs.run(["helm", "get", "manifest", self._source.name, "--namespace", self._namespace])
         return None if done.status else done.out
 
     def _upgrade(self, *arguments: str) -> Result:
         return self._programs.run([*self.command(), *arguments], folder=self._lab)
 
     def command(self) -> list[str]:
-        """Return the call that installs GitLab; its paths are the lab's."""
-        return [
-            *("helm", "upgrade", "gitlab", "charts/app", "--namespace", self._namespace),
-            *("--values", "apps/gitlab/values.yaml", "--set-file", SETTINGS_OF_GITLAB),
-        ]
+        """Return the call that installs the release; its paths are the lab's."""
+        source = self._source
+        values = [word for file in source.values for word in ("--values", file)]
+        files = [word for name, file in source.files for word in ("--set-file", f"{name}={file}")]
+        extra = [word for value in self._extra for word in ("--set-string", value)]
+        namespace = ["--namespace", self._namespace]
+        return ["helm", "upgrade", source.name, "charts/app", *namespace, *values, *files, *extra]

@@ -196,6 +196,11 @@ class Cluster:
         self._apply(f"apply {folder}/", "--kustomize", str(lab / folder))
         self._console.did(f"{what}, from {folder}/")
 
+    def apply_file(self, what: str, file: Path, namespace: str) -> None:
+        """Apply a file of the lab's repository in a namespace."""
+        self._apply(f"apply {what}", *_in(namespace), "--filename", str(file))
+        self._console.did(what)
+
     def _apply(self, what: str, *arguments: str, stdin: bytes = b"") -> None:
         self._before_change()
         try:
@@ -219,14 +224,19 @@ class Cluster:
         except KubectlError as error:
             raise error.failure(f"apply {what}") from error
 
-    def patch(self, kind: str, name: str, namespace: str, steps: Sequence[Mapping[str, str]]) -> None:
+    def patch(
+        self, kind: str, name: str, namespace: str, steps: Sequence[Mapping[str, Any]], manager: str = FIELD_MANAGER
+    ) -> None:
         """Change an object by a JSON patch (RFC 6902).
 
+        Args:
+            manager: in whose name. Flux takes away what kubectl's own name has written to its objects.
         Raises:
             KubectlError: it was not changed.
         """
         self._before_change()
-        self.kubectl("patch", kind, name, *_in(namespace), "--type", "json", "--patch", json.dumps(list(steps)))
+        how = ["--type", "json", f"--field-manager={manager}", "--patch", json.dumps(list(steps))]
+        self.kubectl("patch", kind, name, *_in(namespace), *how)
 
     def ask_flux_again(self, kind: str, name: str, namespace: str) -> None:
         """Have Flux try again now what has failed. After failures it pauses for minutes by itself.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import ExitCode, Failure, WrongCall
+from ..errors import ExitCode, WrongCall
 from ..stages import STAGES
 from ..stages.base import Stage
 from ..stages.verify import Verify as VerifyStage
 from .base import Command
-from .update import update_was_cut_off
+from .update import refuse_half_an_update
 
 NAMES = tuple(stage.name for stage in STAGES)
 YES = "change the cluster of your kubeconfig without asking; needed where there is no terminal"
@@ -78,12 +78,7 @@ class Up(Command):
         return self._run(chosen, only=only or "")
 
     def _run(self, chosen: list[type[Stage]], only: str) -> int:
-        if update_was_cut_off(self.folder):
-            # Half a lab would be pushed and rolled out.
-            raise Failure(
-                "An update of this lab was cut off while it wrote.",
-                then="run ./lab update, which brings the update to its end",
-            )
+        refuse_half_an_update(self.folder)
         with self.lab(dry_run=self.options.dry_run) as lab:
             self.require({name for stage in chosen for name in stage.programs(self.settings)})
             for stage in chosen:

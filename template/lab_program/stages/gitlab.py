@@ -7,14 +7,17 @@ is. external: Flux itself installs it from the external repository.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from .. import node_addresses, versions
-from ..clients.helm import HelmError
+from ..clients.helm import GITLAB, HelmError
 from ..clients.kubectl import KubectlError
 from ..clients.objects import NOTHING, KubeObject
 from ..errors import Failure
+from ..gitlab_check import GitLabCheck
+from ..helm_records import drop_unfinished
 from ..lab import Lab
-from ..probes import FLUX, HELM_RELEASE, KUSTOMIZATION
+from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, revision
 from ..secret import Secret, random_secret
 from ..settings import Settings
 from .base import Stage
@@ -65,8 +68,7 @@ class InstallGitLab(Stage):
 
     def _refuse_forbidden_upgrade(self) -> None:
         """End the run where the lab's version cannot be reached in one step from what is installed."""
-        deployment = self.cluster.find("deployment", "gitlab", self.settings.gitlab_namespace)
-        problem = versions.upgrade_problem(installed_version(deployment), self.settings.gitlab_version)
+        problem = versions.upgrade_problem(self._version_that_ran(), self.settings.gitlab_version)
         if problem:
             raise Failure(
                 problem,
@@ -75,6 +77,20 @@ class InstallGitLab(Stage):
                 "start and\n"
                 "finish its background migrations (Admin > Monitoring > Background migrations), then take the next one",
             )
+
+    def _version_that_ran(self) -> str:
+        """Return the version of GitLab that has its data; nothing where none has run.
+
+        A Deployment may name a version that has never started, because its image does not exist. Then it is the version
+        before it.
+        """
+        namespace = self.settings.gitlab_namespace
+        deployment = self.cluster.find("deployment", "gitlab", namespace)
+        if deployment is None or deployment.is_rolled_out:
+            return installed_version(deployment)
+        selector = "app.kubernetes.io/instance=gitlab"
+        pods = self.cluster.list_of("pods", namespace, selector)
+        return version_that_ran(deployment, self.cluster.list_of("replicasets", namespace, selector), pods)
 
     def _ensure_tls_copy(self) -> None:
         """Copy the owner's certificate to where the applications run; renewed there when it is renewed."""
@@ -162,10 +178,11 @@ class InstallGitLab(Stage):
     def _install_gitlab(self) -> None:
         """Install GitLab by Helm, unless Flux keeps the release already, or nothing would change."""
         settings = self.settings
-        if self.cluster.find(HELM_RELEASE, "gitlab", settings.gitlab_namespace):
-            self.console.have("GitLab's release is kept by Flux")
+        release = self.cluster.find(HELM_RELEASE, "gitlab", settings.gitlab_namespace)
+        if release is not None and not self.lab.rescuing:
+            self._leave_it_to_flux(release)
             return
-        self._drop_unfinished_release()
+        drop_unfinished(self.lab, GITLAB)
         installed = self.lab.helm.release()
         if installed and installed.status == "deployed" and installed.manifest == self.lab.helm.rendered():
             self.console.have("GitLab's release is installed as this working tree has it")
@@ -173,6 +190,7 @@ class InstallGitLab(Stage):
         if self.lab.dry_run:
             self.console.would(f"install GitLab {settings.gitlab_version} with Helm, from charts/app and apps/gitlab/")
             return
+        GitLabCheck(self.lab).run()
         self.console.doing(f"installing GitLab {settings.gitlab_version} with Helm")
         try:
             self.patience.retry(self._helm_install)
@@ -181,28 +199,41 @@ class InstallGitLab(Stage):
             raise Failure(f"Helm did not install GitLab: {error.words}", look) from error
         self.console.did("GitLab is installed; now it sets itself up")
 
+    def _leave_it_to_flux(self, release: KubeObject) -> None:
+        """Say that Flux keeps GitLab, and end the run at once where that cannot bring it back.
+
+        A GitLab that does not run cannot take the commit that mends it.
+        """
+        if release.spec.get("suspend"):
+            raise Failure(
+                "Flux's hand is off GitLab: its HelmRelease is suspended.",
+                "flux get kustomizations; flux get helmreleases -A",
+                "./lab rescue installs GitLab from this working tree, and gives it back to Flux",
+            )
+        problem = self.probes.gitlab_healthy()
+        if problem is None:
+            self.console.have("GitLab's release is kept by Flux")
+            return
+        source = self.cluster.find(GIT_REPOSITORY, FLUX, FLUX) or NOTHING
+        if not self.lab.git.holds_head(revision(source)):
+            raise Failure(
+                f"GitLab does not run ({problem}), and Flux has another commit than this working tree.\n"
+                "It cannot be pushed to a GitLab that does not run.",
+                f"kubectl get pods -n {self.settings.gitlab_namespace}; git log -3",
+                "wait if GitLab is only starting; otherwise ./lab rescue installs GitLab from this working tree",
+            )
+        self.console.warn(
+            f"GitLab does not run yet: {problem}. Flux keeps it.\n"
+            f"If that lasts longer than a start does: {self.probes.way_out()}"
+        )
+
     def _helm_install(self) -> None:
         """Install once; what a failed one leaves behind must not stop the next."""
         try:
             self.lab.helm.install()
         except HelmError:
-            self._drop_unfinished_release()
+            drop_unfinished(self.lab, GITLAB)
             raise
-
-    def _drop_unfinished_release(self) -> None:
-        """Remove the record of a Helm that was killed: it says "pending", and Helm then refuses to go on.
-
-        What it had made in the cluster stays, and the next installation takes it over.
-        """
-        namespace = self.settings.gitlab_namespace
-        for record in self.cluster.list_of("secrets", namespace, "owner=helm,name=gitlab"):
-            if not record.labels.get("status", "").startswith("pending"):
-                continue
-            if self.lab.dry_run:
-                self.console.would(f"remove the unfinished Helm record {record.name}")
-                continue
-            self.cluster.delete("secret", record.name, namespace, f"remove {record.name}")
-            self.console.did(f"removed {record.name}, the record of an installation that was cut short")
 
 
 def ensure_ca(lab: Lab, namespace: str, there: KubeObject) -> None:
@@ -240,6 +271,28 @@ def webhook_url(token: Secret, receiver: str) -> Secret:
     """
     digest = hashlib.sha256(f"{token.reveal()}{receiver}{FLUX}".encode()).hexdigest()
     return Secret(f"{WEBHOOK_RECEIVER}/hook/{digest}")
+
+
+def version_that_ran(deployment: KubeObject, sets: Sequence[KubeObject], pods: Sequence[KubeObject]) -> str:
+    """Return the newest version of a Deployment that has started; nothing where none has.
+
+    Args:
+        deployment: GitLab's.
+        sets: its ReplicaSets, those of earlier versions included.
+        pods: its pods.
+    """
+    order = sorted(
+        sets, key=lambda one: int(one.annotations.get("deployment.kubernetes.io/revision", "0")), reverse=True
+    )
+    for one in order:
+        mine = [
+            pod
+            for pod in pods
+            if one.name in {owner.get("name") for owner in pod.metadata.get("ownerReferences") or []}
+        ]
+        if not mine or any(pod.has_started for pod in mine):
+            return installed_version(one)
+    return installed_version(deployment) if not sets else ""
 
 
 def installed_version(deployment: KubeObject | None) -> str:

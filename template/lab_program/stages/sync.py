@@ -11,6 +11,7 @@ from ..clients.git import GitError
 from ..clients.gitlab import AccessToken, DeployKey, Hook
 from ..clients.objects import NOTHING
 from ..errors import AnswerLostError, Failure
+from ..hands_off import HandsOff
 from ..patience import TimedOutError
 from ..probes import FLUX, RECEIVER
 from ..secret import Secret
@@ -48,6 +49,8 @@ class Sync(Stage):
             self._sync_self(following)
         else:
             following.follow_external_repository()
+        if self.lab.rescuing:
+            HandsOff(self.lab).give_back()
         following.wait_for_flux()
         self._report_adoption(pods)
         if self.settings.self_hosted:
