@@ -19,6 +19,7 @@ GROUPS = {
     "configmaps": "/api/v1",
     "namespaces": "/api/v1",
     "nodes": "/api/v1",
+    "serviceaccounts": "/api/v1",
     "events": "/api/v1",
     "persistentvolumeclaims": "/api/v1",
     "deployments": "/apis/apps/v1",

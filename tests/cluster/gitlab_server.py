@@ -25,6 +25,7 @@ from cluster.api import Api, ApiError
 from extensions.facts import Lab
 
 INTERNAL_PORT = 18080
+DOCKER_HUB = ("registry-1.docker.io", "auth.docker.io")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -67,6 +68,7 @@ class GitLabWorld:
         self.statuses: list[Status] = []
         self.deliveries: list[Delivery] = []
         self.refuses_pushes = False
+        self.unpublished: set[str] = set()
         self.settings = {
             "registry_host": answers["registry_host"],
             "gitlab_url": lab.gitlab_url,
@@ -109,10 +111,10 @@ class GitLabWorld:
     # The registry
 
     def has_image(self, image: str) -> bool:
-        """Say whether a node can pull an image: of others' registries every one, of the lab's what was pushed."""
+        """Say whether a node can pull an image: of the lab's registry what was pushed, of others' all but what is not published."""
         host, _, rest = image.partition("/")
         if host != self.lab.registry_address:
-            return True
+            return image not in self.unpublished
         repository, _, tag = rest.partition(":")
         with self.lock:
             return tag.split("@")[0] in self.gitlab.images.get(repository, [])
@@ -213,6 +215,8 @@ class Handler(stand_in_gitlab.Handler):
             return self.reply(502, b"", {})
         host = (self.headers.get("Host") or "").split(":")[0]
         world = self.server.world
+        if host in DOCKER_HUB:
+            return self._docker_hub(path)
         if path == "/internal/allowed":
             return self._allowed()
         if path == "/internal/personal-access-token":
@@ -290,6 +294,17 @@ class Handler(stand_in_gitlab.Handler):
             return self.reply(200, body, {"Content-Type": MANIFEST, "Docker-Content-Digest": digest})
         return self._json(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
 
+    def _docker_hub(self, path: str) -> None:
+        """What an anonymous client is told of public images: https://distribution.github.io/distribution/spec/auth/token/"""
+        if path == "/token":
+            return self._json(200, {"token": "anonymous", "expires_in": 300})
+        if self.headers.get("Authorization") != "Bearer anonymous":
+            repository = path.removeprefix("/v2/").partition("/manifests/")[0]
+            realm = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
+            return self._json(401, {}, {"Www-Authenticate": f'{realm},scope="repository:{repository}:pull"'})
+        image = path.removeprefix("/v2/").replace("/manifests/", ":")
+        return self._json(200 if self.server.world.has_image(image) else 404, {})
+
     def _commit_status(self, path: str) -> None:
         """https://docs.gitlab.com/api/commits/#commit-status, for whom has a token of the project."""
         world = self.server.world
@@ -310,18 +325,33 @@ class Handler(stand_in_gitlab.Handler):
         return self._json(200, [{"sha": commit, "name": s.name, "status": s.state} for s in newest.values()])
 
 
+def _context(certificate: Path, key: Path) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(str(certificate), str(key))
+    return made
+
+
 class Server(ThreadingHTTPServer):
-    """GitLab, its registry and the sample page on one port."""
+    """GitLab, its registry and the sample page on one port; Docker Hub as well.
+
+    Args:
+        certificates: certificate and key by host name; those of "" for each other name. Without any it speaks plain HTTP.
+    """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, world: GitLabWorld, port: int, certificate: tuple[Path, Path] | None) -> None:
+    def __init__(self, world: GitLabWorld, port: int, certificates: dict[str, tuple[Path, Path]] | None) -> None:
         super().__init__(("0.0.0.0", port), Handler)  # each host of the world has an address of the loopback
         self.world = world
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*map(str, certificate))
+        if certificates:
+            contexts = {name: _context(*certificate) for name, certificate in certificates.items()}
+            context = contexts[""]
+
+            def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+                connection.context = contexts.get(name or "", context)
+
+            context.sni_callback = choose
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 

@@ -14,7 +14,7 @@ from stand_in_docker import write_docker
 
 from cluster.api import Object
 from cluster.flux_processes import NAMESPACE, SERVICES
-from cluster.gitlab_server import INTERNAL_PORT, Server
+from cluster.gitlab_server import DOCKER_HUB, INTERNAL_PORT, Server
 from cluster.sshd import Sshd, start_gitlab_sshd, start_machine_sshd
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def name_everything(world: World) -> None:
     )
     hosts |= {answers[name]: "127.0.0.1" for name in ("nfs_server",) if answers.get(name)}
     hosts |= {answers["runner_host"]: RUNNER_ADDRESS} if answers["runner_kind"] == "docker" else {}
-    hosts |= {"git.example": EXTERNAL_ADDRESS}
+    hosts |= {"git.example": EXTERNAL_ADDRESS, "kubernetes.default.svc": "127.0.0.1"}
+    hosts |= dict.fromkeys(DOCKER_HUB, "127.0.0.1")
     hosts |= {f"{name}.{NAMESPACE}.svc.cluster.local": address for name, address in SERVICES.items()}
     world.surroundings.name_hosts(hosts)
     world.home.mkdir()
@@ -52,20 +53,30 @@ def name_everything(world: World) -> None:
 
 
 def start_gitlab(world: World) -> None:
-    authority = Authority(world.folder / "authority")
+    authority, public_authority = Authority(world.folder / "authority"), Authority(world.folder / "public-authority")
+    everybody_trusts = public_authority.crt.read_text(encoding="utf-8")
     if world.answers["private_ca"]:
         # An external repository over https has a certificate that everybody trusts.
         public = str(world.answers.get("gitops_url") or "").startswith("https://")
-        world.surroundings.trust(authority.crt.read_text(encoding="utf-8") if public else "")
+        world.surroundings.trust(everybody_trusts + (authority.crt.read_text(encoding="utf-8") if public else ""))
         shutil.copy(authority.crt, world.lab / "ca.crt")
         world.git("add", "ca.crt")
         world.git("commit", "--quiet", "--message", "The certificate of my authority")
     else:
-        world.surroundings.trust(authority.crt.read_text(encoding="utf-8"))
-    hosts = (world.answers["gitlab_host"], world.answers["registry_host"], world.facts.sample_host, "git.example")
+        world.surroundings.trust(everybody_trusts + authority.crt.read_text(encoding="utf-8"))
+    hosts = (
+        world.answers["gitlab_host"],
+        world.answers["registry_host"],
+        world.facts.sample_host,
+        "git.example",
+        *DOCKER_HUB,
+    )
     certificate = authority.sign("lab", *hosts)
+    hub = public_authority.sign("docker-hub", *DOCKER_HUB)
+    certificates = {"": certificate, **dict.fromkeys(DOCKER_HUB, hub)}
+    shown = {name: (one.crt, one.key) for name, one in certificates.items()}
     world.servers = [
-        Server(world.gitlab, world.answers["https_port"], (certificate.crt, certificate.key)),
+        Server(world.gitlab, world.answers["https_port"], shown),
         Server(world.gitlab, INTERNAL_PORT, None),
     ]
     commands = world.plane.commands

@@ -6,12 +6,15 @@ KWOK says how a pod fares in the form that a kubelet gives it (stages/pods.yaml)
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from cluster.api import Api, ApiError, Object
+from cluster.job_runner import Ended, JobRunner, is_check, status_of
 
 FATE = "lab.test/fate"
 READY, IMAGE_MISSING, CRASH_LOOP, NEVER_READY, FAIL = "ready", "image-missing", "crash-loop", "never-ready", "fail"
+RAN = "ran"  # a check, whose containers ran
 LOAD_BALANCER = "127.0.0.1"  # k3s' ServiceLB gives the node's own address
 
 
@@ -21,12 +24,16 @@ class NodeAgent:
     Args:
         api: the cluster.
         has_image: says whether an image can be pulled.
+        jobs: runs the pods that are checks.
     Attributes:
+        pull_seconds: how long the first pull of an image takes.
         fate_of: what a test wants of a pod: the name of a fate, or nothing for the usual one.
     """
 
-    def __init__(self, api: Api, has_image: Callable[[str], bool]) -> None:
-        self.api, self.has_image = api, has_image
+    def __init__(self, api: Api, has_image: Callable[[str], bool], jobs: JobRunner) -> None:
+        self.api, self.has_image, self.jobs = api, has_image, jobs
+        self.pull_seconds: Callable[[str], float] = lambda image: 0
+        self.pulled: dict[str, float] = {}
         self.fate_of: Callable[[Object], str] = lambda pod: ""
         self.waiting: dict[tuple[str, str], Object] = {}
         self.lock = threading.Lock()
@@ -68,12 +75,46 @@ class NodeAgent:
         if pod["metadata"].get("deletionTimestamp") or not pod["spec"].get("nodeName"):
             return
         with self.lock:
-            if told == READY:
+            if told in (None, READY, RAN) or is_check(pod):
                 self.waiting.pop(place, None)
             else:
                 self.waiting[place] = pod
         if told is None:
+            threading.Thread(target=self._begin, args=(pod,), daemon=True).start()
+
+    def _begin(self, pod: Object) -> None:
+        """Pull what the pod needs, and start it."""
+        try:
+            if is_check(pod):
+                self._check(pod)
+                return
+            for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
+                self._pull(container["image"])
             self._tell(pod, self._fate(pod))
+        except (ApiError, OSError):
+            return  # it is gone, or the world ends
+
+    def _pull(self, image: str) -> None:
+        """Wait until a node has pulled an image; it keeps the image from then on, and notes when it was there."""
+        if self.has_image(image) and image not in self.pulled:
+            self.stopping.wait(self.pull_seconds(image))
+            self.pulled[image] = time.monotonic()
+
+    def _check(self, pod: Object) -> None:
+        """Run a check's containers; their ends are the pod's."""
+        ended: list[Ended] = []
+        first, then = pod["spec"].get("initContainers", []), pod["spec"]["containers"]
+        for container in [*first, *then]:
+            if not self.has_image(container["image"]):
+                self._tell(pod, IMAGE_MISSING)
+                return
+            self._pull(container["image"])
+            ended.append(self.jobs.run(pod, container))
+            if ended[-1].code:
+                break
+        meta = pod["metadata"]
+        self._tell(pod, RAN)
+        self.api.patch("pods", meta["name"], meta["namespace"], {"status": status_of(pod, ended)}, "status")
 
     def _tell(self, pod: Object, fate: str) -> None:
         meta = pod["metadata"]

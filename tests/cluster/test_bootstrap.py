@@ -49,9 +49,11 @@ def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_resta
     namespace = world.answers["gitlab_namespace"]
     if world.answers["gitops_source"] == "self":
         assert "GitLab was not restarted" in first.text
-    for name in ("flux-system", "infrastructure", "gitlab", "automation"):
-        assert world.ready("kustomizations", name), world.report()
-    assert world.ready("helmreleases", "gitlab", namespace), world.report()
+    # The image of the sample application has just made a commit.
+    for name in ("flux-system", "infrastructure", "gitlab-check", "gitlab", "automation"):
+        world.wait(f"Kustomization {name}", lambda name=name: world.ready("kustomizations", name), 30)
+    for name in ("gitlab-check", "gitlab"):
+        world.wait(f"the release {name}", lambda name=name: world.ready("helmreleases", name, namespace), 30)
     assert world.deployed_tag("demo", world.answers["app_namespace"]) == "v1.0.0"
     assert not world.gitlab.errors
     figure(f"bootstrap.sh from nothing: {first.seconds:.1f} s")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.api import Object, condition
-from cluster.conftest import Figure, Worlds
+from cluster.conftest import Figure, Worlds, allowed
 from cluster.node_agent import CRASH_LOOP
 from cluster.world import World
 
@@ -77,8 +77,8 @@ def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World, figu
     figure(
         f"image pushed -> Deployment: median {statistics.median(deployments):.1f} s ({min(deployments):.1f} to {max(deployments):.1f})"
     )
-    assert statistics.median(commits) <= 2
-    assert statistics.median(deployments) <= 5
+    assert statistics.median(commits) <= allowed(2)
+    assert statistics.median(deployments) <= allowed(5)
 
 
 def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(world: World, figure: Figure) -> None:
@@ -99,7 +99,7 @@ def test_a_change_of_gitlabs_settings_reaches_its_pods_within_fifteen_seconds(wo
     figure(
         f"push of gitlab.rb -> new ReplicaSet: median {statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})"
     )
-    assert statistics.median(taken) <= 15
+    assert statistics.median(taken) <= allowed(15)
 
 
 def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(world: World, figure: Figure) -> None:
@@ -135,9 +135,9 @@ def test_twenty_broken_applications_do_not_hold_up_a_healthy_one(world: World, f
     world.wait("the broken pods", lambda: all(world.pods("default", name) for name in broken), 120)
     beside = [push_and_follow(world, "demo", f"v1.4.{number}")[1] for number in range(5)]
     figure(f"healthy beside twenty broken ones: {statistics.median(beside):.1f} s (alone {alone:.1f})")
-    # Ten seconds are the aim, on a machine that has nothing else to do. With four workers of Flux it was four minutes.
-    assert statistics.median(beside) <= alone + 20
-    assert all(condition(world.api.get("helmreleases", name, "default"))[0] != "True" for name in broken)
+    # With four workers of Flux it was four minutes.
+    assert statistics.median(beside) <= alone + allowed(10)
+    assert not any(condition(pod)[0] == "True" for name in broken for pod in world.pods("default", name))
     # A commit with another application, while all twenty wait.
     add_application(world, "newcomer")
     world.gitlab.push_image("homelab/newcomer", "v1.0.0")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from support.gitlab_rb import SECTIONS
 from support.loopback import wait_for
 from support.rendering import recorded_answers
 
@@ -23,6 +24,7 @@ from cluster.api import Object, condition
 from cluster.control_plane import ControlPlane, remove
 from cluster.flux_processes import NAMESPACE, FluxProcesses
 from cluster.gitlab_server import GitLabWorld, Server, Status
+from cluster.job_runner import JobRunner
 from cluster.machines import (
     name_everything,
     prepare_external_repository,
@@ -74,7 +76,13 @@ class World:
         self.plane = ControlPlane(folder / "plane", self.processes)
         self.api = self.plane.api
         self.gitlab = GitLabWorld(folder / "gitlab", self.facts, self.answers, self.api)
-        self.agent = NodeAgent(self.api, self.gitlab.has_image)
+        jobs = JobRunner(
+            self.api,
+            self.plane.pki / "apiserver.crt",
+            folder / "jobs",
+            frozenset(SECTIONS.read_text(encoding="utf-8").split()),
+        )
+        self.agent = NodeAgent(self.api, self.gitlab.has_image, jobs)
         self.flux = FluxProcesses(self.plane, self.processes, folder / "flux")
         self.home, self.machine = folder / "home", folder / "machine"
         self.running: subprocess.Popen[str] | None = None

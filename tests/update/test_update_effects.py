@@ -106,7 +106,7 @@ def test_the_article_is_read_as_flux_reads_it(article: Lab) -> None:
     applied = effects.applied(tree(article.path))
     kinds = {key.kind for key in applied}
     assert {"HelmRelease", "CronJob", "Namespace", "ImageUpdateAutomation", "GitRepository", "HelmChartConfig"} <= kinds
-    assert {key.name for key in applied if key.kind == "HelmRelease"} == {"gitlab", "demo"}
+    assert {key.name for key in applied if key.kind == "HelmRelease"} == {"gitlab", "gitlab-check", "demo"}
     assert {key.namespace for key in applied if key.kind == "HelmRelease"} == {"gitlab", "default"}
 
 

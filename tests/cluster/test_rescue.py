@@ -1,0 +1,101 @@
+"""`./lab rescue`: GitLab back from the owner's working tree, where a commit has stopped the GitLab that hosts the repository."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cluster.api import Object
+from cluster.conftest import Figure, Worlds
+from cluster.node_agent import NEVER_READY
+from cluster.test_check import SETTINGS, deployed
+from cluster.world import World
+
+pytestmark = pytest.mark.xdist_group("article")
+BROKEN = "# a commit after which GitLab never becomes ready"
+
+
+@pytest.fixture
+def world(worlds: Worlds) -> Iterator[World]:
+    """Return the article's lab, whose own GitLab hosts its repository."""
+    found = worlds.get("article").build()
+    yield found
+    found.agent.fate_of = lambda pod: ""
+
+
+def stop_gitlab(world: World) -> tuple[str, Callable[[], bool]]:
+    """Push a gitlab.rb that passes every check and with which GitLab never becomes ready; return the right one."""
+    namespace = world.answers["gitlab_namespace"]
+
+    def fate(pod: Object) -> str:
+        if pod["metadata"]["namespace"] != namespace or "app" not in {c["name"] for c in pod["spec"]["containers"]}:
+            return ""
+        name = next(one["configMap"]["name"] for one in pod["spec"]["volumes"] if "configMap" in one)
+        config = world.api.get("configmaps", name, namespace)
+        return NEVER_READY if BROKEN in str(config) else ""
+
+    world.agent.fate_of = fate
+    world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
+    path = world.lab / SETTINGS
+    good = path.read_text(encoding="utf-8")
+    path.write_text(f"{good}{BROKEN}\n", encoding="utf-8")
+    world.push("Break GitLab")
+    world.wait("GitLab to stop", lambda: not world.gitlab.gitlab_is_ready(), 60)
+    return good, lambda: deployed(world) and world.gitlab.gitlab_is_ready()
+
+
+def mend(world: World, good: str, note: str) -> None:
+    """Commit a gitlab.rb that is right. It cannot be pushed: GitLab is down."""
+    (world.lab / SETTINGS).write_text(f"{good}# mended: {note}\n", encoding="utf-8")
+    world.git("commit", "--quiet", "--all", "--message", f"Mend GitLab: {note}")
+
+
+def test_a_run_names_the_way_out_at_once(world: World, figure: Figure) -> None:
+    good, well = stop_gitlab(world)
+    mend(world, good, "the way out")
+    run = world.run("./bootstrap.sh", "--yes", "--only", "gitlab")
+    assert run.status == 1
+    assert "./lab rescue" in run.text, run.text
+    assert run.seconds < 30, run.text
+
+    pretended = world.run("./lab", "rescue", "--dry-run")
+    assert pretended.status == 0, pretended.text
+    assert not world.gitlab.gitlab_is_ready()
+
+    run = world.run("./lab", "rescue", "--yes")
+    assert run.status == 0, run.text
+    figure(f"rescue: {run.seconds:.0f} s")
+    assert well(), world.report()
+    assert world.tip() == world.git("rev-parse", "HEAD")
+    pods = world.uids(world.answers["gitlab_namespace"], "gitlab")
+    again = world.run("./lab", "rescue", "--yes")
+    assert again.status == 0, again.text
+    assert world.uids(world.answers["gitlab_namespace"], "gitlab") == pods
+    assert well(), world.report()
+
+
+@pytest.mark.parametrize("seconds", [1, 4, 9, 14])
+def test_a_killed_rescue_is_gone_on_with_by_the_next(world: World, seconds: int) -> None:
+    good, well = stop_gitlab(world)
+    mend(world, good, f"killed after {seconds} s")
+    process = world.begin("./lab", "rescue", "--yes")
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    run = world.run("./lab", "rescue", "--yes")
+    assert run.status == 0, run.text
+    assert well(), world.report()
+
+
+def test_flux_may_be_down_as_well(world: World) -> None:
+    good, well = stop_gitlab(world)
+    for name in ("kustomize-controller", "helm-controller", "source-controller"):
+        world.plane.kubectl("delete", "deployment", name, "--namespace=flux-system")
+    mend(world, good, "without Flux")
+    run = world.run("./lab", "rescue", "--yes")
+    assert run.status == 0, run.text
+    assert well(), world.report()
