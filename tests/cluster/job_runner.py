@@ -19,7 +19,9 @@ from cluster.api import Api, Object
 
 SECONDS = 60
 # What a container of an image sees of the machine below it.
-SHARED = ("/usr", "/etc/ssl", "/etc/hosts", "/etc/nsswitch.conf", "/dev")
+SHARED = tuple(
+    place for place in ("/usr", "/etc/ssl", "/etc/hosts", "/etc/nsswitch.conf", "/dev") if Path(place).exists()
+)
 LINKS = ("bin", "lib", "lib64", "sbin")
 GITLAB_CTL = """\
 #!/usr/bin/ruby
