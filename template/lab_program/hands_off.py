@@ -45,9 +45,9 @@ class HandsOff:
                 self._suspend(one, suspended=False)
 
     def _suspend(self, one: KubeObject, *, suspended: bool) -> None:
-        words = "suspend" if suspended else "resume"
+        do, done = ("suspend", "suspended") if suspended else ("resume", "resumed")
         if self.lab.dry_run:
-            self.lab.console.would(f"{words} {one.kind} {one.name}")
+            self.lab.console.would(f"{do} {one.kind} {one.name}")
             return
         kind = KUSTOMIZATION if one.kind == "Kustomization" else HELM_RELEASE
         steps = [{"op": "add", "path": "/spec/suspend", "value": suspended}]
@@ -55,5 +55,5 @@ class HandsOff:
             self.lab.cluster.patch(kind, one.name, one.namespace, steps, MANAGER)
         except KubectlError as error:
             look = f"kubectl describe {kind} {one.name} -n {one.namespace}"
-            raise Failure(f"Could not {words} {one.kind} {one.name}: {error}", look) from error
-        self.lab.console.did(f"{words}ed {one.kind} {one.name}" if suspended else f"{words}d {one.kind} {one.name}")
+            raise Failure(f"Could not {do} {one.kind} {one.name}: {error}", look) from error
+        self.lab.console.did(f"{done} {one.kind} {one.name}")

@@ -402,9 +402,8 @@ class Cluster:
         if self.find("Job", namespace, name):
             return
         labels = {"app.kubernetes.io/instance": "gitlab-check"}
-        self.objects = {
-            key: one for key, one in self.objects.items() if one["metadata"].get("labels", {}) | labels != one["metadata"].get("labels")
-        }
+        selector = "app.kubernetes.io/instance=gitlab-check"
+        self.objects = {key: one for key, one in self.objects.items() if not self.matches(one, selector)}
         metadata = {"labels": labels, "creationTimestamp": self.now()}
         self.put("Job", namespace, name, spec={"template": {"spec": {"volumes": []}}}, metadata=metadata)
 
@@ -606,6 +605,8 @@ class Cluster:
 
     def problem_of(self, name: str) -> str:
         settings, namespace = self.world.settings, self.world.settings["gitlab_namespace"]
+        if name == "gitlab" and self.check_says:
+            return "dependency 'gitlab/gitlab-check' is not ready"
         if name == "gitlab":
             manifest = "\n".join(
                 (self.world.lab / f).read_text()

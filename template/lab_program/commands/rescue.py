@@ -34,7 +34,6 @@ class Rescue(Command):
         "and gives GitLab back to Flux. Stopped anywhere, it goes on when it is run again."
     )
     keeps_log = True
-    stage = ""
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -56,22 +55,24 @@ class Rescue(Command):
             self.require({name for stage in STAGES for name in stage.programs(settings)})
             if not self.options.dry_run:
                 Following(lab).refuse_unfit()
-            if lab.cluster.find(KUSTOMIZATION, "gitlab", FLUX) is None and not self._has_release(lab):
-                return self._build()
-            lab.rescuing = True
-            self.console.stage("suspend: Flux changes nothing of GitLab")
-            HandsOff(lab).take()
-            for stage in ORDER:
-                self.stage = stage.name
-                self.console.stage(f"{stage.name}: {stage.purpose}")
-                stage(lab).run()
+            kept = lab.cluster.find(KUSTOMIZATION, "gitlab", FLUX) is not None or self._has_release(lab)
+            if kept:
+                self._rescue(lab)
+        # Only now: the lock of this run would stop the other.
+        return ExitCode.DONE if kept else self._build()
+
+    def _rescue(self, lab: Lab) -> None:
+        lab.rescuing = True
+        self.console.stage("suspend: Flux changes nothing of GitLab")
+        HandsOff(lab).take()
+        for stage in ORDER:
+            self.console.stage(f"{stage.name}: {stage.purpose}")
+            stage(lab).run()
         if self.options.dry_run:
             self.console.print('\nNothing was changed. Without --dry-run the lines marked "would" are done.')
         else:
-            self.console.print(
-                f"\nGitLab runs from this working tree, and Flux follows it again: {settings.gitlab_url}"
-            )
-        return ExitCode.DONE
+            url = self.settings.gitlab_url
+            self.console.print(f"\nGitLab runs from this working tree, and Flux follows it again: {url}")
 
     def _has_release(self, lab: Lab) -> bool:
         return lab.cluster.find(HELM_RELEASE, "gitlab", self.settings.gitlab_namespace) is not None

@@ -1,0 +1,40 @@
+"""`./lab rescue`, where the real cluster of tests/cluster cannot easily be: a bare one, another host of the repository, a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from journeys import Journey
+from lab_world import World
+from stand_in_cluster import git
+
+
+def test_on_a_bare_cluster_a_rescue_builds_the_lab(world: World) -> None:
+    """It ends its own run first: two runs of one lab at once are refused."""
+    run = world.must_run(command="rescue")
+    assert "going on as ./lab up" in run.out and "is up: " in run.out
+    pods = world.cluster.gitlab_uid
+    again = world.must_run(command="rescue")
+    assert "Flux follows it again" in again.out
+    assert world.cluster.gitlab_uid == pods
+
+
+def test_what_the_check_refuses_leads_back_to_the_rescue(journey: Journey) -> None:
+    world = journey.to("verify")
+    pods, refusal = world.cluster.gitlab_uid, "GitLab refuses gitlab.rb:\nsomething that nobody wrote down"
+    file = world.lab / "apps/gitlab/gitlab.rb"
+    file.write_text(file.read_text(encoding="utf-8") + "# another\n", encoding="utf-8")
+    git(world.lab, "commit", "--quiet", "--all", "--message", "Another gitlab.rb")
+    world.cluster.check_says = refusal
+    run = world.run(command="rescue")
+    assert run.status == 1 and "something that nobody wrote down" in run.err
+    assert "run ./lab rescue again" in run.err and "./lab up again" not in run.err
+    assert world.cluster.gitlab_uid == pods
+    world.cluster.check_says = ""
+
+
+def test_a_repository_elsewhere_needs_no_rescue(make_world: Callable[..., World]) -> None:
+    world = make_world(gitops_source="external", gitops_url="https://git.example/lab.git")
+    run = world.run(command="rescue")
+    assert run.status == 1 and "git push https://git.example/lab.git HEAD:main" in run.err
+    assert world.calls == []
