@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .clients.helm import CHECK, Helm, HelmError
+from .clients.helm import CHECK, Helm
 from .clients.objects import KubeObject, pod_reason
 from .errors import Failure
-from .helm_records import drop_unfinished
+from .helm_records import drop_unfinished, install
 from .lab import Lab
 from .patience import TimedOutError
 
@@ -34,10 +34,11 @@ class GitLabCheck:
 
     def failure(self, refusal: str) -> Failure:
         """Return the end of a run that the check has stopped."""
+        command = "./lab rescue" if self._lab.rescuing else "./lab up"
         return Failure(
-            f"GitLab's next version or settings were refused; the running GitLab was not touched.\n{refusal}",
+            f"GitLab's next version or settings were refused before anything of GitLab was changed.\n{refusal}",
             self.look,
-            "mend apps/gitlab/, commit, and run ./lab up again",
+            f"mend apps/gitlab/, commit, and run {command} again",
         )
 
     def run(self) -> None:
@@ -52,21 +53,10 @@ class GitLabCheck:
             return
         lab.console.doing("checking GitLab's image and settings; the first download of the image takes minutes")
         lab.cluster.apply_file("the check's account", lab.folder / ACCOUNT, self._namespace)
-        helm = Helm(
-            lab.programs,
-            lab.folder,
-            self._namespace,
-            lab.consent,
-            CHECK,
-            (ANY_VERSION,) if lab.rescuing else (),
-        )
+        extra = (ANY_VERSION,) if lab.rescuing else ()
+        helm = Helm(lab.programs, lab.folder, self._namespace, lab.consent, CHECK, extra)
         drop_unfinished(lab, CHECK)
-        try:
-            lab.patience.retry(helm.install)
-        except HelmError as error:
-            raise Failure(
-                f"Helm did not install the check: {error.words}", f"helm history {NAME} -n {self._namespace}"
-            ) from error
+        install(lab, helm, "the check")
         minutes = lab.limits.wait_gitlab_minutes
         try:
             lab.patience.wait(minutes, "the check before GitLab", self._passed)

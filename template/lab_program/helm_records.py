@@ -1,9 +1,33 @@
-"""What Helm remembers of a release, where a killed Helm has left it half written."""
+"""Installing by Helm, and what Helm remembers of a release where a killed one has left it half written."""
 
 from __future__ import annotations
 
-from .clients.helm import Source
+from .clients.helm import Helm, HelmError, Source
+from .errors import Failure
 from .lab import Lab
+
+
+def install(lab: Lab, helm: Helm, what: str) -> None:
+    """Install a release; what a failed try leaves behind must not stop the next.
+
+    Args:
+        what: the release, in words.
+    Raises:
+        Failure: it was not installed.
+    """
+
+    def attempt() -> None:
+        try:
+            helm.install()
+        except HelmError:
+            drop_unfinished(lab, helm.source)
+            raise
+
+    try:
+        lab.patience.retry(attempt)
+    except HelmError as error:
+        look = f"helm history {helm.source.name} -n {lab.settings.gitlab_namespace}"
+        raise Failure(f"Helm did not install {what}: {error.words}", look) from error
 
 
 def drop_unfinished(lab: Lab, release: Source) -> None:

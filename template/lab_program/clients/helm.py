@@ -74,7 +74,7 @@ class Helm:
         extra: Sequence[str] = (),
     ) -> None:
         self._programs, self._lab, self._namespace, self._before_change = programs, lab, namespace, before_change
-        self._source, self._extra = source, extra
+        self.source, self._extra = source, extra
 
     @cached_property
     def version(self) -> str:
@@ -84,7 +84,7 @@ class Helm:
     def release(self) -> Release | None:
         """Return the release, or None where there is none."""
         done = self._programs.run(
-            ["helm", "status", self._source.name, "--namespace", self._namespace, "--output", "json"]
+            ["helm", "status", self.source.name, "--namespace", self._namespace, "--output", "json"]
         )
         if done.status:
             return None
@@ -100,8 +100,8 @@ class Helm:
         done = self._upgrade("--dry-run=server", "--output", "json")
         if done.status:
             raise Failure(
-                f"Helm cannot render the release {self._source.name}: {done.words}",
-                f"charts/app and {' and '.join(self._source.values)}",
+                f"Helm cannot render the release {self.source.name}: {done.words}",
+                f"charts/app and {' and '.join(self.source.values)}",
             )
         return str(json.loads(done.out).get("manifest", ""))
 
@@ -122,7 +122,7 @@ class Helm:
 
     def installed_manifest(self) -> str | None:
         """Return what the newest release has installed; None where there is none."""
-        done = self._programs.run(["helm", "get", "manifest", self._source.name, "--namespace", self._namespace])
+        done = self._programs.run(["helm", "get", "manifest", self.source.name, "--namespace", self._namespace])
         return None if done.status else done.out
 
     def _upgrade(self, *arguments: str) -> Result:
@@ -130,7 +130,7 @@ class Helm:
 
     def command(self) -> list[str]:
         """Return the call that installs the release; its paths are the lab's."""
-        source = self._source
+        source = self.source
         values = [word for file in source.values for word in ("--values", file)]
         files = [word for name, file in source.files for word in ("--set-file", f"{name}={file}")]
         extra = [word for value in self._extra for word in ("--set-string", value)]

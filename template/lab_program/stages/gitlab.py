@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import Sequence
 
 from .. import node_addresses, versions
-from ..clients.helm import GITLAB, HelmError
+from ..clients.helm import GITLAB
 from ..clients.kubectl import KubectlError
 from ..clients.objects import NOTHING, KubeObject
 from ..errors import Failure
 from ..gitlab_check import GitLabCheck
-from ..helm_records import drop_unfinished
+from ..helm_records import drop_unfinished, install
 from ..lab import Lab
 from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, revision
 from ..secret import Secret, random_secret
@@ -192,11 +192,7 @@ class InstallGitLab(Stage):
             return
         GitLabCheck(self.lab).run()
         self.console.doing(f"installing GitLab {settings.gitlab_version} with Helm")
-        try:
-            self.patience.retry(self._helm_install)
-        except HelmError as error:
-            look = f"helm history gitlab -n {settings.gitlab_namespace}"
-            raise Failure(f"Helm did not install GitLab: {error.words}", look) from error
+        install(self.lab, self.lab.helm, "GitLab")
         self.console.did("GitLab is installed; now it sets itself up")
 
     def _leave_it_to_flux(self, release: KubeObject) -> None:
@@ -226,14 +222,6 @@ class InstallGitLab(Stage):
             f"GitLab does not run yet: {problem}. Flux keeps it.\n"
             f"If that lasts longer than a start does: {self.probes.way_out()}"
         )
-
-    def _helm_install(self) -> None:
-        """Install once; what a failed one leaves behind must not stop the next."""
-        try:
-            self.lab.helm.install()
-        except HelmError:
-            drop_unfinished(self.lab, GITLAB)
-            raise
 
 
 def ensure_ca(lab: Lab, namespace: str, there: KubeObject) -> None:
