@@ -1,4 +1,7 @@
-"""GitLab's image: whether a version of it exists, and whether a newer patch is out, as far as its registry answers."""
+"""GitLab's image: which version a lab asks for, and what its registry says of it.
+
+Whether the version exists, and whether a newer patch is out, is known only where the registry answers.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ UPSTREAM = "gitlab/gitlab-ce"
 SECONDS = 5
 _REPOSITORY = re.compile(r"^ *repository: *[\"']?([^\s\"'#]+)", re.MULTILINE)
 _TAG = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+)-ce\.0")
+_TAG_LINE = re.compile(r"^ *tag: *[\"']?([0-9]+\.[0-9]+\.[0-9]+)-ce\.[0-9]+[\"']?", re.MULTILINE)
 
 
 def repository(folder: Path) -> str:
@@ -23,6 +27,25 @@ def repository(folder: Path) -> str:
     except (OSError, UnicodeDecodeError):
         found = None
     return found[1] if found else UPSTREAM
+
+
+def version_in(values: str) -> str:
+    """Return the version of GitLab in the text of its values; nothing where it is not exact."""
+    found = _TAG_LINE.search(values)
+    return found[1] if found else ""
+
+
+def version(folder: Path, answer: str) -> str:
+    """Return the version that a lab's values ask for, which Helm and Flux install.
+
+    Args:
+        folder: the lab's.
+        answer: the answer gitlab_version; returned where the values name no exact version.
+    """
+    try:
+        return version_in((folder / VALUES).read_text(encoding="utf-8")) or answer
+    except (OSError, UnicodeDecodeError):
+        return answer
 
 
 def existence(registry: ImageRegistry, where: str, version: str) -> Existence:

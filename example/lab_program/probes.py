@@ -56,7 +56,7 @@ class Probes:
             look = f"kubectl logs deploy/gitlab -n {namespace} --previous --tail=80"
             raise Failure("GitLab keeps crashing.", look, self.way_out())
         if image_is_missing(reason):
-            version = self._settings.gitlab_version
+            version = self._lab.gitlab_version
             where = "https://hub.docker.com/r/gitlab/gitlab-ce/tags"
             raise Failure(
                 f"GitLab's image cannot be pulled: {reason}",

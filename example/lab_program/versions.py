@@ -47,9 +47,9 @@ def upgrade_problem(installed: str, wanted: str) -> str:
     if numbers(installed) is None:
         return ""
     if not at_least(wanted, installed):
-        return f"GitLab {installed} is installed; this lab asks for {wanted}, and GitLab cannot go back."
+        return f"GitLab {shown(installed)} is installed; this lab asks for {wanted}, and GitLab cannot go back."
     stops = required_stops(installed, wanted)
     if not stops:
         return ""
     path = ", then ".join(stops)
-    return f"GitLab cannot go from {installed} to {wanted} in one step. It has to stop at {path} on the way."
+    return f"GitLab cannot go from {shown(installed)} to {wanted} in one step. It has to stop at {path} on the way."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from . import gitlab_image
 from .clients.flux import Flux
 from .clients.git import Git, WithPassword
 from .clients.gitlab import GitLab
@@ -84,6 +85,11 @@ class Lab:
     environment: Mapping[str, str]
     dry_run: bool = False
     rescuing: bool = False
+
+    @cached_property
+    def gitlab_version(self) -> str:
+        """The version of GitLab that this working tree installs."""
+        return gitlab_image.version(self.folder, self.settings.gitlab_version)
 
     @cached_property
     def patience(self) -> Patience:

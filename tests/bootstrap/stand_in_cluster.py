@@ -423,7 +423,8 @@ class Cluster:
             self.gitlab_uid += 1
             nodes = self.find("ConfigMap", self.world.settings["gitlab_namespace"], "gitlab-nodes")
             self.node_ips = nodes["data"]["addresses"] if nodes else ""
-            image = f"gitlab/gitlab-ce:{self.world.settings['gitlab_version']}-ce.0"
+            values = yaml.safe_load((self.world.lab / "apps/gitlab/values.yaml").read_text(encoding="utf-8"))
+            image = f"gitlab/gitlab-ce:{values['image']['tag']}"
             self.put(
                 "Deployment",
                 namespace,

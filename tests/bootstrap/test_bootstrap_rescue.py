@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from journeys import Journey
 from lab_world import World
 from stand_in_cluster import git
@@ -31,6 +32,22 @@ def test_what_the_check_refuses_leads_back_to_the_rescue(journey: Journey) -> No
     assert "run ./lab rescue again" in run.err and "./lab up again" not in run.err
     assert world.cluster.gitlab_uid == pods
     world.cluster.check_says = ""
+
+
+@pytest.mark.parametrize("version", ["19.3.9", "19.4.1"])
+def test_the_version_is_that_of_the_values_whatever_the_answer_says(world: World, version: str) -> None:
+    """Helm and Flux install what apps/gitlab/values.yaml says: an owner, or Renovate, takes a patch there."""
+    answer = world.settings["gitlab_version"]
+    image = {"name": "gitlab", "image": f"gitlab/gitlab-ce:{version}-ce.0"}
+    world.cluster.put("Deployment", "gitlab", "gitlab", spec={"template": {"spec": {"containers": [image]}}})
+    run = world.run("--only", "preflight")
+    assert run.status == 1 and f"GitLab {version} is installed; this lab asks for {answer}" in run.err
+
+    values = world.lab / "apps/gitlab/values.yaml"
+    values.write_text(values.read_text(encoding="utf-8").replace(answer, version), encoding="utf-8")
+    git(world.lab, "commit", "--quiet", "--all", "--message", f"GitLab {version}")
+    run = world.must_run("--only", "preflight")
+    assert f"asks for GitLab {version}, the answer gitlab_version for {answer}" in run.err + run.out
 
 
 def test_a_repository_elsewhere_needs_no_rescue(make_world: Callable[..., World]) -> None:

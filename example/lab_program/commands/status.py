@@ -54,7 +54,7 @@ class Status(Command):
             problem = probes.gitlab_healthy()
         except Failure as failure:
             problem = failure.what
-        yield f"GitLab {installed_version(deployment) or settings.gitlab_version}", problem
+        yield f"GitLab {installed_version(deployment) or lab.gitlab_version}", problem
         yield settings.gitlab_url, probes.gitlab_reachable()
         refusal = GitLabCheck(lab).refusal()
         if refusal is not None:

@@ -15,7 +15,6 @@ from .base import Command
 from .update import Update
 
 VALUES = gitlab_image.VALUES
-_TAG = re.compile(r"^ *tag: *\"?([0-9]+\.[0-9]+\.[0-9]+)-ce\.[0-9]+\"?", re.MULTILINE)
 WAIT = "In between wait until the background migrations are done (Admin > Monitoring > Background migrations)."
 
 
@@ -39,7 +38,7 @@ class Upgrade(Command):
     def run(self) -> int:
         if self.options.check is not None:
             return self._check(self.options.check)
-        version, now = self.options.version, self.settings.gitlab_version
+        version, now = self.options.version, gitlab_image.version(self.folder, self.settings.gitlab_version)
         if version is None:
             raise WrongCall("which version? It is one of https://docs.gitlab.com/releases/, such as 19.5.1")
         if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", version):
@@ -73,7 +72,7 @@ class Upgrade(Command):
             here = (self.folder / VALUES).read_text(encoding="utf-8")
         except OSError as error:
             raise Failure(f"{VALUES} cannot be read: {error.strerror}.") from error
-        before, now = image_version(self._show(base) or ""), image_version(here)
+        before, now = gitlab_image.version_in(self._show(base) or ""), gitlab_image.version_in(here)
         if not before or not now:
             what = f"{VALUES} names no exact version of GitLab (a tag such as 19.3.0-ce.0), so its upgrades cannot be checked."
             raise Failure(what, "", "write an exact version there, and commit")
@@ -90,12 +89,6 @@ class Upgrade(Command):
     def _show(self, commit: str) -> str | None:
         done = self.programs.run(["git", "-C", str(self.folder), "show", f"{commit}:./{VALUES}"])
         return done.out if done.status == 0 else None
-
-
-def image_version(values: str) -> str:
-    """Return the version of GitLab in the text of its values; nothing where it is not exact."""
-    found = _TAG.search(values)
-    return found[1] if found else ""
 
 
 def upgrade_problem(before: str, now: str) -> str:

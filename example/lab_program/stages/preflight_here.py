@@ -104,7 +104,13 @@ def authority_findings(held: Holding, now: datetime.datetime) -> Iterator[Findin
 
 def gitlab_version(lab: Lab) -> Iterator[Finding]:
     """The lab's version of GitLab exists, and is the newest patch; known only where the registry answers soon."""
-    version, where = lab.settings.gitlab_version, gitlab_image.repository(lab.folder)
+    version, where = lab.gitlab_version, gitlab_image.repository(lab.folder)
+    if version != lab.settings.gitlab_version:
+        yield Advice(
+            f"{gitlab_image.VALUES} asks for GitLab {version}, the answer gitlab_version for "
+            f"{lab.settings.gitlab_version}:\n"
+            f"./lab update --data gitlab_version={version} makes them one"
+        )
     registry = ImageRegistry(lab.public_http, gitlab_image.SECONDS)
     existence = gitlab_image.existence(registry, where, version)
     if existence is Existence.MISSING:

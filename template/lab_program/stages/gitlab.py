@@ -68,7 +68,7 @@ class InstallGitLab(Stage):
 
     def _refuse_forbidden_upgrade(self) -> None:
         """End the run where the lab's version cannot be reached in one step from what is installed."""
-        problem = versions.upgrade_problem(self._version_that_ran(), self.settings.gitlab_version)
+        problem = versions.upgrade_problem(self._version_that_ran(), self.lab.gitlab_version)
         if problem:
             raise Failure(
                 problem,
@@ -188,10 +188,10 @@ class InstallGitLab(Stage):
             self.console.have("GitLab's release is installed as this working tree has it")
             return
         if self.lab.dry_run:
-            self.console.would(f"install GitLab {settings.gitlab_version} with Helm, from charts/app and apps/gitlab/")
+            self.console.would(f"install GitLab {self.lab.gitlab_version} with Helm, from charts/app and apps/gitlab/")
             return
         GitLabCheck(self.lab).run()
-        self.console.doing(f"installing GitLab {settings.gitlab_version} with Helm")
+        self.console.doing(f"installing GitLab {self.lab.gitlab_version} with Helm")
         install(self.lab, self.lab.helm, "GitLab")
         self.console.did("GitLab is installed; now it sets itself up")
 

@@ -202,7 +202,7 @@ def who_has_port(services: Sequence[KubeObject], settings: Settings) -> str:
 def upgrade(lab: Lab) -> Iterator[Finding]:
     """The step from the GitLab that runs to the lab's version."""
     deployment = lab.cluster.find("deployment", "gitlab", lab.settings.gitlab_namespace)
-    problem = versions.upgrade_problem(installed_version(deployment), lab.settings.gitlab_version)
+    problem = versions.upgrade_problem(installed_version(deployment), lab.gitlab_version)
     if problem:
         fix = (
             "answer gitlab_version with the first stop, let that GitLab start and finish its background\n"
