@@ -19,7 +19,6 @@ import shutil
 import signal
 import socketserver
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,12 +30,11 @@ from lab_folder import make_lab
 from stand_in_cluster import NODE_IP, CallError, Cluster, git
 from stand_in_docker import write_docker
 from stand_in_gitlab import Fault, GitLab, GitLabServer
+from support.compiled import share_compiled
 
 CLIENT = Path(__file__).with_name("stand_in_client.sh")
 STAND_INS = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan")
 LAB = "the owner's läb"
-# What Python compiles of the program, for all worlds of this worker's user.
-COMPILED = Path(tempfile.gettempdir()) / f"homelab-tests-{os.getuid()}"
 FOLDERS = ("repositories", "runner's machine", LAB)
 # The two changes that every run makes: the token with which it looks into GitLab, and the end of that token.
 ROOT_TOKEN = {"gitlab-rails runner": "root token made", "DELETE /personal_access_tokens/self": "root token revoked"}
@@ -164,6 +162,7 @@ class World:
         self.cluster = Cluster(self)
         self.server = GitLabServer(self)
         self.lab, self.settings = make_lab(folder / LAB, self.server.port, self.vm, settings)
+        share_compiled(self.lab)
         self.prepare_cluster()
         self.home = folder / "home"
         self.home.mkdir()
@@ -249,7 +248,7 @@ class World:
                 "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
                 "HOME": str(self.home),
                 "XDG_RUNTIME_DIR": str(self.private),
-                "XDG_CACHE_HOME": str(COMPILED),
+                "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],
                 "LAB_STAND_IN_PORT": str(self.call_server.server_address[1]),
                 "LAB_POLL_SECONDS": "0.01",
                 "LAB_RETRY_SECONDS": "0",
