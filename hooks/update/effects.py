@@ -127,22 +127,32 @@ def _releases(
             continue
         covered |= new[key].files
         effect = releases.effect((old[key], before), (new[key], after), not_in_pods)
-        gitlab = key.name == "gitlab"
-        if effect is releases.Pods.REPLACED:
-            text = (
-                "Pushing this restarts GitLab. Expect about 5 minutes of downtime."
-                if gitlab
-                else f"`{key.name}`: its pods are replaced."
-            )
-        elif effect is releases.Pods.KEPT:
-            text = f"`{key.name}`: Flux upgrades the release; its pods go on."
-        else:
-            text = f"`{key.name}`: Flux upgrades the release, and its pods may be replaced." + (
-                " Expect about 5 minutes of downtime." if gitlab else ""
-            )
+        text = _of_pods(key.name, effect)
         changed = sorted(path for path in new[key].files | old[key].files if before.get(path) != after.get(path))
-        lines.setdefault(f"{int(effect is not releases.Pods.REPLACED)}{text}", []).extend(changed)
+        goes = effect in (releases.Pods.REPLACED, releases.Pods.REMOVED)
+        lines.setdefault(f"{int(not goes)}{text}", []).extend(changed)
     return [f"{text[1:]}{_some(files)}" for text, files in sorted(lines.items())], covered
+
+
+# What becomes of a release's pods, in words: of GitLab's, and of another's.
+DOWNTIME = "Expect about 5 minutes of downtime."
+PODS = {
+    releases.Pods.REPLACED: (f"Pushing this restarts GitLab. {DOWNTIME}", "`{name}`: its pods are replaced."),
+    releases.Pods.REMOVED: (
+        "Pushing this stops GitLab: it is left without a pod.",
+        "`{name}`: its pods are removed, and no new ones start (0 replicas, or no image yet: tag 0.0.0).",
+    ),
+    releases.Pods.STARTED: ("GitLab's pod starts.", "`{name}`: its first pods start."),
+    releases.Pods.KEPT: ("`{name}`: Flux upgrades the release; its pods go on.",) * 2,
+    releases.Pods.UNKNOWN: (
+        f"`{{name}}`: Flux upgrades the release, and its pods may be replaced. {DOWNTIME}",
+        "`{name}`: Flux upgrades the release, and its pods may be replaced.",
+    ),
+}
+
+
+def _of_pods(name: str, effect: releases.Pods) -> str:
+    return PODS[effect][name != "gitlab"].format(name=name)
 
 
 def _objects(

@@ -95,6 +95,7 @@ __all__ = [
     "programs",
     "propose",
     "registry",
+    "rescue",
     "restore",
     "runner",
     "secret",
