@@ -99,7 +99,7 @@ def told(
         lines.append(f"Flux cannot read this, and applies nothing of its folder until it is mended.{_some(broken)}")
     releases_told, covered = _releases(old, new, before, after, table["not_in_pods"])
     lines += releases_told
-    lines += _objects(old, new, table["kinds"], differing)
+    lines += _objects(old, new, table, differing)
     covered |= {path for objects in (old, new) for found in objects.values() for path in found.files}
     lines += _files(sorted(differing - covered), table["files"])
     return lines + _by_the_bootstrap(*answers, table["bootstrap"])
@@ -156,15 +156,21 @@ def _of_pods(name: str, effect: releases.Pods) -> str:
 
 
 def _objects(
-    old: Mapping[Key, Applied], new: Mapping[Key, Applied], kinds: list[dict[str, Any]], differing: set[str]
+    old: Mapping[Key, Applied], new: Mapping[Key, Applied], table: Mapping[str, Any], differing: set[str]
 ) -> list[str]:
     lines = []
+    kinds, taken_over = table["kinds"], table["taken_over"]
     for title, keys in (
         ("Flux makes", new.keys() - old.keys()),
         ("Flux removes from the cluster:", old.keys() - new.keys()),
     ):
         # A kustomization by itself is nothing in the cluster.
         objects = {key for key in keys if key.kind != SETTINGS}
+        there = {key for key in objects - old.keys() if _match(new[key].files, taken_over["files"])}
+        if there:
+            files = {path for key in there for path in new[key].files if _match([path], taken_over["files"])}
+            lines.append(f"{taken_over['effect']}{_some(sorted(files))}")
+        objects -= there
         if objects:
             files = {path for key in objects for path in (new if key in new else old)[key].files} & differing
             lines.append(f"{title} {_names(objects)}.{_some(sorted(files))}")
@@ -181,6 +187,10 @@ def _objects(
         files = {path for key in keys for path in new[key].files | old[key].files} & differing
         lines.append(kinds[number]["changed"].format(names=_names(keys)) + _some(sorted(files)))
     return lines
+
+
+def _match(paths: Iterable[str], pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for path in paths)
 
 
 def _names(keys: Iterable[Key]) -> str:

@@ -140,6 +140,8 @@ def check(world: World, said: str, before: tuple[Tree, dict[tuple[str, str], set
         replaced = now.get(place, set()).isdisjoint(uids)
         if name == "gitlab":
             assert replaced == (RESTARTS in said), f"{place}: replaced is {replaced}, and this was said:\n{said}"
+        elif name == NAMESPACE:
+            assert uids <= now.get(place, set()) or "Those whose arguments change restart" in said, said
         elif f"`{name}`: its pods are replaced." in said:
             assert replaced, f"{place}: its pods go on, and this was said:\n{said}"
         else:

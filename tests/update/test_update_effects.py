@@ -250,3 +250,16 @@ def test_every_pattern_of_the_tables_is_reached() -> None:
     assert patterns[-1] == "*" and TABLE["kinds"][-1]["kinds"] == ["*"]
     answers = [answer for entry in TABLE["bootstrap"] for answer in entry["answers"]]
     assert len(answers) == len(set(answers)) and set(answers) <= set(QUESTIONS)
+
+
+def test_controllers_that_run_before_git_has_them_are_told_as_taken_over(article: Lab, helm: bool) -> None:
+    """A lab of before had Flux in its cluster, and not in its repository."""
+    after = tree(article.path)
+    folder = "clusters/homelab/flux-system"
+    before = {path: data for path, data in after.items() if path != f"{folder}/gotk-components.yaml"}
+    before[f"{folder}/kustomization.yaml"] = b"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - sync.yaml\n"
+    said = "\n".join(effects.told(before, after, (article.answers, article.answers), TABLE))
+    assert f"Flux keeps its own controllers by this file from now on. Those whose arguments change restart within seconds; nothing else does. (`{folder}/gotk-components.yaml`)" in said
+    assert "makes" not in said
+    removed = "\n".join(effects.told(after, before, (article.answers, article.answers), TABLE))
+    assert "Flux removes from the cluster: ClusterRole" in removed and "takes" not in removed
