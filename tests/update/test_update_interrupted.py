@@ -333,22 +333,44 @@ def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
 # --------------------------------------------------------------------------------------------------------------
 
 
+# What Git itself says that it hands down to hooks and aliases; the settings of GIT_CONFIG_COUNT are the owner's.
+HANDED_DOWN = sorted({*run("git", "rev-parse", "--local-env-vars").stdout.split()} - {"GIT_CONFIG_COUNT"})
+
+
+def handed_down(other: Path) -> dict[str, str]:
+    """Return what a hook of another repository would hand down, and what leads there by any of Git's variables."""
+    place = other / ".git"
+    values: dict[str, str | Path] = {
+        "GIT_WORK_TREE": other,
+        "GIT_INDEX_FILE": place / "index",
+        "GIT_OBJECT_DIRECTORY": place / "objects",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": place / "objects",
+        "GIT_SHALLOW_FILE": other / "none",
+        "GIT_GRAFT_FILE": other / "none",
+        "GIT_CONFIG": place / "config",
+        "GIT_CONFIG_PARAMETERS": f"'core.worktree={other}'",
+        "GIT_IMPLICIT_WORK_TREE": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_REPLACE_REF_BASE": "refs/heads/",
+        "GIT_PREFIX": "x/",
+        "GIT_NAMESPACE": "other",
+        "GIT_INTERNAL_SUPER_PREFIX": "x/",
+    }
+    return {name: str(values.get(name, place)) for name in HANDED_DOWN}
+
+
 @pytest.mark.parametrize("way", ["copier", "script"])
 def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -> None:
     other = new_repository(house.parent / "other")
     put(other, {"file.txt": "file\n"})
     commit(other)
     before = state(other)
-    env = {
-        "GIT_DIR": str(other / ".git"),
-        "GIT_WORK_TREE": str(other),
-        "GIT_INDEX_FILE": str(other / ".git" / "index"),
-        "GIT_PREFIX": "x/",
-    }
+    env = handed_down(other)
     if way == "copier":
         # Copier's own first look is at the caller's repository, and may end there; what counts is what it leaves.
         here = state(house)
-        done = update(house, env=env)
+        usual = {name: env[name] for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")}
+        done = update(house, env=usual)
         assert state(other) == before and (done.returncode == 0 or state(house) == here), done.stderr
         return
     done = script(house, **env)
@@ -357,27 +379,15 @@ def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -
     assert git(house, "log", "--oneline").count("\n") == 2
 
 
-# What Git sets for its hooks, and what leads it elsewhere.
-HANDED_DOWN = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_SHALLOW_FILE",
-)
-
-
 @pytest.mark.parametrize("name", HANDED_DOWN)
 def test_what_a_hook_hands_down_leads_no_command_away(house: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     other = new_repository(house.parent / "other")
     head, index = git(house, "rev-parse", "HEAD"), git(house, "ls-files", "--stage")
-    handed = {"GIT_INDEX_FILE": other / ".git" / "index", "GIT_WORK_TREE": other, "GIT_SHALLOW_FILE": other / "none"}
-    monkeypatch.setenv(name, str(handed.get(name, other / ".git")))
+    monkeypatch.setenv(name, handed_down(other)[name])
     seen = Git(house)
     assert name not in seen.environment
     assert seen("rev-parse", "HEAD").decode() == head and seen("ls-files", "--stage").decode() == index
-    assert seen("status", "--porcelain") == b""
+    assert seen("status", "--porcelain") == b"" and seen.setting("core.bare") == "false"
 
 
 def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
