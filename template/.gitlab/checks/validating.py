@@ -43,6 +43,9 @@ def validate(cluster: Cluster, findings: Findings) -> None:
         else:
             for where, what in errors(schema, one.thing):
                 findings.fault(title, f"{where}: {what}" if where else what)
+        # Of a kind that is not built in, no schema says what metadata holds.
+        for where, what in errors(_metadata(), mapping(one.thing.get("metadata"))):
+            findings.fault(title, f"metadata.{where}: {what}" if where else f"metadata: {what}")
         if scope == "Namespaced" and not one.id.namespace:
             findings.fault(
                 title,
@@ -103,6 +106,14 @@ def _built_in(api_version: str, kind: str) -> Draft202012Validator | None:
     except (OSError, InvalidSchemaError, VersionNotSupportedError):
         return None
     return Draft202012Validator(schema, registry=registry)
+
+
+@lru_cache(maxsize=1)
+def _metadata() -> Draft202012Validator:
+    _, registry = _kubernetes()
+    return Draft202012Validator(
+        {"$ref": "_definitions.json#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}, registry=registry
+    )
 
 
 @cache
