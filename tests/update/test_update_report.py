@@ -29,7 +29,7 @@ def test_a_part_that_cannot_be_made_is_missing_and_says_so() -> None:
         raise KeyError("spec")
 
     text = said(("In the cluster", fails), ("The chart", lambda: ["1 → 2"]), changed=["a.txt"])
-    assert "## In the cluster\n\n- This part could not be made: KeyError: 'spec'\n" in text
+    assert "## In the cluster\n\n- This part of the report could not be made (KeyError: 'spec'). The update" in text
     assert "## The chart\n\n- 1 → 2\n" in text and "- changed: `a.txt`" in text
 
 
