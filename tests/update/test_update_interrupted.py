@@ -184,14 +184,14 @@ def strike(path):
     if not number or not count and not os.fspath(path).endswith("/being-made"):
         return
     count += 1
+    if count - int(number) in {"interrupt": (0,), "impatient": (1, 2)}.get(kind, ()):
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
     if count == int(number):
         if kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        elif kind == "interrupt":
-            for _ in range(3):
-                os.kill(os.getpid(), signal.SIGINT)
-                os.kill(os.getpid(), signal.SIGTERM)
-        elif kind == "full":
+        elif kind in ("full", "impatient"):
             raise OSError(28, "No space left on device", os.fspath(path))
 def wrap(name):
     original = getattr(os, name)
@@ -318,6 +318,15 @@ def test_a_signal_while_it_writes_lets_it_finish(
     assert files(mine) == expected
 
 
+@pytest.mark.parametrize("number", [10, 14, 21])
+def test_ctrl_c_at_each_step_of_the_roll_back_lets_it_finish(mine: Path, number: int) -> None:
+    before = state(mine)
+    done = faulty(mine, f"impatient:{number}")
+    assert done.returncode == 2 and "No space left on device" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and not journal.is_unfinished(mine / ".git" / "lab-update")
+    assert state(mine) == before
+
+
 # But for a link, which falls back to a copy.
 @pytest.mark.parametrize("number", [2, 6, 10, 14, 20, 21])
 def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
@@ -333,8 +342,10 @@ def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
 # --------------------------------------------------------------------------------------------------------------
 
 
-# What Git itself says that it hands down to hooks and aliases; the settings of GIT_CONFIG_COUNT are the owner's.
-HANDED_DOWN = sorted({*run("git", "rev-parse", "--local-env-vars").stdout.split()} - {"GIT_CONFIG_COUNT"})
+# What Git itself says that it hands down to hooks and aliases, and the one beside it that leads elsewhere; the settings of
+# GIT_CONFIG_COUNT are the owner's.
+LOCAL = {*run("git", "rev-parse", "--local-env-vars").stdout.split()}
+HANDED_DOWN = sorted({*LOCAL, "GIT_NAMESPACE"} - {"GIT_CONFIG_COUNT"})
 
 
 def handed_down(other: Path) -> dict[str, str]:
@@ -359,18 +370,24 @@ def handed_down(other: Path) -> dict[str, str]:
     return {name: str(values.get(name, place)) for name in HANDED_DOWN}
 
 
-@pytest.mark.parametrize("way", ["copier", "script"])
+# What a Git that is called with --git-dir hands down, and what `git commit` hands down to its hooks.
+CALLERS = {
+    "copier": ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"],
+    "copier in a hook": ["GIT_INDEX_FILE", "GIT_PREFIX"],
+}
+
+
+@pytest.mark.parametrize("way", [*CALLERS, "script"])
 def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -> None:
     other = new_repository(house.parent / "other")
     put(other, {"file.txt": "file\n"})
     commit(other)
     before = state(other)
     env = handed_down(other)
-    if way == "copier":
+    if way in CALLERS:
         # Copier's own first look is at the caller's repository, and may end there; what counts is what it leaves.
         here = state(house)
-        usual = {name: env[name] for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")}
-        done = update(house, env=usual)
+        done = update(house, env={name: env[name] for name in CALLERS[way]})
         assert state(other) == before and (done.returncode == 0 or state(house) == here), done.stderr
         return
     done = script(house, **env)
