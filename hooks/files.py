@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # What Git calls local to one repository (`git rev-parse --local-env-vars`), and GIT_NAMESPACE. A hook or an alias of
-# Git hands it down to the programs that it starts, and it would lead every command to that repository. GIT_CONFIG_COUNT is
-# not among them: it brings settings of the owner's, such as safe.directory.
+# Git hands it down to the programs that it starts, and it would lead every command to that repository.
+# GIT_CONFIG_COUNT is not among them: it brings settings of the owner's, such as safe.directory.
 HANDED_DOWN = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
