@@ -640,3 +640,30 @@ def test_every_moment_of_the_writing_can_be_the_last(lived_in: Path) -> None:
     else:
         pytest.fail("it never came to its end")
     assert reached > 20
+
+
+@pytest.mark.parametrize("late", ["a.txt", "bin/old", "new", "feature.txt", "deep/er/file"])
+def test_a_file_that_is_saved_at_the_very_moment_of_the_writing_stays_and_stops_it(mine: Path, late: str) -> None:
+    """Whichever file it is: what was written before it is taken back."""
+    from hooks.files import Entry, read
+
+    targets = {
+        "a.txt": Entry(b"after\n"),
+        "bin/old": None,
+        "deep/er/file": Entry(b"x"),
+        "feature.txt": None,
+        "new": Entry(b"n"),
+    }
+    plan = journal.Plan(
+        tuple(journal.Change(path, read(mine / path), entry) for path, entry in targets.items()),
+        (f"0 {'0' * 40}\tbin/old",),
+    )
+    put(mine, {late: "saved at the very moment\n"})
+    before = state(mine)
+    where = journal.place(mine / ".git", "")
+    where.mkdir(exist_ok=True)
+    with pytest.raises(
+        journal.Stopped, match=f"`{late}` was saved while the update was being written.* nothing was changed"
+    ):
+        journal.write(mine, Git(mine), where, "", plan, "The report.\n", [])
+    assert state(mine) == before and not journal.is_unfinished(where)
