@@ -78,7 +78,7 @@ def dns_name(value: Any, example: str = "gitlab.lab.example.com") -> str | None:
     if value.split(".")[-1].isdigit():
         return f"`{value}` ends in a number, so it is taken for an address, and is none; give one such as `{example}`"
     if (ascii_name := _punycode(value)) not in (None, value):
-        return f"`{value}` has letters beyond a to z; DNS knows it as `{ascii_name}`"
+        return f"`{value}` has letters beyond a to z; DNS knows it as `{ascii_name}`; write it so"
     for label in value.split("."):
         if not _LABEL.fullmatch(label):
             return f"`{value}` is not a host name: {label!r} is not a DNS label (a-z, 0-9, dashes inside, 1 to 63 characters)"

@@ -17,6 +17,7 @@ CAUTIONS = {
     "registry_host": "the name of every image, and what DNS has to know",
     "cluster_name": "the folder that Flux follows: run the bootstrap after the push",
     "runner_home": "a folder on the runner's machine, which has to be there",
+    "gitops_url": "the repository that Flux follows, which has to be there",
 }
 
 
@@ -33,7 +34,9 @@ def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
         if not (isinstance(old, str) and isinstance(new, str) and old and old != new):
             continue
         # A whole name: `lab` is in `gitlab.lab` once, and in `homelab` not at all.
-        whole = re.compile(rf"(?<![\w-]){re.escape(old)}(?![\w.-])")
+        # A repository's `.git` is no part of its name.
+        end = r"(?![\w.-])" if leader == "base_domain" else r"(?:(?![\w.-])|(?=\.git$))"
+        whole = re.compile(rf"(?<![\w-]){re.escape(old)}{end}")
         for name, value in after.items():
             unchanged = name not in LEADERS and isinstance(value, str) and before.get(name) == value
             if (

@@ -222,7 +222,10 @@ def after(notes: Any, quiet: bool) -> None:
 
 def _merged_and_written(begun: Begun) -> Findings:
     if begun.new is None:
-        raise Refused("Copier did not render today's template, so nothing is known of it; nothing was changed.")
+        raise Refused(
+            "Copier did not render today's template, so nothing is known of it. Update with the Copier that this was"
+            f" tried with: {copier_contract.tried()}. Nothing was changed."
+        )
     # A person may have thought for an hour: nothing that was seen before counts.
     lab = refusals.looked_at(begun.lab, begun.git)
     file = begun.wishes.answers_file

@@ -309,6 +309,21 @@ def test_make_lab_works_from_a_folder_without_git_history(clone: Path, tmp_path:
     assert done.returncode == 0 and (tmp_path / "lab" / "bootstrap.sh").exists()
 
 
+def test_a_lab_that_a_hook_of_another_repository_makes_is_staged_in_its_own(clone: Path, tmp_path: Path) -> None:
+    """Git hands its hooks its repository down, and `git add` in the lab's folder would go there."""
+    shutil.copytree(clone, tmp_path / "unpacked", ignore=shutil.ignore_patterns(".git"))
+    other, lab = tmp_path / "other", tmp_path / "lab"
+    git(tmp_path, "init", "--quiet", str(other))
+    (other / "file").write_text("mine\n")
+    git(other, "add", "file")
+    before = git(other, "ls-files", "--stage")
+    handed = {"GIT_DIR": str(other / ".git"), "GIT_INDEX_FILE": str(other / ".git/index"), "GIT_WORK_TREE": str(other)}
+    done = run(COPIER, "copy", "--trust", "--defaults", tmp_path / "unpacked", lab, env={**os.environ, **handed}, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert git(other, "ls-files", "--stage") == before and git(other, "status", "--porcelain") == "A  file\n"
+    assert "A  README.md" in git(lab, "status", "--porcelain").splitlines()
+
+
 def test_an_unchanged_lab_updates_to_a_newer_commit(clone: Path, tmp_path: Path) -> None:
     template, lab = tmp_path / "template", tmp_path / "lab"
     shutil.copytree(clone, template)

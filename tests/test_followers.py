@@ -63,8 +63,16 @@ def test_an_answer_that_was_given_anew_in_the_same_update_is_left_alone() -> Non
     assert found == {"registry_host": ("registry.lab", "registry.home")}
 
 
-def test_what_leads_is_a_question_that_others_default_to() -> None:
-    defaults = " ".join(str(question["default"]) for question in QUESTIONS.values())
-    for leader in followers.LEADERS:
-        assert leader in rules.RULES and re.search(rf"\b{leader}\b", defaults), leader
+def test_what_leads_is_each_question_that_others_are_made_from() -> None:
+    """By the wizard's own defaults: each answer that is typed is given anew, and whatever text moves with it follows."""
+    given = {"setup_level": "full", "smtp_enabled": True, "storage_backend": "nfs", "gitops_source": "external"}
+    before, leaders = answered(given), set()
+    typed = [name for name, question in QUESTIONS.items() if question["type"] == "str" and "choices" not in question and isinstance(before.get(name), str)]
+    for leader in typed:
+        new = "other.example.org" if "." in before[leader] else "other"
+        made = answered({**given, leader: new})
+        wanted = {name: (before[name], made[name]) for name in QUESTIONS if name != leader and isinstance(made[name], str) and made[name] != before[name]}
+        leaders |= {leader} if wanted else set()
+        assert followers.followers(before, changed(before, **{leader: new})) == wanted, leader
+    assert leaders == set(followers.LEADERS) and leaders <= set(rules.RULES)
     assert set(followers.CAUTIONS) <= set(QUESTIONS)

@@ -43,6 +43,8 @@ HOSTILE = st.one_of(
     st.lists(st.sampled_from([*CODE, "a", " "]), min_size=1, max_size=5).map("".join),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
 )
+# What may stand before the @ of an address, with the characters that YAML reads in its own way at the beginning or as a whole.
+LOCAL = st.text("'+-_.07aeno", min_size=1, max_size=6)
 TEXT_QUESTIONS = [name for name, question in QUESTIONS.items() if question["type"] == "str" and "choices" not in question]
 BASES = [read_answers(file) for file in VALID]
 
@@ -56,7 +58,8 @@ def hostile_answers(draw: st.DrawFn) -> dict[str, Any]:
         answers[name] = f"{answers[name]}{text}" if draw(st.booleans()) and isinstance(answers.get(name), str) else text
     for name in ("admin_email", "email_from", "email_reply_to"):
         if draw(st.booleans()):
-            answers[name] = f"o'{draw(HOSTILE)}@lab.example.com"
+            local = draw(st.one_of(LOCAL, HOSTILE.map(lambda text: f"o'{text}")))
+            answers[name] = f"{local}@lab.example.com"
     answers["smtp_enabled"] = True
     answers["groups"] = draw(st.lists(st.one_of(st.just("homelab"), HOSTILE), max_size=3))
     return answers

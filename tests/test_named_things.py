@@ -20,7 +20,10 @@ from support.tools import run, tool
 # A script as it is called in a text, with what stands behind it.
 SCRIPT = re.compile(r"(?<![\w/.])\./([a-z][\w-]*\.(?:sh|py)|lab(?![\w/-]))((?:[ =](?:-{1,2}[\w-]+|[\w<>…./=-]+))*)")
 # A file of the lab or the template, in backticks or bare, by a folder that both know.
-FILE = re.compile(r"(?<![\w/.<-])((?:apps|automation|bootstrap|charts|clusters|docs|extensions|hooks|infrastructure|questions|runner|scripts|template|tests)/[\w.{}/-]*\w)")
+FILE = re.compile(
+    r"(?<![\w/.<-])((?:\.gitlab|apps|automation|bootstrap|charts|clusters|docs|example|extensions|hooks|infrastructure|lab_program|partials|questions|runner|sample-app"
+    r"|scripts|template|tests)/[\w.{}/-]*\w)"
+)
 # A version that Git has a tag of, as an option or a sentence names it.
 VERSION = re.compile(r"(?:--vcs-ref[ =]|[Uu]pdate to (?:the template's )?version )(v?\d+\.\d+\.\d+)")
 
@@ -38,6 +41,10 @@ def messages(folder: Path) -> Iterator[tuple[str, str]]:
                 yield f"{file.relative_to(ROOT)}:{node.lineno}", node.value
 
 
+# Everything of ours that says something while it runs.
+SPEAKING = ("hooks", "extensions", "template/lab_program", "template/.gitlab")
+
+
 def shell_messages(lab: Path) -> Iterator[tuple[str, str]]:
     for file in sorted(lab.rglob("*.sh")):
         yield str(file.relative_to(lab)), file.read_text(encoding="utf-8")
@@ -49,10 +56,11 @@ def documents(lab: Path) -> Iterator[tuple[str, str]]:
 
 
 def everything(lab: Lab) -> list[tuple[str, str]]:
-    found = [*messages(ROOT / "hooks"), *messages(ROOT / "extensions"), *shell_messages(lab.path), *documents(lab.path)]
-    found.append(("copier.yml", (ROOT / "copier.yml").read_text(encoding="utf-8")))
-    found += [(file.name, file.read_text(encoding="utf-8")) for file in sorted((ROOT / "questions").glob("*.yml"))]
-    assert len(found) > 200
+    found = [text for folder in SPEAKING for text in messages(ROOT / folder)]
+    found += [*shell_messages(lab.path), *documents(lab.path)]
+    files = [ROOT / "copier.yml", ROOT / "hooks/effects.yml", *sorted((ROOT / "questions").glob("*.yml"))]
+    found += [(str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")) for file in files]
+    assert len(found) > 1000
     return found
 
 
@@ -66,7 +74,7 @@ EXAMPLE_STAGE = ("docs/adding-a-stage.md", "clock")
 
 def texts_with_calls(lab: Lab) -> Iterator[tuple[str, str]]:
     """Yield what the lab's program says, and every file of a lab and of the template that somebody reads."""
-    for folder in ("template/lab_program", "hooks", "extensions"):
+    for folder in SPEAKING:
         yield from messages(ROOT / folder)
     read = {".md", ".rb", ".sh", ".toml", ".tpl", ".yaml", ".yml"}
     for file in sorted(lab.path.rglob("*")):
@@ -140,17 +148,41 @@ def test_a_call_that_the_program_does_not_take_would_be_noticed(text: str, found
     assert wrong_calls("a text", text) == found
 
 
+# What only looks like a file that is there: an API of Kubernetes; the empty folder that an update makes for Copier; and what the reader of
+# the page about stages makes.
+NO_FILES = {"apps/v1", "hooks/nothing", "template/lab_program/stages/clock.py"}
+
+
+@functools.cache
+def files_of_some_lab() -> set[str]:
+    """Return the template's files by the paths that they have in a lab whose answers bring them."""
+    named = (re.sub(r"{%.*?%}|\.jinja$", "", str(file.relative_to(ROOT / "template"))) for file in (ROOT / "template").rglob("*"))
+    return {name for name in named if "{{" not in name}
+
+
+def missing_files(lab: Path, text: str) -> list[str]:
+    """Return the files that a text names and that are neither in any lab nor in the template."""
+    found = []
+    for match in FILE.finditer(text):
+        name = match[1].rstrip(".")
+        # A word in capitals stands for the owner's name of something.
+        pattern = re.search(r"[{A-Z]", name) or "<" in text[match.end() : match.end() + 2] or text[match.end() : match.end() + 1] in {"$", "*"}
+        there = name in files_of_some_lab() or any((root / name).exists() for root in (lab, ROOT)) or list(lab.glob(f"{name}*"))
+        if not pattern and not there and name not in NO_FILES:
+            found.append(name)
+    return found
+
+
 def test_every_file_that_is_named_is_there(article: Lab) -> None:
-    missing = []
-    for where, text in [*messages(ROOT / "hooks"), *shell_messages(article.path), *documents(article.path)]:
-        for match in FILE.finditer(text):
-            name = match[1].rstrip(".")
-            # The page that shows how a stage is added names the file that its reader makes.
-            if name == "template/lab_program/stages/clock.py" or re.search(r"[{A-Z]", name) or "<" in text[match.end() : match.end() + 2] or text[match.end() : match.end() + 1] in "$*":
-                continue
-            if not any((root / name).exists() for root in (article.path, ROOT)) and not list(article.path.glob(f"{name}*")):
-                missing.append((where, name))
-    assert missing == []
+    assert [(where, name) for where, text in everything(article) for name in missing_files(article.path, text)] == []
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("it is in apps/gitlab/gitlab.rb.", []), ("see docs/nowhere.md, or scripts/nothing.sh", ["docs/nowhere.md", "scripts/nothing.sh"]),
+    ("apps/<name>/helmrelease.yaml, apps/NAME and clusters/* are patterns", []), ("lab_program/nobody.py", ["lab_program/nobody.py"]), ("kind of apps/v1", []),
+])
+def test_a_file_that_is_not_there_would_be_noticed(article: Lab, text: str, found: list[str]) -> None:
+    assert missing_files(article.path, text) == found
 
 
 def test_no_message_names_a_version_that_nobody_made(article: Lab) -> None:

@@ -8,10 +8,13 @@ from dataclasses import dataclass, fields
 
 from .errors import WrongCall
 
-# Called by a Git hook or an alias, these name the repository and the settings of the caller.
+# What Git calls local to one repository (`git rev-parse --local-env-vars`): called by a Git hook or an alias, these
+# name the repository and the settings of the caller. GIT_CONFIG_COUNT is not among them: it brings settings of the
+# owner's.
 ANOTHER_REPOSITORY = (
-    r"GIT_(?:DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX"
-    r"|CONFIG|CONFIG_PARAMETERS|GRAFT_FILE|SHALLOW_FILE|INTERNAL_SUPER_PREFIX)"
+    r"GIT_(?:DIR|WORK_TREE|IMPLICIT_WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR"
+    r"|NAMESPACE|PREFIX|CONFIG|CONFIG_PARAMETERS|GRAFT_FILE|SHALLOW_FILE|INTERNAL_SUPER_PREFIX|NO_REPLACE_OBJECTS"
+    r"|REPLACE_REF_BASE)"
 )
 # Variables that no program which this one starts gets to see, each with the reason. Everything else is the owner's to
 # decide: KUBECONFIG, the proxies, SSL_CERT_FILE, SSL_CERT_DIR, GIT_CONFIG_GLOBAL, GIT_CONFIG_COUNT, GIT_SSH_COMMAND,

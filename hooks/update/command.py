@@ -116,7 +116,7 @@ def _place(git: Git) -> Path:
             "The lab is no Git repository, so an update could not be told from your own work: git init && git add"
             " --all && git commit"
         )
-    raise Stop(f"Git cannot read the lab: {reason.strip()}")
+    raise Stop(f"Git cannot read the lab: {reason.strip()}\nMend that, and update again.")
 
 
 # What was cut off
@@ -280,7 +280,10 @@ def _history(template: Template, folder: Path) -> list[str]:
         check=False,
     )
     if done.returncode != 0:
-        raise Stop(f"The template cannot be reached at {template.address}: {done.stderr.strip()}")
+        raise Stop(
+            f"The template cannot be reached at {template.address}: {done.stderr.strip()}\n"
+            "Check the network and your access to it, and update again."
+        )
     # Said aloud, since Git may be told to use no bare repository that it finds by itself (safe.bareRepository).
     return [f"--git-dir={place}"]
 
@@ -345,7 +348,8 @@ def _run(copier: list[str], words: list[str], where: Path) -> int:
         return CUT_OFF
     if status < 0:
         print(
-            f"Copier was ended by signal {-status}, before anything was changed. The lab is as it was.", file=sys.stderr
+            f"Copier was ended by signal {-status}, before anything was changed. The lab is as it was; update again.",
+            file=sys.stderr,
         )
     return DONE if status == 0 else REFUSED
 

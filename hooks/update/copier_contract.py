@@ -44,6 +44,11 @@ MODES = "_sync_git_index_executable_bit"
 FIELDS = ("data", "ask", "conflict", "context_lines", "skip_answered", "defaults")
 
 
+def tried() -> str:
+    """Return the command that updates with the Copier that this was tried with."""
+    return f"`uvx --from copier=={TRIED} --with 'copier-template-extensions<1' copier update --trust`"
+
+
 def apply_update() -> tuple[Any, FrameType]:
     """Return the Worker whose update this is, and the frame in which it runs.
 
@@ -60,9 +65,7 @@ def apply_update() -> tuple[Any, FrameType]:
         raise Refused(
             f"Copier {version} updates in another way than the one that this template knows, so your edits could not"
             f" be kept."
-            f" Update with the version that it was tried with:"
-            f" `uvx --from copier=={TRIED} --with 'copier-template-extensions<1' copier update --trust`. Nothing was"
-            f" changed."
+            f" Update with the version that it was tried with: {tried()}. Nothing was changed."
         )
     return worker, frame
 

@@ -133,7 +133,7 @@ def write(  # noqa: PLR0913, PLR0917 - where, what, and what is told of it
             _report(lab, folder)
         except (OSError, KeyError) as error:
             _roll_back(lab, git, folder, record, error)
-            raise Stopped(f"{_reason(error)}. Nothing was changed.") from error
+            raise Stopped(f"{_reason(error)}. Mend that, and update again; nothing was changed.") from error
         _discard(folder)
 
 
@@ -204,7 +204,7 @@ def _staged(  # noqa: PLR0913, PLR0917 - as above
         making.rename(folder)
     except OSError as error:
         shutil.rmtree(making, ignore_errors=True)
-        raise Stopped(f"{_reason(error)}. Nothing was changed.") from error
+        raise Stopped(f"{_reason(error)}. Mend that, and update again; nothing was changed.") from error
     return folder
 
 
@@ -255,7 +255,7 @@ def _put(lab: Path, folder: Path, number: int, change: dict[str, Any]) -> None:
     """
     path, new = lab / change["path"], folder / f"new-{number}"
     if _digest(read(path)) != change["before"]:
-        raise OSError(f"`{change['path']}` was saved while the update was being written")
+        raise OSError(f"`{change['path']}` was saved while the update was being written, and is in no commit yet")
     if change["after"] is None:
         path.unlink(missing_ok=True)
         remove_empty(path.parent, lab)

@@ -226,7 +226,10 @@ class _Planner:
     def _settle_answers(self, path: str) -> None:
         theirs = self.new.get(path)
         if theirs is None:
-            raise Refused(f"The template of today writes no answers file `{path}`; nothing was changed.")
+            raise Refused(
+                f"The template of today writes no answers file `{path}`, so nothing was changed. Report"
+                " that to whoever made the template."
+            )
         self.results[path] = theirs
         if path in self.mine and path in self.moves.old:
             lines = recorded.written_by_hand(self.mine[path].data, self.moves.old[path].data, theirs.data)

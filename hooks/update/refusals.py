@@ -60,9 +60,10 @@ def _no_lab(folder: Path, git: Git, error: GitError) -> str:
         and git.run("rev-parse", "--git-dir").returncode == 0
     ):
         return (
-            'The lab has no commit yet, so an update could not be undone. Commit it first: `git commit -m "The lab"`.'
+            "The lab has no commit yet, so an update could not be undone. Commit it first:"
+            ' `git add --all && git commit -m "The lab"`.'
         )
-    return f"The lab cannot be read: {error}. Nothing was changed."
+    return f"Git cannot read the lab: {error}. Mend that, and update again; nothing was changed."
 
 
 def refuse_unfinished(lab: Lab) -> None:
@@ -108,9 +109,8 @@ def _refuse_unseen(lab: Lab) -> None:
     hidden = [path for path in lab.untracked if not _of_copier(path)]
     if hidden and lab.git.setting("status.showuntrackedfiles") == "no":
         raise Refused(
-            f"No commit has {some(hidden)}, which Git was told not to show (status.showUntrackedFiles). Commit or"
-            f" stash it, and update"
-            " again; nothing was changed."
+            f"No commit has {some(hidden)}, which Git was told not to show (status.showUntrackedFiles). Commit"
+            " it, or put it aside (`git stash --include-untracked`), and update again; nothing was changed."
         )
 
 

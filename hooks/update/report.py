@@ -54,7 +54,8 @@ def _safely(lines: Callable[[], list[str]]) -> list[str]:
     try:
         return lines()
     except Exception as error:  # noqa: BLE001 - a report may lack a part, but not take the update with it
-        return [f"This part could not be made: {type(error).__name__}: {' '.join(str(error).split())}"]
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        return [f"This part of the report could not be made ({why}). The update itself is done: see `git diff`."]
 
 
 def _summary(found: Findings) -> str:

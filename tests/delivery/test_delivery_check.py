@@ -79,6 +79,28 @@ def ingress(name: str, host: str) -> str:
     )
 
 
+def ingress_route(name: str, host: str) -> str:
+    return (
+        f"apiVersion: traefik.io/v1alpha1\nkind: IngressRoute\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  entryPoints: [websecure]\n  routes:\n"
+        f"    - kind: Rule\n      match: Host(`{host}`)\n      services:\n        - name: demo-http\n          port: 80\n"
+    )
+
+
+def http_route(name: str, host: str) -> str:
+    return (
+        f"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  parentRefs:\n    - name: traefik\n"
+        f"  hostnames: [{host}]\n  rules:\n    - backendRefs:\n        - name: demo-http\n          port: 80\n"
+    )
+
+
+def daemon(name: str, port: int) -> str:
+    return (
+        f"apiVersion: apps/v1\nkind: DaemonSet\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  selector:\n    matchLabels: {{app: {name}}}\n  template:\n"
+        f"    metadata:\n      labels: {{app: {name}}}\n    spec:\n      containers:\n        - name: a\n          image: a:1\n          ports:\n            - containerPort: 53\n"
+        f"              hostPort: {port}\n"
+    )
+
+
 DEMO, RELEASE = "clusters/homelab/demo.yaml", "apps/demo/helmrelease.yaml"
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: mail\n  namespace: default\nstringData:\n  password: hello\n"
 COPY = "apps/other/kustomization.yaml"
@@ -105,9 +127,11 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
     "no object below clusters": ({"clusters/homelab/notes.yaml": "a: 1\n"}, "Flux cannot build clusters/homelab"),
     "a key twice": ({DEMO: ("  prune: true\n", "  prune: true\n  prune: true\n")}, "prune"),
     "a number for a duration": ({DEMO: ("interval: 10m", "interval: 10")}, "spec.interval: 10 is not of type 'string'"),
-    "a misspelt field": ({DEMO: ("  prune:", "  prun:")}, "'prun' was unexpected"),
-    "a misspelt field of a release": ({RELEASE: ("  timeout: 5m", "  timeOut: 5m")}, "'timeOut' was unexpected"),
+    "a misspelt field": ({DEMO: ("  prune:", "  prun:")}, r"'prun' was unexpected\); did you mean prune\?"),
+    "a misspelt field of a release": ({RELEASE: ("  timeout: 5m", "  timeOut: 5m")}, r"'timeOut' was unexpected\); did you mean timeout\?"),
     "a misspelt field deep in a release": ({RELEASE: ("retryInterval: 1m", "retryIntervall: 1m")}, "'retryIntervall' was unexpected"),
+    "a misspelt field of metadata": ({"apps/gitlab-check/helmrelease.yaml": ("  annotations:", "  anotations:")}, "HelmRelease gitlab/gitlab-check: metadata: .*'anotations' was unexpected.*did you mean annotations"),
+    "a wrong type in metadata": ({DEMO: ("metadata:\n", "metadata:\n  labels:\n    team: 7\n")}, "metadata.labels.team: 7 is not of type 'string'"),
     "a misspelt value": ({RELEASE: ("targetPort: 8080", "targetPrt: 8080")}, "HelmRelease default/demo: "),
     "a value that is no choice": ({"apps/gitlab/values.yaml": ("strategy: Recreate", "strategy: Recreated")}, "HelmRelease gitlab/gitlab: "),
     "a kustomization.yaml that lists one file": (
@@ -160,6 +184,22 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
     "a host twice": (
         {"infrastructure/web.yaml": ingress("web", "demo.lab"), "infrastructure/kustomization.yaml": ("resources:\n", "resources:\n  - web.yaml\n")},
         r"host demo\.lab, path /, at websecure: .*Ingress default/web .*both claim it|host demo\.lab, path /, at websecure: Ingress default/web",
+    ),
+    "a host port twice": (
+        {"infrastructure/ports.yaml": daemon("a", 53) + "---\n" + daemon("b", 53), "infrastructure/kustomization.yaml": ("resources:\n", "resources:\n  - ports.yaml\n")},
+        "host port 53/TCP: DaemonSet default/a .* and DaemonSet default/b .* both claim it",
+    ),
+    "a host twice, in routes of Traefik's own": (
+        {"infrastructure/web.yaml": ingress_route("a", "web.lab") + "---\n" + ingress_route("b", "web.lab"), "infrastructure/kustomization.yaml": ("resources:\n", "resources:\n  - web.yaml\n")},
+        "host web.lab, path /, at websecure: IngressRoute default/a .* and IngressRoute default/b .* both claim it",
+    ),
+    "a host in an Ingress and in a route of Traefik's own": (
+        {"infrastructure/web.yaml": ingress_route("web", "demo.lab"), "infrastructure/kustomization.yaml": ("resources:\n", "resources:\n  - web.yaml\n")},
+        "host demo.lab, path /, at websecure: (Ingress.* and IngressRoute|IngressRoute.* and Ingress) .* both claim it",
+    ),
+    "a host twice, in routes of a gateway": (
+        {"infrastructure/web.yaml": http_route("a", "web.lab") + "---\n" + http_route("b", "web.lab"), "infrastructure/kustomization.yaml": ("resources:\n", "resources:\n  - web.yaml\n")},
+        "host web.lab, path /, at traefik/: HTTPRoute default/a .* and HTTPRoute default/b .* both claim it",
     ),
     "a Service that is not there": (
         {"infrastructure/web.yaml": ingress("web", "web.lab").replace("name: demo-http", "name: demo-htp"), "infrastructure/kustomization.yaml": ("resources:\n", "resources:\n  - web.yaml\n")},
@@ -280,7 +320,8 @@ RIGHT: dict[str, dict[str, Change]] = {
     },
     "the same host at other entry points and paths": {
         "infrastructure/more.yaml": ingress("a", "more.lab") + "---\n" + ingress("b", "more.lab").replace("path: /\n", "path: /b\n") + "---\n"
-        + ingress("c", "more.lab").replace("entrypoints: websecure", "entrypoints: web"),
+        + ingress("c", "more.lab").replace("entrypoints: websecure", "entrypoints: web") + "---\n"
+        + ingress_route("d", "more.lab").replace("`)", "`) && PathPrefix(`/d`)") + "---\n" + http_route("e", "more.lab"),
         "infrastructure/kustomization.yaml": LISTS,
     },
     "a setting of the owner's own in gitlab.rb": {"apps/gitlab/gitlab.rb": ("external_url", "me = 'x'\ngitlab_rails['gitlab_default_theme'] = me.size\nexternal_url")},

@@ -20,6 +20,7 @@ from address_book import AddressBook
 from authority import Authority
 from rendered_labs import RenderedLab
 from support.cluster import Lab
+from support import program
 from support.program import credential, objects
 from support.references import references
 from support.tools import run, tool
@@ -96,6 +97,57 @@ def test_git_clones_with_the_certificate_and_not_with_another(site: str, secret:
     assert run(tool("git"), "-C", tmp_path / "right", "log", "--format=%s").stdout == "first\n"
     done = clone("wrong", stranger)
     assert done.returncode != 0 and "certificate" in done.stderr
+
+
+def given_by(crt: Path) -> dict[str, dict[str, str]]:
+    """Return every way in which an owner's environment may bring a certificate for Git, curl, OpenSSL and Python, or none at all."""
+    folder = crt.parent / "hashed"
+    if not folder.exists():
+        folder.mkdir()
+        shutil.copy(crt, folder)
+        assert run(tool("openssl"), "rehash", folder).returncode == 0
+    by_count = {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "http.sslCAInfo", "GIT_CONFIG_VALUE_0": str(crt)}
+    unverified = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.sslVerify", "GIT_CONFIG_VALUE_0": "false"}
+    files = {name: {name: str(crt)} for name in ("GIT_SSL_CAINFO", "GIT_PROXY_SSL_CAINFO", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
+    folders = {name: {name: str(folder)} for name in ("GIT_SSL_CAPATH", "SSL_CERT_DIR")}
+    settings = {"by count": {**by_count, "GIT_CONFIG_KEY_1": "http.sslCAPath", "GIT_CONFIG_VALUE_1": str(folder)}, "unverified": unverified}
+    return {**files, **folders, **settings, "GIT_SSL_NO_VERIFY": {"GIT_SSL_NO_VERIFY": "1"}, "nothing": {}}
+
+
+@TOGETHER
+@pytest.mark.parametrize("way", [
+    "GIT_SSL_CAINFO", "GIT_PROXY_SSL_CAINFO", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAPATH", "SSL_CERT_DIR", "by count", "unverified",
+    "GIT_SSL_NO_VERIFY", "nothing",
+])
+def test_the_program_trusts_the_labs_authority_and_no_other_whatever_the_owners_environment_says(
+    site: str, secret: Path, authority: Authority, stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Its own pushes and requests, with a credential of the lab's: to a real server, by a real Git."""
+
+    def reached(trusted: Path, owners: Path) -> tuple[bool, bool]:
+        """Say whether Git and the program reach the server that trust one certificate, where the owner's environment brings another."""
+        with monkeypatch.context() as patch:
+            for name, value in given_by(owners)[way].items():
+                patch.setenv(name, value)
+            seen = program.environment.for_programs({**os.environ, "HTTPS_PROXY": site})
+            waiting = program.patience.Patience(program.environment.Limits(retries=1), program.console())
+            git = program.git.Git(program.programs.Programs(seen, program.console()), waiting, tmp_path)
+            access = program.git.WithPassword("root", program.secret.Secret("x"), "https://gitlab.lab", trusted)
+            try:
+                git.remote(tmp_path, access, "ls-remote", "https://gitlab.lab/homelab/lab.git")
+                by_git = True
+            except program.git.GitError as error:
+                assert "certificate" in error.words, error.words
+                by_git = False
+            try:
+                by_program = program.http.Http(trusted, {"HTTPS_PROXY": site}).send("GET", "https://gitlab.lab/homelab/lab.git/HEAD").status == 200
+            except program.http.HttpError as error:
+                assert error.fault is program.http.Fault.CERTIFICATE, error
+                by_program = False
+        return by_git, by_program
+
+    assert reached(secret, stranger) == (True, True)
+    assert reached(stranger, authority.crt) == (False, False)
 
 
 def prepare(root: Path, lab: RenderedLab, *certificates: Path, mess: str = "") -> list[str]:

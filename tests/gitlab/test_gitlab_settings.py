@@ -180,8 +180,9 @@ def test_mail_goes_out_as_answered(tmp_path: Path) -> None:
 ])
 def test_gitlab_sends_its_mail_under_the_name_that_was_answered(tmp_path: Path, name: str) -> None:
     """The package copies it into gitlab.yml without quotes; then ERB and YAML read that file."""
-    read = gitlab_rb.as_gitlab_reads_them([of(tmp_path, {**MAIL, "email_display_name": name, "email_from": "'git@lab.example.com"})], tmp_path)
-    assert (read[0]["gitlab"]["email_display_name"], read[0]["gitlab"]["email_from"]) == (name, "'git@lab.example.com")
+    given = {"email_display_name": name, "email_from": "'git@lab.example.com", "email_reply_to": "'no-reply@lab.example.com"}
+    (read,) = gitlab_rb.as_gitlab_reads_them([of(tmp_path, {**MAIL, **given})], tmp_path)
+    assert {question: read["gitlab"][question] for question in given} == given
 
 
 def test_gitlab_holds_what_was_answered(lab: Lab) -> None:

@@ -135,17 +135,33 @@ def test_git_reads_the_password_from_a_descriptor_and_asks_no_helper_of_the_owne
 
 def test_git_with_a_credential_checks_the_certificate_whatever_the_owner_has_set(tmp_path: Path) -> None:
     owners = tmp_path / ".gitconfig"
-    owners.write_text('[http]\n\tsslVerify = false\n[http "https://gitlab.lab"]\n\tsslCAInfo = /theirs\n')
+    owners.write_text(
+        '[http]\n\tsslVerify = false\n[http "https://gitlab.lab"]\n\tsslCAInfo = /theirs\n\tsslCAPath = /theirs\n'
+    )
     access = git.WithPassword("root", secret.Secret("glpat-of-this-run"), "https://gitlab.lab", Path("/lab/ca.crt"))
     asked = {}
-    for key in ("http.sslVerify", "http.sslCAInfo"):
-        command = ["git", *git._trust(access), "config", "--get-urlmatch", key, "https://gitlab.lab/group/lab.git"]
+    for key in ("http.sslVerify", "http.sslCAInfo", "http.sslCAPath"):
+        command = [
+            "git",
+            *git._trust(access, tmp_path),
+            "config",
+            "--get-urlmatch",
+            key,
+            "https://gitlab.lab/group/lab.git",
+        ]
         done = subprocess.run(
             command, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, capture_output=True, text=True, check=True
         )
         asked[key] = done.stdout.strip()
-    assert asked == {"http.sslVerify": "true", "http.sslCAInfo": "/lab/ca.crt"}
-    names = {"GIT_SSL_NO_VERIFY": "1", "GIT_SSL_CAINFO": "/theirs", "HTTPS_PROXY": "http://proxy"}
+    assert asked == {"http.sslVerify": "true", "http.sslCAInfo": "/lab/ca.crt", "http.sslCAPath": str(tmp_path)}
+    theirs = (
+        "GIT_SSL_NO_VERIFY",
+        "GIT_SSL_CAINFO",
+        "GIT_SSL_CAPATH",
+        "GIT_PROXY_SSL_NO_VERIFY",
+        "GIT_PROXY_SSL_CAINFO",
+    )
+    names = {**dict.fromkeys(theirs, "/theirs"), "HTTPS_PROXY": "http://proxy"}
     assert program.environment.for_git_with_credential(names) == {
         "HTTPS_PROXY": "http://proxy",
         "GIT_TERMINAL_PROMPT": "0",

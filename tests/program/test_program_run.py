@@ -131,6 +131,18 @@ def test_each_variable_of_the_owner_is_kept_or_removed_as_the_table_says(name: s
     assert environment.for_programs(given) == {"HOME": "/home/me", "LC_ALL": "C"} | ({name: "value"} if kept else {})
 
 
+def test_no_program_is_led_to_the_repository_of_a_calling_hook() -> None:
+    """Which variables lead there, Git says itself."""
+    local = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
+    names = {*local.stdout.split()} - {"GIT_CONFIG_COUNT"}
+    assert "GIT_DIR" in names
+    given = dict.fromkeys([*names, "GIT_CONFIG_COUNT"], "/another")
+    for environment_for in (environment.for_programs, environment.for_owner, environment.for_git_with_credential):
+        seen = environment_for(environment.for_programs(given))
+        assert "GIT_CONFIG_COUNT" in seen and not names & seen.keys()
+    assert environment.for_owner(given) == {"GIT_CONFIG_COUNT": "/another"}
+
+
 # Waiting
 
 

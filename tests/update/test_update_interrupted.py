@@ -184,14 +184,14 @@ def strike(path):
     if not number or not count and not os.fspath(path).endswith("/being-made"):
         return
     count += 1
+    if count - int(number) in {"interrupt": (0,), "impatient": (1, 2)}.get(kind, ()):
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
     if count == int(number):
         if kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        elif kind == "interrupt":
-            for _ in range(3):
-                os.kill(os.getpid(), signal.SIGINT)
-                os.kill(os.getpid(), signal.SIGTERM)
-        elif kind == "full":
+        elif kind in ("full", "impatient"):
             raise OSError(28, "No space left on device", os.fspath(path))
 def wrap(name):
     original = getattr(os, name)
@@ -318,6 +318,15 @@ def test_a_signal_while_it_writes_lets_it_finish(
     assert files(mine) == expected
 
 
+@pytest.mark.parametrize("number", [10, 14, 21])
+def test_ctrl_c_at_each_step_of_the_roll_back_lets_it_finish(mine: Path, number: int) -> None:
+    before = state(mine)
+    done = faulty(mine, f"impatient:{number}")
+    assert done.returncode == 2 and "No space left on device" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and not journal.is_unfinished(mine / ".git" / "lab-update")
+    assert state(mine) == before
+
+
 # But for a link, which falls back to a copy.
 @pytest.mark.parametrize("number", [2, 6, 10, 14, 20, 21])
 def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
@@ -333,22 +342,52 @@ def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
 # --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["copier", "script"])
+# What Git itself says that it hands down to hooks and aliases, and the one beside it that leads elsewhere; the settings of
+# GIT_CONFIG_COUNT are the owner's.
+LOCAL = {*run("git", "rev-parse", "--local-env-vars").stdout.split()}
+HANDED_DOWN = sorted({*LOCAL, "GIT_NAMESPACE"} - {"GIT_CONFIG_COUNT"})
+
+
+def handed_down(other: Path) -> dict[str, str]:
+    """Return what a hook of another repository would hand down, and what leads there by any of Git's variables."""
+    place = other / ".git"
+    values: dict[str, str | Path] = {
+        "GIT_WORK_TREE": other,
+        "GIT_INDEX_FILE": place / "index",
+        "GIT_OBJECT_DIRECTORY": place / "objects",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": place / "objects",
+        "GIT_SHALLOW_FILE": other / "none",
+        "GIT_GRAFT_FILE": other / "none",
+        "GIT_CONFIG": place / "config",
+        "GIT_CONFIG_PARAMETERS": f"'core.worktree={other}'",
+        "GIT_IMPLICIT_WORK_TREE": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_REPLACE_REF_BASE": "refs/heads/",
+        "GIT_PREFIX": "x/",
+        "GIT_NAMESPACE": "other",
+        "GIT_INTERNAL_SUPER_PREFIX": "x/",
+    }
+    return {name: str(values.get(name, place)) for name in HANDED_DOWN}
+
+
+# What a Git that is called with --git-dir hands down, and what `git commit` hands down to its hooks.
+CALLERS = {
+    "copier": ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"],
+    "copier in a hook": ["GIT_INDEX_FILE", "GIT_PREFIX"],
+}
+
+
+@pytest.mark.parametrize("way", [*CALLERS, "script"])
 def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -> None:
     other = new_repository(house.parent / "other")
     put(other, {"file.txt": "file\n"})
     commit(other)
     before = state(other)
-    env = {
-        "GIT_DIR": str(other / ".git"),
-        "GIT_WORK_TREE": str(other),
-        "GIT_INDEX_FILE": str(other / ".git" / "index"),
-        "GIT_PREFIX": "x/",
-    }
-    if way == "copier":
+    env = handed_down(other)
+    if way in CALLERS:
         # Copier's own first look is at the caller's repository, and may end there; what counts is what it leaves.
         here = state(house)
-        done = update(house, env=env)
+        done = update(house, env={name: env[name] for name in CALLERS[way]})
         assert state(other) == before and (done.returncode == 0 or state(house) == here), done.stderr
         return
     done = script(house, **env)
@@ -357,27 +396,15 @@ def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -
     assert git(house, "log", "--oneline").count("\n") == 2
 
 
-# What Git sets for its hooks, and what leads it elsewhere.
-HANDED_DOWN = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_SHALLOW_FILE",
-)
-
-
 @pytest.mark.parametrize("name", HANDED_DOWN)
 def test_what_a_hook_hands_down_leads_no_command_away(house: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     other = new_repository(house.parent / "other")
     head, index = git(house, "rev-parse", "HEAD"), git(house, "ls-files", "--stage")
-    handed = {"GIT_INDEX_FILE": other / ".git" / "index", "GIT_WORK_TREE": other, "GIT_SHALLOW_FILE": other / "none"}
-    monkeypatch.setenv(name, str(handed.get(name, other / ".git")))
+    monkeypatch.setenv(name, handed_down(other)[name])
     seen = Git(house)
     assert name not in seen.environment
     assert seen("rev-parse", "HEAD").decode() == head and seen("ls-files", "--stage").decode() == index
-    assert seen("status", "--porcelain") == b""
+    assert seen("status", "--porcelain") == b"" and seen.setting("core.bare") == "false"
 
 
 def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
@@ -613,3 +640,30 @@ def test_every_moment_of_the_writing_can_be_the_last(lived_in: Path) -> None:
     else:
         pytest.fail("it never came to its end")
     assert reached > 20
+
+
+@pytest.mark.parametrize("late", ["a.txt", "bin/old", "new", "feature.txt", "deep/er/file"])
+def test_a_file_that_is_saved_at_the_very_moment_of_the_writing_stays_and_stops_it(mine: Path, late: str) -> None:
+    """Whichever file it is: what was written before it is taken back."""
+    from hooks.files import Entry, read
+
+    targets = {
+        "a.txt": Entry(b"after\n"),
+        "bin/old": None,
+        "deep/er/file": Entry(b"x"),
+        "feature.txt": None,
+        "new": Entry(b"n"),
+    }
+    plan = journal.Plan(
+        tuple(journal.Change(path, read(mine / path), entry) for path, entry in targets.items()),
+        (f"0 {'0' * 40}\tbin/old",),
+    )
+    put(mine, {late: "saved at the very moment\n"})
+    before = state(mine)
+    where = journal.place(mine / ".git", "")
+    where.mkdir(exist_ok=True)
+    with pytest.raises(
+        journal.Stopped, match=f"`{late}` was saved while the update was being written.* nothing was changed"
+    ):
+        journal.write(mine, Git(mine), where, "", plan, "The report.\n", [])
+    assert state(mine) == before and not journal.is_unfinished(where)

@@ -36,6 +36,15 @@ def test_a_new_file_that_git_is_told_not_to_show(house: Path) -> None:
     assert "No commit has `mine.txt`, which Git was told not to show" in untouched(house, lambda: update(house)).stderr
 
 
+def test_copiers_own_folders_are_no_new_files_of_the_owners(house: Path) -> None:
+    git(house, "config", "status.showUntrackedFiles", "no")
+    put(house, {"tmp/.keep": ""})
+    commit(house)
+    done = update(house, env={"TMPDIR": str(house / "tmp")})
+    assert done.returncode == 0, done.stderr
+    assert (house / "new").exists()
+
+
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
 def test_a_terminal_that_closes_at_a_question(house: Path, name: str) -> None:
     def close() -> CompletedProcess[str]:

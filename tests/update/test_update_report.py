@@ -20,6 +20,18 @@ def test_answers_are_told_with_their_values() -> None:
     assert "_commit" not in text
 
 
+@pytest.mark.parametrize(("leader", "old", "new", "name", "value", "moved"), [
+    ("base_domain", "lab", "home.example.org", "gitlab_host", "git.lab", "git.home.example.org"),
+    ("runner_user", "me", "runner", "runner_home", "/home/me/it", "/home/runner/it"),
+])
+def test_answers_that_did_not_follow_are_told_with_the_command_that_moves_them(leader: str, old: str, new: str, name: str, value: str, moved: str) -> None:
+    before = {leader: old, name: value}
+    text = said(answers_before=before, answers_after={**before, leader: new})
+    part = text.split("## Answers that did not follow\n\n")[1].split("\n\n")[0]
+    assert part.startswith(f"- `{name}: {value}` is as it was; it would be `{moved}`") and f"`./lab update --data {name}={moved}`" in part
+    assert "did not follow" not in said(answers_before=before, answers_after=before)
+
+
 def test_an_update_without_a_change_says_so() -> None:
     assert said(version_to="1.0.0").startswith("# The lab, still at 1.0.0\n\nNo file changed.\n")
 
@@ -29,7 +41,7 @@ def test_a_part_that_cannot_be_made_is_missing_and_says_so() -> None:
         raise KeyError("spec")
 
     text = said(("In the cluster", fails), ("The chart", lambda: ["1 → 2"]), changed=["a.txt"])
-    assert "## In the cluster\n\n- This part could not be made: KeyError: 'spec'\n" in text
+    assert "## In the cluster\n\n- This part of the report could not be made (KeyError: 'spec'). The update" in text
     assert "## The chart\n\n- 1 → 2\n" in text and "- changed: `a.txt`" in text
 
 

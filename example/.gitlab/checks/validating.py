@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from kubernetes_validate.utils import InvalidSchemaError, VersionNotSupportedError, latest_version, schema_contents
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
@@ -43,6 +44,9 @@ def validate(cluster: Cluster, findings: Findings) -> None:
         else:
             for where, what in errors(schema, one.thing):
                 findings.fault(title, f"{where}: {what}" if where else what)
+        # Of a kind that is not built in, no schema says what metadata holds.
+        for where, what in errors(_metadata(), mapping(one.thing.get("metadata"))):
+            findings.fault(title, f"metadata.{where}: {what}" if where else f"metadata: {what}")
         if scope == "Namespaced" and not one.id.namespace:
             findings.fault(
                 title,
@@ -65,8 +69,23 @@ def errors(schema: Draft202012Validator, thing: Object) -> list[tuple[str, str]]
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(
             "."
         )
-        found.append((where, error.message if len(error.message) < 300 else f"{error.message[:300]}…"))
+        message = error.message if len(error.message) < 300 else f"{error.message[:300]}…"
+        found.append((where, message + _meant(error)))
     return sorted(found)
+
+
+def _meant(error: ValidationError) -> str:
+    """Return which field was probably meant where one is not known."""
+    if error.validator != "additionalProperties" or not isinstance(error.instance, dict):
+        return ""
+    known = [name for name in mapping(error.schema.get("properties")) if name not in error.instance]
+    near = [
+        match
+        for name in error.instance
+        if name not in mapping(error.schema.get("properties"))
+        for match in difflib.get_close_matches(str(name), known, n=1)
+    ]
+    return f"; did you mean {' and '.join(near)}?" if near else ""
 
 
 def _rules(one: Applied, title: str, findings: Findings) -> None:
@@ -103,6 +122,14 @@ def _built_in(api_version: str, kind: str) -> Draft202012Validator | None:
     except (OSError, InvalidSchemaError, VersionNotSupportedError):
         return None
     return Draft202012Validator(schema, registry=registry)
+
+
+@lru_cache(maxsize=1)
+def _metadata() -> Draft202012Validator:
+    _, registry = _kubernetes()
+    return Draft202012Validator(
+        {"$ref": "_definitions.json#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}, registry=registry
+    )
 
 
 @cache

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +201,8 @@ def _helper(access: WithPassword) -> Iterator[tuple[int, list[str]]]:
             writing = -1
             source = f"<&{descriptor}" if descriptor <= 9 else f"/dev/fd/{descriptor}"
             helper = ["-c", "credential.helper=", "-c", f"credential.helper=!cat {source}; :", "-c", "core.askPass="]
-            yield descriptor, [*helper, *_trust(access)]
+            with tempfile.TemporaryDirectory(prefix="lab-no-authorities.") as empty:
+                yield descriptor, [*helper, *_trust(access, Path(empty))]
         finally:
             os.close(descriptor)
     finally:
@@ -209,14 +211,21 @@ def _helper(access: WithPassword) -> Iterator[tuple[int, list[str]]]:
             os.close(writing)
 
 
-def _trust(access: WithPassword) -> list[str]:
-    """Return the settings for the certificate: for this very host, so that no setting of the owner's is nearer."""
+def _trust(access: WithPassword, empty: Path) -> list[str]:
+    """Return the settings for the certificate: for this very host, so that no setting of the owner's is nearer.
+
+    Args:
+        access: what Git sends, and where.
+        empty: a folder without certificates, in place of one of the owner's with more authorities.
+    """
     scheme, _, rest = access.url.partition("://")
     if scheme != "https":
         return []
     host = f"http.https://{rest.split('/', 1)[0]}"
     verify = ["-c", f"{host}.sslVerify=true"]
-    return verify + (["-c", f"{host}.sslCAInfo={access.authority}"] if access.authority else [])
+    if access.authority is None:
+        return verify
+    return [*verify, "-c", f"{host}.sslCAInfo={access.authority}", "-c", f"{host}.sslCAPath={empty}"]
 
 
 def _ssh_command(access: WithKey) -> str:
