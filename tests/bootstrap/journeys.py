@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab_world import Call, World, world_in
-from stand_in_cluster import git
+from stand_in_flux import git
 
 STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync", "runner", "verify")
 LONG = bool(os.environ.get("LONG"))

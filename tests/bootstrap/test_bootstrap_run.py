@@ -12,7 +12,8 @@ import pytest
 from gitlab_api_table import ENDPOINTS
 from journeys import LONG, Journey
 from lab_folder import CERTIFICATE
-from lab_world import ROOT_TOKEN, Terminal, World
+from lab_terminal import Terminal
+from lab_world import ROOT_TOKEN, World
 from support import program
 from support.program import storage
 

@@ -16,7 +16,9 @@ import pytest
 
 from journeys import STAGES, Journey
 from lab_folder import TEMPLATE
-from lab_world import LAB, Caller, Terminal, World
+from lab_terminal import Terminal
+from lab_world import LAB, World
+from stand_in_programs import Caller
 from support import program
 
 
@@ -241,7 +243,7 @@ def test_a_program_that_outlives_a_killed_run_does_not_hold_its_lock(journey: Jo
     held: list[str] = []
     private = str(world.private)
 
-    def look(_name: str, _arguments: list[str], _environment: dict[str, str], caller: Caller) -> None:
+    def look(caller: Caller) -> None:
         for link in (caller.process / "fd").iterdir():
             target = os.readlink(link)
             if target.startswith((private, str(world.lab))) and not target.endswith("kubectl"):
