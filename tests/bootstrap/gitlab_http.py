@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
-    def do_ANY(self) -> None:  # noqa: N802 - http.server's name
+    def do_ANY(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(length) if length else b""
         if self.headers.get("Transfer-Encoding") == "chunked":

@@ -71,7 +71,9 @@ def make_lab(folder: Path, port: int, vm: Path, changes: dict[str, Any]) -> tupl
     if not changes.get("gitops_url"):
         service = f"gitlab-ssh.{settings['gitlab_namespace']}.svc.cluster.local"
         settings["gitops_url"] = f"ssh://git@{service}:{settings['ssh_port']}/{settings['lab_project']}.git"
-    shutil.copytree(TEMPLATE / "lab_program", folder / "lab_program", ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))
+    shutil.copytree(
+        TEMPLATE / "lab_program", folder / "lab_program", ignore=shutil.ignore_patterns("*.jinja", "__pycache__")
+    )
     for name in ("lab", "bootstrap.sh"):
         shutil.copy2(TEMPLATE / name, folder / name)
     write_settings(folder, settings)
@@ -93,7 +95,9 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> None:
 def commit(folder: Path, message: str) -> None:
     """Commit all that is in a folder, at a time that is always the same; the repository is made where there is none."""
     who = {"NAME": "Owner", "EMAIL": "o@lab", "DATE": "2026-01-01T00:00:00Z"}
-    environment = os.environ | {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
+    environment = os.environ | {
+        f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()
+    }
     commands = [["add", "--all"], ["-c", "commit.gpgsign=false", "commit", "--quiet", "-m", message]]
     if not (folder / ".git").exists():
         commands.insert(0, ["init", "--quiet", "--template=", "--initial-branch=main"])
@@ -132,11 +136,16 @@ def manifests(settings: dict[str, Any]) -> dict[str, str]:
     image = f"{settings['registry_address']}/{settings['sample_project'].lower()}"
     receivers = ("gitlab", "registry") if settings["gitops_source"] == "self" else ("registry",)
     parts = {"infrastructure": "infrastructure", "automation": "automation"}
-    parts |= {name: f"apps/{name}" for name in ("gitlab-check", "gitlab", *(["demo"] if settings["sample_app"] else []))}
+    parts |= {
+        name: f"apps/{name}" for name in ("gitlab-check", "gitlab", *(["demo"] if settings["sample_app"] else []))
+    }
     parts |= {"runner": "runner"} if settings["runner_kind"] == "kubernetes" else {}
     return {
         **{f"{cluster}/flux-system/{name}": text for name, text in flux_folder(settings, cluster).items()},
-        **{f"{cluster}/{name}.yaml": text_of(flux_object("Kustomization", name, path=f"./{path}")) for name, path in parts.items()},
+        **{
+            f"{cluster}/{name}.yaml": text_of(flux_object("Kustomization", name, path=f"./{path}"))
+            for name, path in parts.items()
+        },
         "infrastructure/kustomization.yaml": "resources: [namespaces.yaml]\n",
         "infrastructure/namespaces.yaml": text_of({"kind": "Namespace", "metadata": {"name": namespace}}),
         "automation/receivers.yaml": text_of(*(flux_object("Receiver", name) for name in receivers)),
@@ -145,11 +154,15 @@ def manifests(settings: dict[str, Any]) -> dict[str, str]:
         "apps/gitlab/values.yaml": f"image:\n  repository: 127.0.0.1:1/gitlab/gitlab-ce\n  tag: {settings['gitlab_version']}-ce.0\n",
         "apps/gitlab/gitlab.rb": f"external_url '{settings['gitlab_url']}'\n",
         "apps/gitlab/helmrelease.yaml": text_of(flux_object("HelmRelease", "gitlab", namespace)),
-        "apps/gitlab-check/account.yaml": text_of({"kind": "ServiceAccount", "metadata": {"name": "gitlab-check", "namespace": namespace}}),
+        "apps/gitlab-check/account.yaml": text_of(
+            {"kind": "ServiceAccount", "metadata": {"name": "gitlab-check", "namespace": namespace}}
+        ),
         "apps/gitlab-check/values.yaml": "check: {of: gitlab}\n",
         "apps/gitlab-check/check.rb": "exit 0\n",
         "apps/gitlab-check/helmrelease.yaml": text_of(flux_object("HelmRelease", "gitlab-check", namespace)),
-        "apps/demo/images.yaml": text_of(flux_object("ImageRepository", "demo", image=image), flux_object("ImagePolicy", "demo")),
+        "apps/demo/images.yaml": text_of(
+            flux_object("ImageRepository", "demo", image=image), flux_object("ImagePolicy", "demo")
+        ),
         "apps/demo/helmrelease.yaml": f"""\
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease

@@ -19,9 +19,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from faults import Fault
 from gitlab_http import Handler
 from lab_folder import make_lab
 from stand_in_cluster import NODE_IP, Cluster
@@ -31,6 +30,9 @@ from stand_in_pods import Pods
 from stand_in_programs import Answer, Caller, CallHandler, Programs, write_programs
 from world_server import WorldServer
 from world_summary import summary
+
+if TYPE_CHECKING:
+    from faults import Fault
 
 LAB = "the owner's läb"
 # What Python compiles of the program, for all worlds of this worker's user.
@@ -264,12 +266,14 @@ class World:
         """The state in short; of a call that only reads nothing, since it takes time and nothing can have changed."""
         if reading:
             return ""
-        objects = {"/".join(key): item | {"status": ""} for key, item in self.cluster.objects.items() if key[0] != "Pod"}
+        objects = {
+            "/".join(key): item | {"status": ""} for key, item in self.cluster.objects.items() if key[0] != "Pod"
+        }
         files = [(str(p), p.read_text() if p.is_file() else "", p.stat().st_mode) for p in sorted(self.vm.rglob("*"))]
         state = {
             "gitlab": {name: value for name, value in vars(self.gitlab).items() if isinstance(value, (list, dict))},
             "objects": objects,
-            "release": self.cluster.release,
+            "releases": self.cluster.releases,
             "machine": [files, self.container.exists()],
             "heads": {str(one): self.heads(one) for one in self.gitlab.all_repositories()},
         }
@@ -308,9 +312,13 @@ class World:
         """The whole state under a name, to start from again with restore."""
         for part in FOLDERS:
             shutil.copytree(self.folder / part, self.folder / "saved" / name / part, symlinks=True)
-        gitlab = {key: value for key, value in vars(self.gitlab).items() if key != "repositories"}
-        rest = {key: getattr(self, key) for key in ATTRIBUTES}
-        return copy.deepcopy({"name": name, "gitlab": gitlab, "rest": rest}) | {"cluster": self.cluster.copy_state()}
+        parts = {
+            "gitlab": vars(self.gitlab),
+            "cluster": vars(self.cluster),
+            "rest": {key: getattr(self, key) for key in ATTRIBUTES},
+        }
+        states = {part: {k: v for k, v in parts[part].items() if k not in ("repositories", "world")} for part in parts}
+        return copy.deepcopy({"name": name} | states)
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Back to a saved state; what was ordered to go wrong is forgotten."""

@@ -30,14 +30,14 @@ GITLAB_START = ("Recipe: gitlab::default", "bash[migrate gitlab-rails database]"
 # How many looks GitLab takes to become healthy.
 GITLAB_LOOKS = 8
 # The options of kubectl, helm and flux. Another one is a mistake: not every command that takes them runs on the real cluster.
-BARE = set(
-    "--client --minify --ignore-not-found --all-namespaces --show-managed-fields --server-side --force-conflicts"
-    " --overwrite --stdin --short --install --pre --force".split()
-)
-VALUED = set(
-    "--request-timeout --namespace --output --selector --filename --kustomize --field-manager --type --patch --timeout"
-    " --tail --wait --values --set-file --set-string --dry-run".split()
-)
+BARE = """
+--client --minify --ignore-not-found --all-namespaces --show-managed-fields --server-side --force-conflicts --overwrite --stdin
+--short --install --pre --force
+"""
+VALUED = """
+--request-timeout --namespace --output --selector --filename --kustomize --field-manager --type --patch --timeout --tail --wait
+--values --set-file --set-string --dry-run
+"""
 
 
 def split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -50,9 +50,9 @@ def split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
             words += [one, *rest]
         elif not one.startswith("-"):
             words.append(one)
-        elif name in BARE:
+        elif name in BARE.split():
             options[name] = value
-        elif name in VALUED:
+        elif name in VALUED.split():
             options[name] = value if sign else next(rest)
         else:
             raise ValueError(f"unknown option {one}")
@@ -70,7 +70,7 @@ def documents_in(text: str) -> list[Object]:
     return copy.deepcopy(_parsed(text))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _parsed(text: str) -> list[Object]:
     return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one and "kind" in one]
 
@@ -90,8 +90,9 @@ class Cluster:
         self.seconds = 0
         self.admin = True
         self.missing_kinds: set[str] = set()
-        self.release: dict[str, str] = {}  # what Helm knows of GitLab's
+        self.releases: dict[str, str] = {}  # what Helm has installed, as a manifest, by its name
         self.gitlab_looks = self.gitlab_uid = 0
+        self.gitlab_pod: Object = {}  # the metadata of the template that GitLab's pod was made from
         self.node_ips = ""  # what GitLab's container was started with
         self.pod_commands: Callable[[list[str], str], Reply] | None = None
         self.crash = ""
@@ -102,9 +103,6 @@ class Cluster:
         self.flux_lag = 0  # how often Flux still looks at the repository without seeing what was pushed
         self.image_scan_error = ""
         self.push_error = ""
-
-    def copy_state(self) -> dict[str, Any]:
-        return copy.deepcopy({name: value for name, value in vars(self).items() if name != "world"})
 
     # Objects
 
@@ -152,14 +150,18 @@ class Cluster:
         (verb, *words), options = split(arguments)
         if '"Secret"' in text and verb != "apply":
             raise ValueError("a Secret where none is expected")
-        return getattr(self, f"kubectl_{verb}")(words, options, text)  # type: ignore[no-any-return]
-
-    def kubectl_version(self, *_: Any) -> Reply:
-        return 0, f"Client Version: {self.world.versions['kubectl']}\nKustomize Version: v5.7.1\n", ""
-
-    def kubectl_config(self, *_: Any) -> Reply:
         server = {"name": "default", "cluster": {"server": "https://10.0.0.1:6443"}}
-        return 0, json.dumps({"current-context": "homelab", "clusters": [server]}), ""
+        said = {
+            "version": f"Client Version: {self.world.versions['kubectl']}\nKustomize Version: v5.7.1\n",
+            "config": json.dumps({"current-context": "homelab", "clusters": [server]}),
+            "logs": GITLAB_START[min(self.gitlab_looks * len(GITLAB_START) // GITLAB_LOOKS, len(GITLAB_START) - 1)]
+            + "\n",
+            "annotate": "",  # Flux looks at every step of time as it is
+            "rollout": "",
+        }
+        if verb in said:
+            return 0, said[verb], ""
+        return getattr(self, f"kubectl_{verb}")(words, options, text)  # type: ignore[no-any-return]
 
     def kubectl_auth(self, *_: Any) -> Reply:
         return (0, "yes\n", "") if self.admin else (1, "no\n", "")
@@ -200,10 +202,6 @@ class Cluster:
                 return 1, "", error
         return 0, "applied\n", ""
 
-    def kubectl_annotate(self, *_: Any) -> Reply:
-        """Ask Flux to look again; the stand-in looks at every step of time as it is."""
-        return 0, "", ""
-
     def kubectl_kustomize(self, words: list[str], *_: Any) -> Reply:
         return 0, yaml.dump_all(kustomized(self.reader(Path("/")), words[0]), sort_keys=False), ""
 
@@ -220,13 +218,9 @@ class Cluster:
         """Delete an object, and the pods of a Job with it."""
         for key, item in list(self.objects.items()):
             named = kind_of(key[0]) == kind_of(words[0]) and key[1:] == (options["--namespace"], words[1])
-            if named or (words[0] == "job" and self.matches(item, f"job-name={words[1]}")):
+            if named or (kind_of(words[0]) == "job" and self.matches(item, f"job-name={words[1]}")):
                 del self.objects[key]
         return 0, "", ""
-
-    def kubectl_logs(self, *_: Any) -> Reply:
-        step = min(self.gitlab_looks * len(GITLAB_START) // GITLAB_LOOKS, len(GITLAB_START) - 1)
-        return 0, GITLAB_START[step] + "\n", ""
 
     def kubectl_exec(self, words: list[str], _: Any, text: str) -> Reply:
         command = words[2:]  # after "deploy/gitlab --"
@@ -257,9 +251,6 @@ class Cluster:
                 part[last] = step["value"]
         return 0, "patched\n", ""
 
-    def kubectl_rollout(self, *_: Any) -> Reply:
-        return 0, "", ""
-
     # helm and flux
 
     @staticmethod
@@ -267,71 +258,54 @@ class Cluster:
         return lambda name: (folder / name).read_text(encoding="utf-8")
 
     def helm(self, arguments: list[str], folder: Path) -> Reply:
-        words, options = split(arguments)
-        if words[0] == "version":
+        (verb, *words), options = split(arguments)
+        if verb == "version":
             return 0, self.world.versions["helm"] + "\n", ""
-        if words[0] in ("get", "status") and not self.release:
+        if verb != "upgrade" and "gitlab" not in self.releases:
             return 1, "", "Error: release: not found\n"
-        if words[0] == "get":
-            return 0, self.release["manifest"], ""
-        if words[0] == "status":
-            return 0, json.dumps({"info": {"status": "deployed"}, "manifest": self.release["manifest"]}), ""
-        if words[1] == "gitlab-check":
-            self.install_check(options["--namespace"], (folder / "apps/gitlab/gitlab.rb").read_text(encoding="utf-8"))
-            return 0, "", ""
-        manifest = self.gitlab_manifest(self.reader(folder))
-        if "--dry-run" in options:
-            return 0, json.dumps({"manifest": manifest}), ""
+        if verb == "get":
+            return 0, self.releases["gitlab"], ""
+        if verb == "status":
+            return 0, json.dumps({"info": {"status": "deployed"}, "manifest": self.releases["gitlab"]}), ""
+        manifest = self.manifest(words[0], self.reader(folder))
         records = [one["metadata"].get("labels", {}).get("status", "") for one in self.of_kind("Secret")]
-        if any(status.startswith("pending") for status in records):
+        if "--dry-run" not in options and any(status.startswith("pending") for status in records):
             return 1, "", "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress\n"
-        self.install(manifest)
-        return 0, "", ""
+        if "--dry-run" not in options:
+            self.install(words[0], manifest)
+        return 0, json.dumps({"manifest": manifest}), ""
 
-    def gitlab_manifest(self, read: Reader) -> str:
-        """Return what the chart makes of a lab's values: GitLab's Deployment, another one for other settings, and its Service."""
-        settings = self.world.settings
+    def manifest(self, release: str, read: Reader) -> str:
+        """Return what the chart makes of a lab's values: GitLab, or the Job that checks them. Other values make another one."""
         names = ("charts/app/Chart.yaml", "apps/gitlab/values.yaml", "apps/gitlab/gitlab.rb")
         chart, values, rb = (read(name) for name in names)
-        tag = yaml.safe_load(values)["image"]["tag"]
-        container = {"name": "gitlab", "image": f"gitlab/gitlab-ce:{tag}", **{probe: {} for probe in PROBES}}
         checksum = hashlib.sha256(f"{chart}{values}{rb}".encode()).hexdigest()
-        specs = {
-            ("Deployment", "gitlab"): {
-                "selector": {"matchLabels": {"app.kubernetes.io/instance": "gitlab"}},
-                "template": {"metadata": {"annotations": {"checksum": checksum}}, "spec": {"containers": [container]}},
-            },
-            ("Service", "gitlab-ssh"): {"type": "LoadBalancer", "ports": [{"port": settings["ssh_port"]}]},
+        container = {"name": "gitlab", "image": f"gitlab/gitlab-ce:{yaml.safe_load(values)['image']['tag']}"}
+        pod = {"containers": [container | {probe: {} for probe in PROBES}], "volumes": []}
+        labels = {"app.kubernetes.io/instance": release}
+        template = {"metadata": {"labels": labels, "annotations": {"checksum": checksum}}, "spec": pod}
+        specs: dict[tuple[str, str], Object] = {
+            ("Deployment", "gitlab"): {"selector": {"matchLabels": labels}, "template": template},
+            ("Service", "gitlab-ssh"): {"type": "LoadBalancer", "ports": [{"port": self.world.settings["ssh_port"]}]},
         }
+        if release == "gitlab-check":
+            specs = {("Job", f"gitlab-check-{checksum[:8]}"): {"template": template}}
+        place = {"namespace": self.world.settings["gitlab_namespace"], "labels": labels}
         documents = [
-            {"kind": kind, "metadata": {"name": name, "namespace": settings["gitlab_namespace"]}, "spec": spec}
-            for (kind, name), spec in specs.items()
+            {"kind": kind, "metadata": {"name": name, **place}, "spec": spec} for (kind, name), spec in specs.items()
         ]
         return "".join(f"---\n{json.dumps(one)}\n" for one in documents)
 
-    def install(self, manifest: str) -> None:
-        """Install GitLab; only another pod template starts another pod."""
-        namespace = self.world.settings["gitlab_namespace"]
-        before = self.find("Deployment", namespace, "gitlab")
-        self.release = {"manifest": manifest}
-        for document in documents_in(manifest):
+    def install(self, release: str, manifest: str) -> None:
+        """Install a release as Helm does: what the one before had, and this one has not, goes."""
+        new = {(one["kind"], one["metadata"]["name"]): one for one in documents_in(manifest)}
+        place = {"--namespace": self.world.settings["gitlab_namespace"]}
+        for one in documents_in(self.releases.get(release, "")):
+            if (one["kind"], one["metadata"]["name"]) not in new:
+                self.kubectl_delete([one["kind"], one["metadata"]["name"]], place, "")
+        self.releases[release] = manifest
+        for document in new.values():
             self.apply(document, "helm")
-        after = self.objects["Deployment", namespace, "gitlab"]
-        if before is None or before["spec"]["template"]["metadata"] != after["spec"]["template"]["metadata"]:
-            self.gitlab_looks, self.gitlab_uid = 0, self.gitlab_uid + 1
-            nodes = self.find("ConfigMap", namespace, "gitlab-nodes")
-            self.node_ips = nodes["data"]["addresses"] if nodes else ""
-
-    def install_check(self, namespace: str, settings: str) -> None:
-        """Make the Job of the check before GitLab: another one for other settings."""
-        name = f"gitlab-check-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
-        if self.find("Job", namespace, name):
-            return
-        labels = {"app.kubernetes.io/instance": "gitlab-check"}
-        selector = "app.kubernetes.io/instance=gitlab-check"
-        self.objects = {key: one for key, one in self.objects.items() if not self.matches(one, selector)}
-        metadata = {"labels": labels, "creationTimestamp": self.now()}
-        self.put("Job", namespace, name, spec={"template": {"spec": {"volumes": []}}}, metadata=metadata)
 
     def flux(self, arguments: list[str]) -> Reply:
         words, options = split(arguments)
@@ -343,5 +317,5 @@ class Cluster:
         if words[0] != "reconcile":
             release["spec"]["suspend"] = words[0] == "suspend"
         if words[0] == "resume":
-            self.install(self.release["manifest"])
+            self.install("gitlab", self.releases["gitlab"])
         return 0, "", ""

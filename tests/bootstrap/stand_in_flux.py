@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lab_world import World
 
 FLUX = "flux-system"
+CHECK = "app.kubernetes.io/instance=gitlab-check"
 
 
 def git(folder: Path, *arguments: str, text: bytes = b"") -> str:
@@ -129,13 +130,10 @@ class Flux:
     def problem_of(self, name: str, files: dict[str, str]) -> str:
         """Return why what a Kustomization applies is not ready."""
         cluster, settings = self.cluster, self.world.settings
-        refusal = cluster.failing_jobs.get("gitlab-check", "")
-        if name == "gitlab" and refusal:
-            return "dependency 'flux-system/gitlab-check' is not ready"
         if name in ("gitlab", "gitlab-check"):
             release = cluster.objects["HelmRelease", settings["gitlab_namespace"], name]
             if not release["spec"].get("suspend"):
-                tell(release, refusal if name == "gitlab-check" else self.upgrade(files))
+                tell(release, self.upgrade(name, files))
             ready = release.get("status", {}).get("conditions", [{}])[0].get("status") == "True"
             return "" if ready else f"health check of HelmRelease {name}"
         if name == "automation":
@@ -148,19 +146,34 @@ class Flux:
                 return "Provider gitlab: secret gitlab-status not found"
         return ""  # demo too: nobody waits for it
 
-    def upgrade(self, files: dict[str, str]) -> str:
-        """Install GitLab as the commit has it; return why it is not ready."""
-        manifest = self.cluster.gitlab_manifest(files.__getitem__)
-        if self.cluster.release.get("manifest") != manifest:
-            self.cluster.install(manifest)
+    def upgrade(self, name: str, files: dict[str, str]) -> str:
+        """Install GitLab, or its check, as the commit has it; return why it is not ready."""
+        cluster = self.cluster
+        if name == "gitlab" and self.check_problem():
+            return "dependency 'flux-system/gitlab-check' is not ready"
+        manifest = cluster.manifest(name, files.__getitem__)
+        if cluster.releases.get(name) != manifest:
+            cluster.install(name, manifest)
+        if name == "gitlab-check":
+            return self.check_problem()
         return "" if self.world.gitlab_is_ready() else "waiting for GitLab"
+
+    def check_problem(self) -> str:
+        """Return why the check before GitLab has not passed."""
+        jobs = [one for one in self.cluster.of_kind("Job") if self.cluster.matches(one, CHECK)]
+        conditions = [one for job in jobs for one in job.get("status", {}).get("conditions", [])]
+        return "" if any(one["type"] == "Complete" for one in conditions) else "the check before GitLab has not passed"
 
     # Images
 
     def carry_image(self) -> None:
         """Scan the registry, commit the newest tag, and roll out what the commit says."""
         cluster, namespace = self.cluster, self.world.settings["app_namespace"]
-        places = [("ImageRepository", FLUX, "demo"), ("ImagePolicy", FLUX, "demo"), ("ImageUpdateAutomation", FLUX, "apps")]
+        places = [
+            ("ImageRepository", FLUX, "demo"),
+            ("ImagePolicy", FLUX, "demo"),
+            ("ImageUpdateAutomation", FLUX, "apps"),
+        ]
         found = [cluster.find(*place) for place in (*places, ("HelmRelease", namespace, "demo"))]
         repository, policy, automation, release = found
         if not (repository and policy and automation and release):
@@ -170,7 +183,9 @@ class Flux:
         problem = cluster.image_scan_error or (
             "UNAUTHORIZED: authentication required"
             if not self.pull_allowed(FLUX, image)
-            else "" if tags else "NAME_UNKNOWN: repository name not known to registry"
+            else ""
+            if tags
+            else "NAME_UNKNOWN: repository name not known to registry"
         )
         tell(repository, problem, f"found {len(tags)} tags")
         if problem:

@@ -30,6 +30,11 @@ class Pods:
         deployment = cluster.find("Deployment", namespace, "gitlab")
         if deployment is None:
             return
+        template = deployment["spec"]["template"].get("metadata", {})
+        if template != cluster.gitlab_pod:
+            cluster.gitlab_pod, cluster.gitlab_looks, cluster.gitlab_uid = template, 0, cluster.gitlab_uid + 1
+            nodes = cluster.find("ConfigMap", namespace, "gitlab-nodes")
+            cluster.node_ips = nodes["data"]["addresses"] if nodes else ""
         container: Object = {"restartCount": 0, "state": {"running": {}}}
         secrets = ("gitlab-root", "lab-ca") if settings["private_ca"] else ("gitlab-root",)
         missing = [name for name in secrets if not cluster.find("Secret", namespace, name)]
@@ -43,7 +48,11 @@ class Pods:
         ready = cluster.gitlab_looks > GITLAB_LOOKS and not cluster.crash
         deployment["status"] = {"updatedReplicas": 1, "readyReplicas": int(ready)}
         labels = {"app.kubernetes.io/instance": "gitlab"}
-        metadata = {"labels": labels, "uid": f"gitlab-{cluster.gitlab_uid}", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        metadata = {
+            "labels": labels,
+            "uid": f"gitlab-{cluster.gitlab_uid}",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        }
         status = {"phase": "Running", "containerStatuses": [container]}
         cluster.put("Pod", namespace, "gitlab-pod", status=status, metadata=metadata)
 

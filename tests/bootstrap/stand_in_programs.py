@@ -16,7 +16,6 @@ from stand_in_docker import write_docker
 
 if TYPE_CHECKING:
     from lab_world import World
-
     from world_server import WorldServer
 
 CLIENT = Path(__file__).with_name("stand_in_client.sh")
@@ -39,7 +38,7 @@ class CallHandler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         with contextlib.suppress(OSError):  # a run that was killed meanwhile waits for no answer
-            caller = Caller(int(self.rfile.readline()))
+            caller = Caller(self.rfile.readline().decode().strip())
             answer = self.server.world.call(caller)
             if answer is not None:
                 caller.hear(4, answer.out)  # the client keeps its standard output there
@@ -50,10 +49,12 @@ class CallHandler(socketserver.StreamRequestHandler):
 class Caller:
     """A process that called, as /proc shows it."""
 
-    def __init__(self, number: int) -> None:
-        self.process = Path(f"/proc/{number}")
-        program, *self.arguments = self.strings("cmdline")[2:]  # after "bash -p"
-        self.name = Path(program).name
+    def __init__(self, number: str) -> None:
+        self.process = Path("/proc") / (number or "0")
+        words = self.strings("cmdline")[2:]  # after "bash -p"
+        if not words:
+            raise ProcessLookupError(number)
+        self.name, self.arguments = Path(words[0]).name, words[1:]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -122,7 +123,8 @@ class Programs:
                 words.append(one)
         if "external.example" in words[0]:
             return self.external_ssh(shlex.split(" ".join(words[1:])), key)
-        return self.machine(*words, text)
+        address, command = words
+        return self.machine(address, command, text)
 
     def external_ssh(self, command: list[str], key: Path) -> Answer:
         """Git at the owner's external repository, for whom has a key that is known there."""
@@ -143,7 +145,13 @@ class Programs:
             return Answer(255, "", f"ssh: Could not resolve hostname {address}\n")
         environment = {"PATH": f"{self.machine_bin()}:/usr/bin:/bin", "HOME": str(world.vm)}
         done = subprocess.run(
-            ["/bin/sh", "-c", command], input=text, capture_output=True, text=True, cwd=world.vm, env=environment, check=False
+            ["/bin/sh", "-c", command],
+            input=text,
+            capture_output=True,
+            text=True,
+            cwd=world.vm,
+            env=environment,
+            check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 

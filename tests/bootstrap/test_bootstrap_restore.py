@@ -117,8 +117,10 @@ def pod(world: World) -> Pod:
     pod = Pod(world)
     cluster = world.cluster
     cluster.put("Namespace", "", "gitlab")
-    cluster.install(cluster.gitlab_manifest(cluster.reader(world.lab)))
-    cluster.gitlab_looks = GITLAB_LOOKS
+    cluster.put("Secret", "gitlab", "gitlab-root", data={})
+    cluster.install("gitlab", cluster.manifest("gitlab", cluster.reader(world.lab)))
+    for _ in range(GITLAB_LOOKS):
+        world.pods.step()
     cluster.put("Deployment", "flux-system", "source-controller")
     cluster.put("HelmRelease", "gitlab", "gitlab", spec={})
     cluster.pod_commands = pod

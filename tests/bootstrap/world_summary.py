@@ -41,7 +41,7 @@ def owners(world: World) -> dict[int, str]:
 
 def meanings(world: World) -> dict[str, str]:
     gitlab, cluster, names = world.gitlab, world.cluster, owners(world)
-    found = {}
+    found: dict[str, str] = {}
     for token in gitlab.deploy_tokens:
         meaning = f"deploy token {token['name']} of {names[token['group']]}"
         found |= {token["token"]: meaning, token["username"]: f"user of {meaning}"}
@@ -73,7 +73,9 @@ def outcome(world: World) -> dict[str, Any]:
         {
             "of": names[one["project"]],
             "name": one["name"],
-            "push": sorted(str(keys.get(level["deploy_key_id"], level["access_level"])) for level in one["push_access_levels"]),
+            "push": sorted(
+                str(keys.get(level["deploy_key_id"], level["access_level"])) for level in one["push_access_levels"]
+            ),
         }
         for one in gitlab.protected_branches
     ]
@@ -90,12 +92,14 @@ def outcome(world: World) -> dict[str, Any]:
             for (kind, namespace, name), item in sorted(cluster.objects.items())
             if kind == "Secret"
         },
-        "release": bool(cluster.release),
+        "releases": sorted(cluster.releases),
         "gitlab pods": cluster.gitlab_uid,
         "runner up": started is not None,
         "runner up to date": started in (None, world.runner_files()),
         "vm": {str(path.relative_to(world.vm)): (path.read_text(), oct(path.stat().st_mode & 0o777)) for path in files},
-        "repositories": {str(one.relative_to(gitlab.repositories)): world.commits(one) for one in gitlab.all_repositories()},
+        "repositories": {
+            str(one.relative_to(gitlab.repositories)): world.commits(one) for one in gitlab.all_repositories()
+        },
         "storage": sorted(world.storage_folders),
     }
 
