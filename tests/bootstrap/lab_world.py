@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from faults import Fault
 
 LAB = "the owner's läb"
-# What Python compiles of the program, for all worlds of this worker's user.
+# What Python compiles of the program, for all worlds of this user.
 COMPILED = Path(tempfile.gettempdir()) / f"homelab-tests-{os.getuid()}"
 # What save keeps of a world, beside the state of its GitLab and its cluster.
 FOLDERS = ("repositories", "runner's machine", "docker", LAB)
@@ -111,8 +111,16 @@ class World:
         self.server = WorldServer(self, Handler)
         self.lab, self.settings = make_lab(folder / LAB, self.server.port, self.vm, settings)
         self.prepare_cluster()
+        self.share_compiled()
         self.bin = write_programs(folder / "bin")
         self.call_server = WorldServer(self, CallHandler)
+
+    def share_compiled(self) -> None:
+        """Let Python find what it compiled for another world. It keeps that by the path of the source, and sees when one is newer."""
+        (COMPILED / "program").mkdir(parents=True, exist_ok=True)
+        self.compiled = COMPILED / "homelab/python" / self.lab.resolve().relative_to("/")
+        self.compiled.mkdir(parents=True)
+        (self.compiled / "lab_program").symlink_to(COMPILED / "program")
 
     def forget_orders(self) -> None:
         """Forget what was seen, and what was ordered to go wrong."""
@@ -127,6 +135,7 @@ class World:
     def close(self) -> None:
         self.call_server.stop()
         self.server.stop()
+        shutil.rmtree(self.compiled)
 
     def prepare_cluster(self) -> None:
         """A k3s as it comes, with cert-manager, and what an owner has to have prepared."""
