@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -14,8 +15,9 @@ from urllib.parse import parse_qsl, urlsplit
 from gitlab_api_table import Endpoint, complaints, find_endpoint
 
 if TYPE_CHECKING:
-    from faults import Fault
     from world_server import WorldServer
+
+Reply = tuple[int, bytes, dict[str, str]]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -73,34 +75,30 @@ class Handler(BaseHTTPRequestHandler):
         user, _, password = base64.b64decode(encoded).decode().partition(":")
         return user, password
 
-    # Faults
-
-    def refused_by(self, fault: Fault | None) -> bool:
-        """Say whether a fault keeps the request from being carried out, and answer it so."""
-        if fault is not None and isinstance(fault.kind, int):
-            later = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-            body = json.dumps({"message": f"{fault.kind} by order"}).encode()
-            self.reply(fault.kind, body, {"Content-Type": "application/json"} | later)
-            return True
-        if fault is not None and fault.kind == "reset":
-            self.drop()
-            return True
-        return False
-
-    def reply_unless(self, fault: Fault | None, status: int, body: bytes, headers: dict[str, str]) -> None:
-        """Answer what was carried out, as far as a fault lets it through."""
+    def carry_out(self, source: str, request: str, place: str, do: Callable[[], Reply]) -> None:
+        """Do what is asked and answer it, as far as no fault is in the way and the run is not killed for it."""
+        world = self.server.world
+        fault = world.fault_for(source, request)
         kind = fault.kind if fault else ""
+        if fault and isinstance(kind, int):
+            headers = {"Content-Type": "application/json"}
+            headers |= {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            return self.reply(kind, json.dumps({"message": f"{kind} by order"}).encode(), headers)
+        if kind == "reset":
+            return self.drop()
+        before = world.fingerprint(reading=self.command == "GET")
+        status, body, headers = do()
+        if world.changed_since(before, place) or kind == "lost":
+            return self.drop()
         if kind == "slow":
             time.sleep(1.3)
-        if kind == "half":
-            self.send_response(status)
-            self.send_header("Content-Length", str(max(len(body), 2)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2])
-        if kind in ("half", "lost"):
-            self.drop()
-        else:
-            self.reply(status, body, headers)
+        if kind != "half":
+            return self.reply(status, body, headers)
+        self.send_response(status)
+        self.send_header("Content-Length", str(max(len(body), 2)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        return self.drop()
 
     # What is asked
 
@@ -134,19 +132,18 @@ class Handler(BaseHTTPRequestHandler):
             world.errors.append(f"{endpoint.name}: a body that is not declared as JSON")
         world.errors += complaints(endpoint, query, body)
         world.requests.add(endpoint.name)
-        fault = world.fault_for("api", request)
-        if self.refused_by(fault):
-            return None
-        before = world.fingerprint(reading=self.command == "GET")
-        status, content = world.gitlab.answer(self.command, path, query, body, self.headers.get("PRIVATE-TOKEN", ""))
-        headers = {"Content-Type": "application/json"}
-        if isinstance(content, list):
-            content, more = self.page(content, query, world.gitlab.page_size)
-            headers |= more
-        world.errors += self.undocumented(endpoint, status, content)
-        if world.changed_since(before, request):
-            return self.drop()
-        return self.reply_unless(fault, status, b"" if content is None else json.dumps(content).encode(), headers)
+        token = self.headers.get("PRIVATE-TOKEN", "")
+
+        def answer() -> Reply:
+            status, content = world.gitlab.answer(self.command, path, query, body, token)
+            headers = {"Content-Type": "application/json"}
+            if isinstance(content, list):
+                content, more = self.page(content, query, world.gitlab.page_size)
+                headers |= more
+            world.errors += self.undocumented(endpoint, status, content)
+            return status, b"" if content is None else json.dumps(content).encode(), headers
+
+        return self.carry_out("api", request, request, answer)
 
     @staticmethod
     def undocumented(endpoint: Endpoint, status: int, content: Any) -> list[str]:
@@ -177,18 +174,16 @@ class Handler(BaseHTTPRequestHandler):
         if not ((user, password) in world.external_logins if external else known):
             return self.reply(401, b"", {"Www-Authenticate": 'Basic realm="GitLab"'})
         world.see("git", f"{self.command} {path}")
-        fault = world.fault_for("git", f"{self.command} {path}?{query}")
-        if self.refused_by(fault):
-            return None
-        before = world.fingerprint(reading=self.command == "GET")
-        status, headers, body = self.http_backend(f"/{name.lower()}.git/{rest}", query, raw)
-        if rest == "git-receive-pack" and not external:
-            world.gitlab.after_push(name)
-        if world.changed_since(before, f"push {name}"):
-            return self.drop()
-        return self.reply_unless(fault, status, body, headers)
 
-    def http_backend(self, path: str, query: str, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+        def answer() -> Reply:
+            found = self.http_backend(f"/{name.lower()}.git/{rest}", query, raw)
+            if rest == "git-receive-pack" and not external:
+                world.gitlab.after_push(name)
+            return found
+
+        return self.carry_out("git", f"{self.command} {path}?{query}", f"push {name}", answer)
+
+    def http_backend(self, path: str, query: str, raw: bytes) -> Reply:
         environment = {
             "PATH": os.environ["PATH"],
             "GIT_PROJECT_ROOT": str(self.server.world.gitlab.repositories),
@@ -208,4 +203,4 @@ class Handler(BaseHTTPRequestHandler):
         result = subprocess.run(["git", "http-backend"], input=raw, env=environment, capture_output=True, check=False)
         head, _, body = result.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
-        return int(headers.pop("Status", "200").split()[0]), headers, body
+        return int(headers.pop("Status", "200").split()[0]), body, headers

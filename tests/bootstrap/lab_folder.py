@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.build import CONTROLLERS
+from gitlab.authority import Authority
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template"
@@ -34,20 +35,6 @@ SETTINGS: dict[str, Any] = json.loads((ROOT / "example/lab_program/settings.json
     "gitlab_version": "19.3.0",
     "flux_version": "2.9.4",
 }
-# An authority that nobody has the key of.
-CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBkzCCATmgAwIBAgIUfI3bk16LZyB17gcqzxhkhXgK7m8wCgYIKoZIzj0EAwIw
-HjEcMBoGA1UEAwwTVGhlIGxhYidzIGF1dGhvcml0eTAgFw0yNjExMjgwNDAzMjda
-GA8yMTI2MTEwNDA0MDMyN1owHjEcMBoGA1UEAwwTVGhlIGxhYidzIGF1dGhvcml0
-eTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDiwE9wsu5TBqmi7DhzOQ/eWCPXX
-bqXfSlUvs20gMKO4H0b7OuaJdXs/Jpx6cOHmm1pkychd/BkuNIseWBVo25CjUzBR
-MB0GA1UdDgQWBBQk3ZsIhakQ00LOwJACk5EQ1IinKDAfBgNVHSMEGDAWgBQk3ZsI
-hakQ00LOwJACk5EQ1IinKDAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gA
-MEUCIFLimsuIAUb8vQtmNJeq6EIN5CgihGqLBUc7neZdNC1kAiEA0RN1t1SRg521
-k+SHeCxurP62qz8dw2zQxnHhfv9LQ0E=
------END CERTIFICATE-----
-"""
 
 
 def make_lab(folder: Path, port: int, vm: Path, changes: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
@@ -78,7 +65,7 @@ def make_lab(folder: Path, port: int, vm: Path, changes: dict[str, Any]) -> tupl
         shutil.copy2(TEMPLATE / name, folder / name)
     write_settings(folder, settings)
     if settings["private_ca"]:
-        (folder / "ca.crt").write_text(CERTIFICATE)
+        shutil.copy(Authority(folder.parent / "authority").crt, folder / "ca.crt")
     for name, text in manifests(settings).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,34 +122,29 @@ def manifests(settings: dict[str, Any]) -> dict[str, str]:
     cluster, namespace = f"clusters/{settings['cluster_name']}", settings["gitlab_namespace"]
     image = f"{settings['registry_address']}/{settings['sample_project'].lower()}"
     receivers = ("gitlab", "registry") if settings["gitops_source"] == "self" else ("registry",)
-    parts = {"infrastructure": "infrastructure", "automation": "automation"}
-    parts |= {
-        name: f"apps/{name}" for name in ("gitlab-check", "gitlab", *(["demo"] if settings["sample_app"] else []))
-    }
-    parts |= {"runner": "runner"} if settings["runner_kind"] == "kubernetes" else {}
+    parts = ["infrastructure", "automation", "apps/gitlab-check", "apps/gitlab"]
+    parts += ["apps/demo"] if settings["sample_app"] else []
+    parts += ["runner"] if settings["runner_kind"] == "kubernetes" else []
+    kustomizations = [flux_object("Kustomization", Path(path).name, path=f"./{path}") for path in parts]
+    account = {"kind": "ServiceAccount", "metadata": {"name": "gitlab-check", "namespace": namespace}}
+    images = flux_object("ImageRepository", "demo", image=image), flux_object("ImagePolicy", "demo")
+    values = f"image:\n  repository: 127.0.0.1:1/gitlab/gitlab-ce\n  tag: {settings['gitlab_version']}-ce.0\n"
     return {
         **{f"{cluster}/flux-system/{name}": text for name, text in flux_folder(settings, cluster).items()},
-        **{
-            f"{cluster}/{name}.yaml": text_of(flux_object("Kustomization", name, path=f"./{path}"))
-            for name, path in parts.items()
-        },
+        **{f"{cluster}/{one['metadata']['name']}.yaml": text_of(one) for one in kustomizations},
         "infrastructure/kustomization.yaml": "resources: [namespaces.yaml]\n",
         "infrastructure/namespaces.yaml": text_of({"kind": "Namespace", "metadata": {"name": namespace}}),
         "automation/receivers.yaml": text_of(*(flux_object("Receiver", name) for name in receivers)),
         "automation/images.yaml": text_of(flux_object("ImageUpdateAutomation", "apps")),
         "charts/app/Chart.yaml": "name: app\nversion: 1.0.0\n",
-        "apps/gitlab/values.yaml": f"image:\n  repository: 127.0.0.1:1/gitlab/gitlab-ce\n  tag: {settings['gitlab_version']}-ce.0\n",
+        "apps/gitlab/values.yaml": values,
         "apps/gitlab/gitlab.rb": f"external_url '{settings['gitlab_url']}'\n",
         "apps/gitlab/helmrelease.yaml": text_of(flux_object("HelmRelease", "gitlab", namespace)),
-        "apps/gitlab-check/account.yaml": text_of(
-            {"kind": "ServiceAccount", "metadata": {"name": "gitlab-check", "namespace": namespace}}
-        ),
+        "apps/gitlab-check/account.yaml": text_of(account),
         "apps/gitlab-check/values.yaml": "check: {of: gitlab}\n",
         "apps/gitlab-check/check.rb": "exit 0\n",
         "apps/gitlab-check/helmrelease.yaml": text_of(flux_object("HelmRelease", "gitlab-check", namespace)),
-        "apps/demo/images.yaml": text_of(
-            flux_object("ImageRepository", "demo", image=image), flux_object("ImagePolicy", "demo")
-        ),
+        "apps/demo/images.yaml": text_of(*images),
         "apps/demo/helmrelease.yaml": f"""\
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease

@@ -81,12 +81,8 @@ class World:
     """
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.folder, self.vm, self.home, self.private = (
-            folder,
-            folder / "runner's machine",
-            folder / "home",
-            folder / "private",
-        )
+        self.folder, self.vm = folder, folder / "runner's machine"
+        self.home, self.private = folder / "home", folder / "private"
         for part in (folder, folder / "repositories", self.vm, folder / "docker", self.home):
             part.mkdir(parents=True, exist_ok=True)
         self.private.mkdir(mode=0o700)

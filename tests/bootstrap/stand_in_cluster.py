@@ -11,7 +11,7 @@ import datetime
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 Reply = tuple[int, str, str]
-Reader = Callable[[str], str]
 
 NODE_IP = "192.168.1.11"
+VALUES = ("charts/app/Chart.yaml", "apps/gitlab/values.yaml", "apps/gitlab/gitlab.rb")
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 GITLAB_START = ("Recipe: gitlab::default", "bash[migrate gitlab-rails database]", "gitlab Reconfigured!")
 # How many looks GitLab takes to become healthy.
@@ -75,10 +75,10 @@ def _parsed(text: str) -> list[Object]:
     return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one and "kind" in one]
 
 
-def kustomized(read: Reader, folder: str) -> list[Object]:
-    """Return the objects of a folder with a kustomization.yaml."""
-    names = yaml.safe_load(read(f"{folder}/kustomization.yaml"))["resources"]
-    return [one for name in names for one in documents_in(read(f"{folder}/{name}"))]
+def objects_in(folder: str, files: Mapping[str, str]) -> list[Object]:
+    """Return the objects that lie in a folder, but not below it; all that such a folder's kustomization.yaml names."""
+    names = [name for name in files if name.rpartition("/")[0] == folder and name.endswith(".yaml")]
+    return [one for name in sorted(names) for one in documents_in(files[name])]
 
 
 class Cluster:
@@ -191,19 +191,23 @@ class Cluster:
         return all(labels.get(name) == value[0] if value else name in labels for name, *value in parts)
 
     def kubectl_apply(self, _: list[str], options: dict[str, str], text: str) -> Reply:
-        read = self.reader(Path("/"))
         if "--kustomize" in options:
-            documents = kustomized(read, options["--kustomize"])
+            documents = self.kustomized(options["--kustomize"])
         else:
-            documents = documents_in(text if options["--filename"] == "-" else read(options["--filename"]))
+            file = options["--filename"]
+            documents = documents_in(text if file == "-" else Path(file).read_text(encoding="utf-8"))
         for document in documents:
             error = self.apply(document, options["--field-manager"], options.get("--namespace", ""))
             if error:
                 return 1, "", error
         return 0, "applied\n", ""
 
+    @staticmethod
+    def kustomized(folder: str) -> list[Object]:
+        return objects_in(folder, {str(file): file.read_text(encoding="utf-8") for file in Path(folder).glob("*.yaml")})
+
     def kubectl_kustomize(self, words: list[str], *_: Any) -> Reply:
-        return 0, yaml.dump_all(kustomized(self.reader(Path("/")), words[0]), sort_keys=False), ""
+        return 0, yaml.dump_all(self.kustomized(words[0]), sort_keys=False), ""
 
     def kubectl_diff(self, _: list[str], __: Any, text: str) -> Reply:
         """Whether the controllers are there as they would be applied; the stand-in knows only their versions."""
@@ -253,10 +257,6 @@ class Cluster:
 
     # helm and flux
 
-    @staticmethod
-    def reader(folder: Path) -> Reader:
-        return lambda name: (folder / name).read_text(encoding="utf-8")
-
     def helm(self, arguments: list[str], folder: Path) -> Reply:
         (verb, *words), options = split(arguments)
         if verb == "version":
@@ -267,7 +267,7 @@ class Cluster:
             return 0, self.releases["gitlab"], ""
         if verb == "status":
             return 0, json.dumps({"info": {"status": "deployed"}, "manifest": self.releases["gitlab"]}), ""
-        manifest = self.manifest(words[0], self.reader(folder))
+        manifest = self.manifest(words[0], {name: (folder / name).read_text(encoding="utf-8") for name in VALUES})
         records = [one["metadata"].get("labels", {}).get("status", "") for one in self.of_kind("Secret")]
         if "--dry-run" not in options and any(status.startswith("pending") for status in records):
             return 1, "", "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress\n"
@@ -275,13 +275,12 @@ class Cluster:
             self.install(words[0], manifest)
         return 0, json.dumps({"manifest": manifest}), ""
 
-    def manifest(self, release: str, read: Reader) -> str:
+    def manifest(self, release: str, files: Mapping[str, str]) -> str:
         """Return what the chart makes of a lab's values: GitLab, or the Job that checks them. Other values make another one."""
-        names = ("charts/app/Chart.yaml", "apps/gitlab/values.yaml", "apps/gitlab/gitlab.rb")
-        chart, values, rb = (read(name) for name in names)
+        chart, values, rb = (files[name] for name in VALUES)
         checksum = hashlib.sha256(f"{chart}{values}{rb}".encode()).hexdigest()
         container = {"name": "gitlab", "image": f"gitlab/gitlab-ce:{yaml.safe_load(values)['image']['tag']}"}
-        pod = {"containers": [container | {probe: {} for probe in PROBES}], "volumes": []}
+        pod: Object = {"containers": [container | {probe: {} for probe in PROBES}], "volumes": []}
         labels = {"app.kubernetes.io/instance": release}
         template = {"metadata": {"labels": labels, "annotations": {"checksum": checksum}}, "spec": pod}
         specs: dict[tuple[str, str], Object] = {

@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stand_in_cluster import Object, documents_in, kustomized
+from stand_in_cluster import Object, objects_in
 
 if TYPE_CHECKING:
     from lab_world import World
@@ -113,19 +113,12 @@ class Flux:
             tell(item, f"kustomization path not found: stat {folder}")
             return
         if status.get("lastAppliedRevision") != revision:
-            for document in self.documents(folder, files):
-                self.cluster.apply(document, "kustomize-controller", spec.get("targetNamespace", ""))
+            for document in objects_in(folder, files):
+                self.cluster.apply(document, "kustomize-controller")
         problem = self.problem_of(item["metadata"]["name"], files)
         tell(item, problem)
         if not problem:
             status["lastAppliedRevision"] = revision
-
-    @staticmethod
-    def documents(folder: str, files: dict[str, str]) -> list[Object]:
-        if f"{folder}/kustomization.yaml" in files:
-            return kustomized(files.__getitem__, folder)
-        names = [name for name in files if re.fullmatch(rf"{re.escape(folder)}/[^/]+\.yaml", name)]
-        return [document for name in names for document in documents_in(files[name])]
 
     def problem_of(self, name: str, files: dict[str, str]) -> str:
         """Return why what a Kustomization applies is not ready."""
@@ -151,7 +144,7 @@ class Flux:
         cluster = self.cluster
         if name == "gitlab" and self.check_problem():
             return "dependency 'flux-system/gitlab-check' is not ready"
-        manifest = cluster.manifest(name, files.__getitem__)
+        manifest = cluster.manifest(name, files)
         if cluster.releases.get(name) != manifest:
             cluster.install(name, manifest)
         if name == "gitlab-check":

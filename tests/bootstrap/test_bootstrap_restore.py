@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lab_world import World
 from support.program import backups, restore
 from support.rendering import ROOT
-from stand_in_cluster import GITLAB_LOOKS, PROBES, Reply
+from stand_in_cluster import GITLAB_LOOKS, PROBES, VALUES, Reply
 from faults import Fault
 
 BACKUP = "1790000000_2026_09_21_19.3.0"
@@ -118,7 +118,7 @@ def pod(world: World) -> Pod:
     cluster = world.cluster
     cluster.put("Namespace", "", "gitlab")
     cluster.put("Secret", "gitlab", "gitlab-root", data={})
-    cluster.install("gitlab", cluster.manifest("gitlab", cluster.reader(world.lab)))
+    cluster.install("gitlab", cluster.manifest("gitlab", {name: (world.lab / name).read_text() for name in VALUES}))
     for _ in range(GITLAB_LOOKS):
         world.pods.step()
     cluster.put("Deployment", "flux-system", "source-controller")

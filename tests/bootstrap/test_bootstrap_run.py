@@ -11,7 +11,6 @@ import pytest
 
 from gitlab_api_table import ENDPOINTS
 from journeys import LONG, Journey
-from lab_folder import CERTIFICATE
 from lab_terminal import Terminal
 from lab_world import ROOT_TOKEN, World
 from support import program
@@ -149,15 +148,16 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
 
     result = world.summary()
     secrets = {name: secret["data"] for name, secret in result["secrets"].items()}
+    certificate = (world.lab / "ca.crt").read_text()
     assert secrets["flux-system/flux-system"] == {
         "username": "flux",
         "password": "the flux password",
-        "ca.crt": CERTIFICATE,
+        "ca.crt": certificate,
     }
     keys = {f"{world.settings['registry_address']}/homelab/", f"{world.settings['registry_address']}/tools/apps/"}
     assert set(secrets["apps/regcred"]) == set(secrets["flux-system/regcred"]) == keys
     assert secrets["gitlab-runner/gitlab-runner-token"] == {"RUNNER_TOKEN": "<runner lab-homelab>"}
-    assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": CERTIFICATE}] * 3
+    assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": certificate}] * 3
     assert secrets["apps/lab-tls"] == secrets["gitlab/lab-tls"]
     assert "flux-system/gitlab-status" not in secrets
     assert [(v["of"], v["value"], v["masked"], v["protected"]) for v in result["variables"]] == [
