@@ -32,8 +32,6 @@ class Handler(BaseHTTPRequestHandler):
     def do_ANY(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(length) if length else b""
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            raw = self.read_chunks()
         url = urlsplit(self.path)
         try:
             with self.server.world.lock:
@@ -48,14 +46,6 @@ class Handler(BaseHTTPRequestHandler):
             self.drop()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_ANY  # noqa: N815
-
-    def read_chunks(self) -> bytes:
-        raw = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            raw += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return raw
 
     def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

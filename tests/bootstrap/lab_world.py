@@ -28,6 +28,7 @@ from stand_in_flux import Flux, git
 from stand_in_gitlab import GitLab
 from stand_in_pods import Pods
 from stand_in_programs import Answer, Caller, CallHandler, Programs, write_programs
+from support.terminal import Terminal
 from world_server import WorldServer
 from world_summary import summary
 
@@ -210,6 +211,10 @@ class World:
         assert run.status == 0, run.text
         assert not self.errors, (self.errors, run.text)
         return run
+
+    def terminal(self, *arguments: str, **environment: str) -> Terminal:
+        """One run of ./lab up in a terminal."""
+        return Terminal(self.lab / "lab", "up", *arguments, cwd=self.folder, env=self.environment(**environment))
 
     # What the stand-ins ask
 

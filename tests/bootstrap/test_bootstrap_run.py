@@ -11,7 +11,6 @@ import pytest
 
 from gitlab_api_table import ENDPOINTS
 from journeys import LONG, Journey
-from lab_terminal import Terminal
 from lab_world import ROOT_TOKEN, World
 from support import program
 from support.program import storage
@@ -218,8 +217,8 @@ def test_an_external_repository_over_ssh_takes_fluxs_own_key(
     refused = world.run("--from", "gitlab", **trusted)
     public = world.cluster.secret("flux-system", "flux-system")["identity.pub"]
     assert refused.status == 1 and public.strip() in refused.err, "the owner is shown the key to add"
-    always_yes = Terminal(world, "--yes", "--from", "gitlab", **trusted)
-    assert always_yes.end() == 1 and public.strip() in always_yes.text, "yes beforehand answers nothing here"
+    always_yes = world.terminal("--yes", "--from", "gitlab", **trusted)
+    assert always_yes.wait() == 1 and public.strip() in always_yes.said, "yes beforehand answers nothing here"
     world.external_keys.add(" ".join(public.split()[:2]))
     run = world.must_run(**trusted)
     assert "this lab has no runner" in run.out and "there is no loop to run" in run.out
