@@ -21,13 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitlab_http import Handler
 from lab_folder import make_lab
 from stand_in_cluster import NODE_IP, Cluster
 from stand_in_flux import Flux, git
 from stand_in_gitlab import GitLab
 from stand_in_pods import Pods
-from stand_in_programs import Answer, Caller, CallHandler, Programs, write_programs
+from stand_in_programs import Answer, Caller, Programs, write_programs
 from support.terminal import Terminal
 from world_server import WorldServer
 from world_summary import summary
@@ -105,12 +104,11 @@ class World:
         self.gitlab = GitLab(folder / "repositories")
         self.cluster = Cluster(self)
         self.pods, self.flux, self.programs = Pods(self), Flux(self), Programs(self)
-        self.server = WorldServer(self, Handler)
+        self.server = WorldServer(self)
         self.lab, self.settings = make_lab(folder / LAB, self.server.port, self.vm, settings)
         self.prepare_cluster()
         self.share_compiled()
         self.bin = write_programs(folder / "bin")
-        self.call_server = WorldServer(self, CallHandler)
 
     def share_compiled(self) -> None:
         """Let Python find what it compiled for another world. It keeps that by the path of the source, and sees when one is newer."""
@@ -130,7 +128,6 @@ class World:
         self.look: Callable[[Caller], None] = lambda _: None
 
     def close(self) -> None:
-        self.call_server.stop()
         self.server.stop()
         shutil.rmtree(self.compiled)
 
@@ -163,7 +160,7 @@ class World:
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.private),
             "XDG_CACHE_HOME": str(COMPILED),
-            "LAB_STAND_IN_PORT": str(self.call_server.port),
+            "LAB_STAND_IN_PORT": str(self.server.port),
             "LAB_POLL_SECONDS": "0.01",
             "LAB_RETRY_SECONDS": "0",
         }

@@ -27,6 +27,8 @@ REPOSITORY = """\
 [fastimport]
 	unpackLimit = 1
 """
+# What GitLab says of each token that is valid.
+ALIVE = {"active": True, "revoked": False, "expired": False, "expires_at": None, "created_at": "2026-01-01T00:00:00Z"}
 PLACES = ("project", "group")  # whose an item is, by its number
 # What may be there once in a project or a group, and how GitLab refuses the second.
 UNIQUE = {
@@ -101,20 +103,8 @@ class GitLab:
         if project and not self.is_empty(path) and project["default_branch"] is None:
             heads = self.repository(path) / "refs" / "heads"
             branch = project["default_branch"] = min(head.name for head in heads.iterdir())
-            self.protect(project["id"], branch, {})
-
-    def protect(self, project: int, name: str, body: Item) -> Item:
-        push, merge = body.get("push_access_level", 40), body.get("merge_access_level", 40)
-        branch = {
-            "id": self.number(),
-            "project": project,
-            "name": name,
-            "allow_force_push": False,
-            "push_access_levels": [{"id": self.number(), "access_level": push, "deploy_key_id": None}],
-            "merge_access_levels": [{"id": self.number(), "access_level": merge}],
-        }
-        self.protected_branches.append(branch)
-        return branch
+            made = self.made("protected_branches", {"name": branch})
+            self.protected_branches.append({"project": project["id"]} | made)
 
     def key_may_push(self, path: str, branch: str, public_key: str) -> bool:
         """Whether Flux can push with this key: it may write, and a protected branch names it."""
@@ -195,6 +185,7 @@ class GitLab:
             refusal = self.refusal(kind, here, body)
             if refusal is None:
                 items.append(place | self.made(kind, body))
+                refusal = self.allow_keys(items[-1], body.get("allowed_to_push", []))
             return refusal or (201, self.without(items[-1], *PLACES, *(["token"] if kind == "hooks" else [])))
         if not last.startswith(":"):
             return 200, [self.without(one, *PLACES, "token") for one in here]
@@ -225,15 +216,19 @@ class GitLab:
 
     def made(self, kind: str, body: Item) -> Item:
         """Return what GitLab makes of what it was asked for."""
-        number, secret, level = self.number(), secrets.token_urlsafe(15), body.get("create_access_level", 40)
-        since = {"created_at": "2026-01-01T00:00:00Z", "expires_at": None}
-        alive = {"active": True, "revoked": False, "expired": False}
+        number, secret = self.number(), secrets.token_urlsafe(15)
+        push, merge, tags = ({"access_level": body.get(f"{do}_access_level", 40)} for do in ("push", "merge", "create"))
         added: dict[str, Item] = {
-            "deploy_tokens": {"username": f"gitlab+deploy-token-{number}", "token": f"gldt-{secret}"} | since | alive,
-            "access_tokens": {"user_id": number, "access_level": 40, "token": f"glpat-{secret}"} | since | alive,
+            "deploy_tokens": {"username": f"gitlab+deploy-token-{number}", "token": f"gldt-{secret}"} | ALIVE,
+            "access_tokens": {"user_id": number, "access_level": 40, "token": f"glpat-{secret}"} | ALIVE,
             "variables": {"masked": False, "protected": False, "raw": False},
             "deploy_keys": {"can_push": False},
-            "protected_tags": {"create_access_levels": [{"access_level": level}]},
+            "protected_tags": {"create_access_levels": [tags]},
+            "protected_branches": {
+                "allow_force_push": False,
+                "push_access_levels": [push | {"id": self.number(), "deploy_key_id": None}],
+                "merge_access_levels": [merge | {"id": self.number()}],
+            },
             "hooks": {"token": None, "push_events": True, "enable_ssl_verification": True},
         }
         return {"id": number} | added.get(kind, {}) | body
@@ -245,14 +240,7 @@ class GitLab:
 
     def get_personal_access_tokens_self(self, _o: Any, _s: Any, _q: Any, _b: Any, token: str) -> Answer:
         item = next(one for one in [*self.pats, *self.project_tokens] if one["token"] == token)
-        shown = {
-            "user_id": 1,
-            "scopes": ["api"],
-            "created_at": "2026-01-01T00:00:00Z",
-            "expires_at": None,
-            "active": True,
-        }
-        return 200, shown | self.without(item, "token", "project")
+        return 200, {"user_id": 1, "scopes": ["api"]} | ALIVE | self.without(item, "token", "project")
 
     def get_groups_one(self, group: Item, *_: Any) -> Answer:
         return 200, group
@@ -285,7 +273,6 @@ class GitLab:
         } | self.without(body, "namespace_id")
         self.projects.append(project)
         repository = self.repository(path)
-        repository.mkdir(parents=True)
         subprocess.run(["git", "init", "--quiet", "--template=", "--bare", str(repository)], check=True)
         with (repository / "config").open("a") as config:
             config.write(REPOSITORY)
@@ -297,7 +284,7 @@ class GitLab:
 
     def allow_keys(self, branch: Item, allowed: list[Item]) -> Answer | None:
         """In the Free tier only deploy keys may be named: https://gitlab.com/gitlab-org/gitlab/-/merge_requests/224542"""
-        levels = branch["push_access_levels"]
+        levels = branch.get("push_access_levels", [])
         for number in [entry.get("deploy_key_id") for entry in allowed]:
             wanted = {"id": number, "project": branch["project"], "can_push": True}
             if not any(wanted.items() <= key.items() for key in self.deploy_keys):
@@ -306,14 +293,6 @@ class GitLab:
                 return 422, {"message": ["Push access levels deploy key has already been taken"]}
             levels.append({"id": self.number(), "access_level": 40, "deploy_key_id": number})
         return None
-
-    def post_projects_one_protected_branches(self, project: Item, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
-        here = [one for one in self.protected_branches if one["project"] == project["id"]]
-        refusal = self.refusal("protected_branches", here, body)
-        if refusal is None:
-            branch = self.protect(project["id"], body["name"], body)
-            refusal = self.allow_keys(branch, body.get("allowed_to_push", []))
-        return refusal or (201, self.without(self.protected_branches[-1], "project"))
 
     def patch_projects_one_protected_branches_one(
         self, project: Item, segments: dict[str, str], _q: Any, body: Item, _t: str

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import shutil
-import socketserver
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +14,6 @@ from stand_in_docker import write_docker
 
 if TYPE_CHECKING:
     from lab_world import World
-    from world_server import WorldServer
 
 CLIENT = Path(__file__).with_name("stand_in_client.sh")
 NAMES = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan")
@@ -29,21 +26,6 @@ class Answer(NamedTuple):
     out: str = ""
     err: str = ""
     command: Sequence[str] = ()
-
-
-class CallHandler(socketserver.StreamRequestHandler):
-    """One call of a program, which has told its process number; it waits until its answer is complete."""
-
-    server: WorldServer
-
-    def handle(self) -> None:
-        with contextlib.suppress(OSError):  # a run that was killed meanwhile waits for no answer
-            caller = Caller(self.rfile.readline().decode().strip())
-            answer = self.server.world.call(caller)
-            if answer is not None:
-                caller.hear(4, answer.out)  # the client keeps its standard output there
-                caller.hear(2, answer.err)
-                self.wfile.write("\n".join([str(answer.status), *answer.command]).encode() + b"\n")
 
 
 class Caller:

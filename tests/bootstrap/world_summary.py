@@ -33,10 +33,8 @@ def summary(world: World) -> dict[str, Any]:
 
 def owners(world: World) -> dict[int, str]:
     """Return the names of GitLab's projects and groups."""
-    gitlab = world.gitlab
-    return {one["id"]: one["path_with_namespace"] for one in gitlab.projects} | {
-        one["id"]: one["full_path"] for one in gitlab.groups
-    }
+    items = [*world.gitlab.projects, *world.gitlab.groups]
+    return {one["id"]: one.get("path_with_namespace") or one["full_path"] for one in items}
 
 
 def meanings(world: World) -> dict[str, str]:
@@ -69,15 +67,13 @@ def outcome(world: World) -> dict[str, Any]:
         for kind, shown in SHOWN.items()
     }
     keys = {one["id"]: one["title"] for one in gitlab.deploy_keys}
-    branches = [
-        {
-            "of": names[one["project"]],
-            "name": one["name"],
-            "push": sorted(
-                str(keys.get(level["deploy_key_id"], level["access_level"])) for level in one["push_access_levels"]
-            ),
-        }
+    pushers = [
+        sorted(str(keys.get(level["deploy_key_id"], level["access_level"])) for level in one["push_access_levels"])
         for one in gitlab.protected_branches
+    ]
+    branches = [
+        {"of": names[one["project"]], "name": one["name"], "push": push}
+        for one, push in zip(gitlab.protected_branches, pushers, strict=True)
     ]
     files = [path for path in sorted(world.vm.rglob("*")) if path.is_file()]
     started = world.container.read_text() if world.container.exists() else None

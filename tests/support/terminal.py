@@ -30,7 +30,7 @@ class Terminal:
             stdout=inner,
             stderr=inner,
             env=env or {**os.environ, "TERM": "xterm", "PATH": path},
-            preexec_fn=_own_terminal,
+            preexec_fn=_own_terminal,  # noqa: PLW1509 - only the child itself can take the terminal
         )
         os.close(inner)
         self.said = ""
