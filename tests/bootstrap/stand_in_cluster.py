@@ -6,9 +6,8 @@ What goes on in it by itself is in stand_in_pods.py and stand_in_flux.py.
 from __future__ import annotations
 
 import base64
-import copy
 import datetime
-import functools
+import getopt
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -29,34 +28,20 @@ PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 GITLAB_START = ("Recipe: gitlab::default", "bash[migrate gitlab-rails database]", "gitlab Reconfigured!")
 # How many looks GitLab takes to become healthy.
 GITLAB_LOOKS = 8
-# The options of kubectl, helm and flux. Another one is a mistake: not every command that takes them runs on the real cluster.
-BARE = """
---client --minify --ignore-not-found --all-namespaces --show-managed-fields --server-side --force-conflicts --overwrite --stdin
---short --install --pre --force
-"""
-VALUED = """
---request-timeout --namespace --output --selector --filename --kustomize --field-manager --type --patch --timeout --tail --wait
---values --set-file --set-string --dry-run
+# The options of kubectl, helm and flux; `=` takes a value. Another one is a mistake: not every command that takes them runs on the
+# real cluster.
+OPTIONS = """
+client minify ignore-not-found all-namespaces show-managed-fields server-side force-conflicts overwrite stdin short install pre force
+request-timeout= namespace= output= selector= filename= kustomize= field-manager= type= patch= timeout= tail= wait= values= set-file=
+set-string= dry-run=
 """
 
 
 def split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Split a command line into words and options."""
-    words, options = [], {}
-    rest = iter(arguments)
-    for one in rest:
-        name, sign, value = one.partition("=")
-        if one == "--":
-            words += [one, *rest]
-        elif not one.startswith("-"):
-            words.append(one)
-        elif name in BARE.split():
-            options[name] = value
-        elif name in VALUED.split():
-            options[name] = value if sign else next(rest)
-        else:
-            raise ValueError(f"unknown option {one}")
-    return words, options
+    """Split a command line into words and options. Only Helm gives `--server-side` a value."""
+    rest = [one for one in arguments if one != "--server-side=false"]
+    options, words = getopt.gnu_getopt(rest, "", OPTIONS.split())
+    return words, dict(options)
 
 
 def kind_of(word: str) -> str:
@@ -66,12 +51,7 @@ def kind_of(word: str) -> str:
 
 
 def documents_in(text: str) -> list[Object]:
-    """Return the objects of a YAML file. The same few are read at every step of time, so they are parsed once."""
-    return copy.deepcopy(_parsed(text))
-
-
-@functools.cache
-def _parsed(text: str) -> list[Object]:
+    """Return the objects of a YAML file."""
     return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one and "kind" in one]
 
 
@@ -227,7 +207,7 @@ class Cluster:
         return 0, "", ""
 
     def kubectl_exec(self, words: list[str], _: Any, text: str) -> Reply:
-        command = words[2:]  # after "deploy/gitlab --"
+        command = words[1:]  # after "deploy/gitlab"
         if not self.world.gitlab_is_ready():
             return 1, "", "error: unable to upgrade connection: container not found\n"
         if self.pod_commands is not None:
@@ -279,7 +259,10 @@ class Cluster:
         """Return what the chart makes of a lab's values: GitLab, or the Job that checks them. Other values make another one."""
         chart, values, rb = (files[name] for name in VALUES)
         checksum = hashlib.sha256(f"{chart}{values}{rb}".encode()).hexdigest()
-        container = {"name": "gitlab", "image": f"gitlab/gitlab-ce:{yaml.safe_load(values)['image']['tag']}"}
+        container = {
+            "name": "gitlab",
+            "image": f"gitlab/gitlab-ce:{yaml.load(values, yaml.CSafeLoader)['image']['tag']}",
+        }
         pod: Object = {"containers": [container | {probe: {} for probe in PROBES}], "volumes": []}
         labels = {"app.kubernetes.io/instance": release}
         template = {"metadata": {"labels": labels, "annotations": {"checksum": checksum}}, "spec": pod}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getopt
 import os
 import shlex
 import shutil
@@ -94,19 +95,10 @@ class Programs:
         return self.ssh(arguments, text)
 
     def ssh(self, arguments: list[str], text: str) -> Answer:
-        words, key = [], Path("/nonexistent")
-        rest = iter(arguments)
-        for one in rest:
-            if one == "-i":
-                key = Path(next(rest))
-            elif one in ("-o", "-p"):
-                next(rest)
-            else:
-                words.append(one)
-        if "external.example" in words[0]:
-            return self.external_ssh(shlex.split(" ".join(words[1:])), key)
-        address, command = words
-        return self.machine(address, command, text)
+        options, (address, *command) = getopt.getopt(arguments, "o:p:i:")
+        if "external.example" in address:
+            return self.external_ssh(shlex.split(" ".join(command)), Path(dict(options).get("-i", "/nonexistent")))
+        return self.machine(address, " ".join(command), text)
 
     def external_ssh(self, command: list[str], key: Path) -> Answer:
         """Git at the owner's external repository, for whom has a key that is known there."""
