@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from copier._main import Worker
+from filelock import FileLock
 from jinja2 import Environment
 
 # Go's collector took a tenth of the time of Helm in this process, and a fifth of that of each kubectl, helm and traefik: they live
@@ -25,6 +26,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 from support.cluster import Lab, read_lab  # noqa: E402
+from support.compiled import compile_program  # noqa: E402
 from support.questions import labs_with  # noqa: E402
 from support.rendering import VALID, read_answers, recorded_answers, rendered  # noqa: E402
 
@@ -70,6 +72,18 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
             patch.delenv(name)
         patch.setenv("GIT_TEMPLATE_DIR", str(home / "git-template"))
         patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_labs_program_is_compiled_once(shared: Path) -> Iterator[None]:
+    """Keep what labs compile out of the developer's cache, and let them share it."""
+    cache = shared / "cache"
+    with FileLock(shared / "cache.lock"):
+        if not cache.exists():
+            compile_program(cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
         yield
 
 

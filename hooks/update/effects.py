@@ -99,7 +99,7 @@ def told(
         lines.append(f"Flux cannot read this, and applies nothing of its folder until it is mended.{_some(broken)}")
     releases_told, covered = _releases(old, new, before, after, table["not_in_pods"])
     lines += releases_told
-    lines += _objects(old, new, table["kinds"], differing)
+    lines += _objects(old, new, table, differing)
     covered |= {path for objects in (old, new) for found in objects.values() for path in found.files}
     lines += _files(sorted(differing - covered), table["files"])
     return lines + _by_the_bootstrap(*answers, table["bootstrap"])
@@ -127,34 +127,50 @@ def _releases(
             continue
         covered |= new[key].files
         effect = releases.effect((old[key], before), (new[key], after), not_in_pods)
-        gitlab = key.name == "gitlab"
-        if effect is releases.Pods.REPLACED:
-            text = (
-                "Pushing this restarts GitLab. Expect about 5 minutes of downtime."
-                if gitlab
-                else f"`{key.name}`: its pods are replaced."
-            )
-        elif effect is releases.Pods.KEPT:
-            text = f"`{key.name}`: Flux upgrades the release; its pods go on."
-        else:
-            text = f"`{key.name}`: Flux upgrades the release, and its pods may be replaced." + (
-                " Expect about 5 minutes of downtime." if gitlab else ""
-            )
+        text = _of_pods(key.name, effect)
         changed = sorted(path for path in new[key].files | old[key].files if before.get(path) != after.get(path))
-        lines.setdefault(f"{int(effect is not releases.Pods.REPLACED)}{text}", []).extend(changed)
+        goes = effect in (releases.Pods.REPLACED, releases.Pods.REMOVED)
+        lines.setdefault(f"{int(not goes)}{text}", []).extend(changed)
     return [f"{text[1:]}{_some(files)}" for text, files in sorted(lines.items())], covered
 
 
+# What becomes of a release's pods, in words: of GitLab's, and of another's.
+DOWNTIME = "Expect about 5 minutes of downtime."
+PODS = {
+    releases.Pods.REPLACED: (f"Pushing this restarts GitLab. {DOWNTIME}", "`{name}`: its pods are replaced."),
+    releases.Pods.REMOVED: (
+        "Pushing this stops GitLab: it is left without a pod.",
+        "`{name}`: its pods are removed, and no new ones start (0 replicas, or no image yet: tag 0.0.0).",
+    ),
+    releases.Pods.STARTED: ("GitLab's pod starts.", "`{name}`: its first pods start."),
+    releases.Pods.KEPT: ("`{name}`: Flux upgrades the release; its pods go on.",) * 2,
+    releases.Pods.UNKNOWN: (
+        f"`{{name}}`: Flux upgrades the release, and its pods may be replaced. {DOWNTIME}",
+        "`{name}`: Flux upgrades the release, and its pods may be replaced.",
+    ),
+}
+
+
+def _of_pods(name: str, effect: releases.Pods) -> str:
+    return PODS[effect][name != "gitlab"].format(name=name)
+
+
 def _objects(
-    old: Mapping[Key, Applied], new: Mapping[Key, Applied], kinds: list[dict[str, Any]], differing: set[str]
+    old: Mapping[Key, Applied], new: Mapping[Key, Applied], table: Mapping[str, Any], differing: set[str]
 ) -> list[str]:
     lines = []
+    kinds, taken_over = table["kinds"], table["taken_over"]
     for title, keys in (
         ("Flux makes", new.keys() - old.keys()),
         ("Flux removes from the cluster:", old.keys() - new.keys()),
     ):
         # A kustomization by itself is nothing in the cluster.
         objects = {key for key in keys if key.kind != SETTINGS}
+        there = {key for key in objects - old.keys() if _match(new[key].files, taken_over["files"])}
+        if there:
+            files = {path for key in there for path in new[key].files if _match([path], taken_over["files"])}
+            lines.append(f"{taken_over['effect']}{_some(sorted(files))}")
+        objects -= there
         if objects:
             files = {path for key in objects for path in (new if key in new else old)[key].files} & differing
             lines.append(f"{title} {_names(objects)}.{_some(sorted(files))}")
@@ -171,6 +187,10 @@ def _objects(
         files = {path for key in keys for path in new[key].files | old[key].files} & differing
         lines.append(kinds[number]["changed"].format(names=_names(keys)) + _some(sorted(files)))
     return lines
+
+
+def _match(paths: Iterable[str], pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for path in paths)
 
 
 def _names(keys: Iterable[Key]) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ class Pods(enum.Enum):
 
     REPLACED = "replaced"
     KEPT = "kept"
+    REMOVED = "removed"
+    STARTED = "started"
     UNKNOWN = "unknown"
 
 
@@ -31,6 +34,14 @@ class Release(Protocol):
 
     document: dict[str, Any]
     folder: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What makes pods: their template, and whether it makes any at all."""
+
+    template: dict[str, Any]
+    runs: bool
 
 
 class NotRendered(ValueError):
@@ -74,18 +85,34 @@ def effect(old: tuple[Release, Tree], new: tuple[Release, Tree], not_in_pods: li
             pods = _pods(helm, *old, chart, old[1]), _pods(helm, *new, chart, new[1] if released else old[1])
         except NotRendered:
             return Pods.UNKNOWN
-        return Pods.KEPT if pods[0] == pods[1] else Pods.REPLACED
+        return _of_running(*pods)
     if released:
         return Pods.UNKNOWN
     try:
-        before, after = (_without(values(*side), not_in_pods) for side in (old, new))
+        before, after = ([_by_its_values(values(*side), not_in_pods)] for side in (old, new))
     except NotRendered:
         return Pods.UNKNOWN
-    return Pods.KEPT if before == after else Pods.REPLACED
+    return _of_running(before, after)
 
 
-def _without(found: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if name not in names}
+def _of_running(before: list[Workload], after: list[Workload]) -> Pods:
+    """Return what becomes of the pods of a release's workloads; one with 0 replicas has none."""
+    running = [[one.template for one in side if one.runs] for side in (before, after)]
+    if running[0] == running[1]:
+        return Pods.KEPT
+    if not running[1]:
+        return Pods.REMOVED
+    return Pods.REPLACED if running[0] else Pods.STARTED
+
+
+def _by_its_values(found: dict[str, Any], not_in_pods: list[str]) -> Workload:
+    """Return what stands for the workload of the lab's chart where no Helm renders it."""
+    image = found.get("image")
+    image = image if isinstance(image, dict) else {}
+    # charts/app/templates/_imagepolicy.tpl: 0.0.0 stands for no image yet.
+    waits = str(image.get("tag")) == "0.0.0" and bool(image.get("imagePolicy")) and not image.get("digest")
+    in_pods = {name: value for name, value in found.items() if name not in not_in_pods}
+    return Workload(in_pods, found.get("replicas") != 0 and not waits)
 
 
 def values(release: Release, tree: Tree) -> dict[str, Any]:
@@ -123,8 +150,8 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _pods(helm: str, release: Release, tree: Tree, chart: str, charts_from: Tree) -> list[Any]:
-    """Return the pod templates of a release.
+def _pods(helm: str, release: Release, tree: Tree, chart: str, charts_from: Tree) -> list[Workload]:
+    """Return the workloads of a release.
 
     Raises:
         NotRendered: Helm cannot, or says nothing that can be read.
@@ -146,6 +173,7 @@ def _pods(helm: str, release: Release, tree: Tree, chart: str, charts_from: Tree
         raise NotRendered((done.stderr.decode(errors="replace").strip().splitlines() or ["helm failed"])[-1])
     try:
         made = [part for part in yaml.safe_load_all(done.stdout) if isinstance(part, dict)]
-        return [part["spec"]["template"] for part in made if part.get("kind") in WORKLOADS]
+        specs = [part["spec"] for part in made if part.get("kind") in WORKLOADS]
+        return [Workload(spec["template"], spec.get("replicas", 1) != 0) for spec in specs]
     except (KeyError, TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise NotRendered(f"Helm's output cannot be read: {type(error).__name__}") from error

@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from stand_in_flux import Flux, git
 from stand_in_gitlab import GitLab
 from stand_in_pods import Pods
 from stand_in_programs import Answer, Caller, Programs, write_programs
+from support.compiled import share_compiled
 from support.terminal import Terminal
 from world_server import WorldServer
 from world_summary import summary
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from faults import Fault
 
 LAB = "the owner's läb"
-# What Python compiles of the program, for all worlds of this user.
-COMPILED = Path(tempfile.gettempdir()) / f"homelab-tests-{os.getuid()}"
 # What save keeps of a world, beside the state of its GitLab and its cluster.
 FOLDERS = ("repositories", "runner's machine", "docker", LAB)
 ATTRIBUTES = ("registry_realm", "versions", "vm_has", "flux_check", "host_keys", "storage_folders")
@@ -106,16 +104,9 @@ class World:
         self.pods, self.flux, self.programs = Pods(self), Flux(self), Programs(self)
         self.server = WorldServer(self)
         self.lab, self.settings = make_lab(folder / LAB, self.server.port, self.vm, settings)
+        share_compiled(self.lab)
         self.prepare_cluster()
-        self.share_compiled()
         self.bin = write_programs(folder / "bin")
-
-    def share_compiled(self) -> None:
-        """Let Python find what it compiled for another world. It keeps that by the path of the source, and sees when one is newer."""
-        (COMPILED / "program").mkdir(parents=True, exist_ok=True)
-        self.compiled = COMPILED / "homelab/python" / self.lab.resolve().relative_to("/")
-        self.compiled.mkdir(parents=True)
-        (self.compiled / "lab_program").symlink_to(COMPILED / "program")
 
     def forget_orders(self) -> None:
         """Forget what was seen, and what was ordered to go wrong."""
@@ -129,7 +120,6 @@ class World:
 
     def close(self) -> None:
         self.server.stop()
-        shutil.rmtree(self.compiled)
 
     def prepare_cluster(self) -> None:
         """A k3s as it comes, with cert-manager, and what an owner has to have prepared."""
@@ -159,7 +149,7 @@ class World:
             "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.private),
-            "XDG_CACHE_HOME": str(COMPILED),
+            "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],
             "LAB_STAND_IN_PORT": str(self.server.port),
             "LAB_POLL_SECONDS": "0.01",
             "LAB_RETRY_SECONDS": "0",

@@ -41,10 +41,13 @@ def world(request: pytest.FixtureRequest, worlds: Worlds) -> World:
 
 
 def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_restart(
-    world: World, figure: Figure
+    world: World, figure: Figure, request: pytest.FixtureRequest
 ) -> None:
     world.bootstrap("--only", "preflight")
-    first = world.bootstrap()
+    # On a cluster that was made anew a rescue is the whole way: one of the labs is built by it.
+    rescued = request.node.callspec.params["world"] == "defaults"
+    first = world.run("./lab", "rescue", "--yes") if rescued else world.bootstrap()
+    assert first.status == 0, first.text
     world.is_built = True
     namespace = world.answers["gitlab_namespace"]
     if world.answers["gitops_source"] == "self":
@@ -56,7 +59,7 @@ def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_resta
         world.wait(f"the release {name}", lambda name=name: world.ready("helmreleases", name, namespace), 30)
     assert world.deployed_tag("demo", world.answers["app_namespace"]) == "v1.0.0"
     assert not world.gitlab.errors
-    figure(f"bootstrap.sh from nothing: {first.seconds:.1f} s")
+    figure(f"{'./lab rescue' if rescued else 'bootstrap.sh'} from nothing: {first.seconds:.1f} s")
 
 
 def test_a_second_run_changes_nothing(world: World, figure: Figure) -> None:

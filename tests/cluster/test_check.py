@@ -59,18 +59,26 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_a_commit_that_would_stop_gitlab_is_refused_and_the_next_is_deployed(
-    world: World, figure: Figure, what: str
-) -> None:
+# The fix of each of these is pushed and followed; the others are refused one after another, and mended by one commit.
+FIXED = (
+    "a missing quote",
+    "a section that GitLab does not know",
+    "an image that does not exist",
+    "a jump over a required stop",
+)
+
+
+def refused(world: World, figure: Figure, what: str, good: dict[str, str]) -> None:
+    """Push a commit that would stop GitLab, and see it refused and named while GitLab's pod stays.
+
+    Args:
+        good: what the two files hold when they are right; all else but this change is as there.
+    """
     file, change, reason = REFUSED[what]
     namespace = world.answers["gitlab_namespace"]
-    world.gitlab.unpublished.add("gitlab/gitlab-ce:19.4.77-ce.0")
     before = world.uids(namespace, "gitlab")
-    world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
-    path = world.lab / file
-    good = path.read_text(encoding="utf-8")
-    path.write_text(change(good), encoding="utf-8")
+    for name, text in good.items():
+        (world.lab / name).write_text(change(text) if name == file else text, encoding="utf-8")
     commit = world.push(f"Break GitLab: {what}")
     pushed = time.monotonic()
     failed = world.wait(
@@ -87,7 +95,20 @@ def test_a_commit_that_would_stop_gitlab_is_refused_and_the_next_is_deployed(
     assert world.gitlab.gitlab_is_ready()
     assert world.uids(namespace, "gitlab") == before
 
-    path.write_text(good + f"# right again: {what}\n", encoding="utf-8")
+
+def read_good(world: World) -> dict[str, str]:
+    world.gitlab.unpublished.add("gitlab/gitlab-ce:19.4.77-ce.0")
+    world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
+    return {name: (world.lab / name).read_text(encoding="utf-8") for name in (SETTINGS, VALUES)}
+
+
+def mended(world: World, figure: Figure, what: str, good: dict[str, str]) -> None:
+    """Push a right commit after what was refused, and see it deployed."""
+    file, namespace = REFUSED[what][0], world.answers["gitlab_namespace"]
+    before = world.uids(namespace, "gitlab")
+    for name, text in good.items():
+        text_now = text + f"# right again: {what}\n" if name == file else text
+        (world.lab / name).write_text(text_now, encoding="utf-8")
     world.push(f"Mend GitLab: {what}")
     pushed = time.monotonic()
     world.wait("GitLab's release", lambda: deployed(world) and world.gitlab.gitlab_is_ready(), 60)
@@ -96,6 +117,23 @@ def test_a_commit_that_would_stop_gitlab_is_refused_and_the_next_is_deployed(
         assert world.uids(namespace, "gitlab").isdisjoint(before)
     else:
         assert world.uids(namespace, "gitlab") == before
+
+
+@pytest.mark.parametrize("what", FIXED)
+def test_a_commit_that_would_stop_gitlab_is_refused_and_the_next_is_deployed(
+    world: World, figure: Figure, what: str
+) -> None:
+    good = read_good(world)
+    refused(world, figure, what, good)
+    mended(world, figure, what, good)
+
+
+def test_one_refused_commit_after_another_and_the_fix_of_them_all(world: World, figure: Figure) -> None:
+    good = read_good(world)
+    others = [what for what in REFUSED if what not in FIXED]
+    for what in others:
+        refused(world, figure, what, good)
+    mended(world, figure, others[-1], good)
 
 
 def test_an_image_that_nobody_can_pull_does_not_hold_up_the_next_commit(world: World, figure: Figure) -> None:

@@ -114,12 +114,12 @@ def push(world: World, message: str) -> None:
     raise AssertionError(f"the cluster does not come to rest\n{world.report()}")
 
 
-def updated(world: World, changes: dict[str, str]) -> str:
+def updated(world: World, changes: dict[str, str], command: str = "./lab update") -> str:
     """Change answers as an owner does, and return what the report says of the cluster."""
     world.git("pull", "--quiet", "--rebase", str(world.repository), world.answers["gitops_branch"])
     words = [word for name, value in changes.items() for word in ("--data", f"{name}={value}")]
     path = f"{Path(sys.executable).parent}:{world.environment()['PATH']}"
-    run = world.run("./lab", "update", "--defaults", *words, PATH=path)
+    run = world.run(*command.split(), "--defaults", *words, PATH=path)
     assert run.status == 0, run.text
     report = (world.lab / "update-report.md").read_text(encoding="utf-8")
     found = re.search(r"## In the cluster\n\n(.*?)\n\n", report, re.DOTALL)
@@ -140,6 +140,8 @@ def check(world: World, said: str, before: tuple[Tree, dict[tuple[str, str], set
         replaced = now.get(place, set()).isdisjoint(uids)
         if name == "gitlab":
             assert replaced == (RESTARTS in said), f"{place}: replaced is {replaced}, and this was said:\n{said}"
+        elif name == NAMESPACE:
+            assert uids <= now.get(place, set()) or "Those whose arguments change restart" in said, said
         elif f"`{name}`: its pods are replaced." in said:
             assert replaced, f"{place}: its pods go on, and this was said:\n{said}"
         else:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.program import rescue
 
 from cluster.api import Object
 from cluster.conftest import Figure, Worlds
 from cluster.node_agent import NEVER_READY
 from cluster.test_check import SETTINGS, deployed
+from cluster.test_kill import kill_at, places
 from cluster.world import World
 
 pytestmark = pytest.mark.xdist_group("article")
@@ -78,17 +77,23 @@ def test_a_run_names_the_way_out_at_once(world: World, figure: Figure) -> None:
     assert well(), world.report()
 
 
-@pytest.mark.parametrize("seconds", [1, 4, 9, 14])
-def test_a_killed_rescue_is_gone_on_with_by_the_next(world: World, seconds: int) -> None:
+def test_a_killed_rescue_is_gone_on_with_by_the_next(world: World, figure: Figure) -> None:
     good, well = stop_gitlab(world)
-    mend(world, good, f"killed after {seconds} s")
-    process = world.begin("./lab", "rescue", "--yes")
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    mend(world, good, "killed at each step")
+    kills = 0
+    for stage in ("suspend", *(one.name for one in rescue.ORDER)):
+        for lines in places():
+            said = kill_at(world, stage, lines, ("./lab", "rescue", "--yes"))
+            kills += f"== {stage}:" in said
     run = world.run("./lab", "rescue", "--yes")
     assert run.status == 0, run.text
     assert well(), world.report()
+    assert world.tip() == world.git("rev-parse", "HEAD")
+    figure(f"a rescue killed {kills} times; the run after that {run.seconds:.0f} s")
+    pods = world.uids(world.answers["gitlab_namespace"], "gitlab")
+    again = world.run("./lab", "rescue", "--yes")
+    assert again.status == 0, again.text
+    assert world.uids(world.answers["gitlab_namespace"], "gitlab") == pods
 
 
 def test_flux_may_be_down_as_well(world: World) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +100,7 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
     "a quote is missing in gitlab.rb": ({"apps/gitlab/gitlab.rb": ("'X-Forwarded-For'", "'X-Forwarded-For")}, r"apps/gitlab/gitlab\.rb:\d+: this is no Ruby"),
     "an end too many in gitlab.rb": ({"apps/gitlab/gitlab.rb": ("if ENV['REGISTRY_WEBHOOK_URL']", "")}, "this is no Ruby"),
     "a section that GitLab does not know": ({"apps/gitlab/gitlab.rb": ("prometheus_monitoring[", "promtheus_monitoring[")}, "did you mean prometheus_monitoring"),
+    "a setting that GitLab does not know": ({"apps/gitlab/gitlab.rb": ("gitlab_rails['time_zone']", "gitlab_rails['timezone']")}, r"gitlab\.rb:\d+: GitLab 19\.3 has no setting gitlab_rails\['timezone'\].*did you mean gitlab_rails\['time_zone'\]"),
     "a name twice below clusters": ({"clusters/homelab/copy.yaml": kustomization("demo")}, "Kustomization flux-system: Flux cannot build clusters/homelab"),
     "no object below clusters": ({"clusters/homelab/notes.yaml": "a: 1\n"}, "Flux cannot build clusters/homelab"),
     "a key twice": ({DEMO: ("  prune: true\n", "  prune: true\n  prune: true\n")}, "prune"),
@@ -379,6 +382,31 @@ def test_the_check_knows_the_sections_that_gitlab_knows(lab: Lab) -> None:
     known = (ROOT / "tests/keys/gitlab_rb_sections.txt").read_text(encoding="utf-8").split()
     assert set(known) == gitlab_rb.SECTIONS
     assert list(gitlab_rb.unknown_sections((lab.path / "apps/gitlab/gitlab.rb").read_bytes())) == []
+
+
+def test_a_misspelt_setting_of_gitlab_is_told_and_every_right_one_passes() -> None:
+    """GitLab itself says nothing of a setting that it does not know."""
+    known = [one for one in gitlab_rb._KEYS.read_text(encoding="utf-8").split("\n") if one.partition("[")[0] in gitlab_rb.SECTIONS]
+    right = "".join(f"{one} = 1\n" for one in known)
+    chance = random.Random()
+    wrong = []
+    for one in chance.sample(known, 40):
+        section, key = one.removesuffix("']").split("['")
+        place = chance.randrange(len(key))
+        misspelt = f"{section}['{key[:place]}{key[place + 1:]}']"
+        if misspelt not in known and len(key) > 3:
+            wrong.append(misspelt)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "apps").mkdir()
+        (Path(folder) / "apps" / "gitlab.rb").write_text(right, encoding="utf-8")
+        findings = Findings()
+        gitlab_rb.check(Path(folder), findings)
+        assert (findings.faults, findings.unjudged) == ([], [])
+        (Path(folder) / "apps" / "gitlab.rb").write_text("".join(f'{one.replace(chr(39), chr(34))} = 1\n' for one in wrong), encoding="utf-8")
+        gitlab_rb.check(Path(folder), findings)
+    said = "\n".join(str(one) for one in [*findings.faults, *findings.unjudged])
+    assert [one for one in wrong if f"apps/gitlab.rb:{wrong.index(one) + 1}: " not in said or one not in said] == []
+    assert len(findings.faults) >= 0.8 * len(wrong), "a setting that is nearly right is named"
 
 
 def test_the_check_takes_the_schemas_of_the_tests_along() -> None:

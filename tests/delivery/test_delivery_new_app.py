@@ -18,6 +18,7 @@ import yaml
 import test_labs
 from support import program
 from support.cluster import Lab, read_lab
+from support.compiled import share_compiled
 from support.references import problems
 from support.rendering import VALID, read_answers, recorded_answers, rendered
 
@@ -26,7 +27,7 @@ NAMES = ["on", "y", "null", "true", "e1", "shop", "my-blog-2", "a" * 53, "x--y",
 
 
 def copy_of(path: Path, target: Path) -> Path:
-    return shutil.copytree(path, target)
+    return share_compiled(shutil.copytree(path, target))
 
 
 def new_app(lab: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from .rendering import ROOT
 from .tools import run, tool
 
 KEYS = Path(__file__).resolve().parent.parent / "keys"
@@ -15,6 +16,7 @@ KEYS = Path(__file__).resolve().parent.parent / "keys"
 
 RECORDER = Path(__file__).resolve().parent / "gitlab_rb.rb"
 GITLAB_YML = Path(__file__).resolve().parent / "gitlab_yml.rb"
+KNOWN_KEYS = ROOT / "template" / ".gitlab" / "checks" / "gitlab_rb_keys.txt"
 SECTIONS = KEYS / "gitlab_rb_sections.txt"
 
 
@@ -59,7 +61,7 @@ def unknown_keys(recorded: dict[str, Any]) -> list[str]:
 
     `gitlab_rails['nginx'][…]` and `registry['nginx'][…]` take the keys of `nginx[…]`.
     """
-    known = set((KEYS / "gitlab_rb_keys.txt").read_text(encoding="utf-8").split("\n"))
+    known = set(KNOWN_KEYS.read_text(encoding="utf-8").split("\n"))
     found = []
     for section, value in recorded.items():
         if not isinstance(value, dict):

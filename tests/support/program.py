@@ -43,7 +43,7 @@ from lab_program.clients import (
     outbound,
     pod,
 )
-from lab_program.commands import COMMANDS, new_app, propose, restore, trust, update, upgrade
+from lab_program.commands import COMMANDS, new_app, propose, rescue, restore, trust, update, upgrade
 from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
@@ -95,6 +95,7 @@ __all__ = [
     "programs",
     "propose",
     "registry",
+    "rescue",
     "restore",
     "runner",
     "secret",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.compiled import share_compiled
 from support.rendering import ROOT
 from update_support import commit, edit, git, make_lab, packed, put, release, small_template
 
@@ -44,4 +45,4 @@ def house(start: Path, tmp_path: Path) -> Path:
     )
     put(tmp_path / "lab", {".env": "TOKEN=secret\n"})
     commit(tmp_path / "lab")
-    return tmp_path / "lab"
+    return share_compiled(tmp_path / "lab")

@@ -134,6 +134,29 @@ def test_a_new_chart_is_asked_of_helm(article: Lab, helm: bool) -> None:
     assert " → 9" in effects.chart(before, newer)[0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tag: 9.8.7 ": "tag: 0.0.0 "}, "its pods are removed, and no new ones start"),
+        ({"  values:\n": "  values:\n    replicas: 0\n"}, "its pods are removed, and no new ones start"),
+        ({"  values:\n": "  values:\n    replicas: 4\n"}, "its pods go on"),
+        ({"tag: 9.8.7 ": "tag: 9.8.8 "}, "its pods are replaced"),
+    ],
+    ids=str,
+)
+def test_a_release_that_is_left_without_pods_is_told_and_so_is_the_way_back(article: Lab, helm: bool, changes: dict[str, str], said: str) -> None:
+    path, answers = "apps/demo/helmrelease.yaml", (article.answers, article.answers)
+    text = re.sub(r"tag: \S+ ", "tag: 9.8.7 ", tree(article.path)[path].decode(), count=1)
+    changed = text
+    for old, new in changes.items():
+        assert old in changed
+        changed = changed.replace(old, new, 1)
+    before, after = ({**tree(article.path), path: one.encode()} for one in (text, changed))
+    assert f"`demo`: {said}" in "\n".join(effects.told(before, after, answers, TABLE)).replace("Flux upgrades the release; ", "")
+    if "removed" in said:
+        assert "`demo`: its first pods start." in "\n".join(effects.told(after, before, answers, TABLE))
+
+
 def test_values_that_the_table_calls_harmless_leave_the_pods_alone(article: Lab) -> None:
     """Helm judges the table that speaks where it is not installed."""
     before, helm = tree(article.path), tool("helm")
@@ -227,3 +250,16 @@ def test_every_pattern_of_the_tables_is_reached() -> None:
     assert patterns[-1] == "*" and TABLE["kinds"][-1]["kinds"] == ["*"]
     answers = [answer for entry in TABLE["bootstrap"] for answer in entry["answers"]]
     assert len(answers) == len(set(answers)) and set(answers) <= set(QUESTIONS)
+
+
+def test_controllers_that_run_before_git_has_them_are_told_as_taken_over(article: Lab, helm: bool) -> None:
+    """A lab of before had Flux in its cluster, and not in its repository."""
+    after = tree(article.path)
+    folder = "clusters/homelab/flux-system"
+    before = {path: data for path, data in after.items() if path != f"{folder}/gotk-components.yaml"}
+    before[f"{folder}/kustomization.yaml"] = b"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - sync.yaml\n"
+    said = "\n".join(effects.told(before, after, (article.answers, article.answers), TABLE))
+    assert f"Flux keeps its own controllers by this file from now on. Those whose arguments change restart within seconds; nothing else does. (`{folder}/gotk-components.yaml`)" in said
+    assert "makes" not in said
+    removed = "\n".join(effects.told(after, before, (article.answers, article.answers), TABLE))
+    assert "Flux removes from the cluster: ClusterRole" in removed and "takes" not in removed

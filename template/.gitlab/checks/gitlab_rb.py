@@ -1,4 +1,4 @@
-"""Whether GitLab can read its settings: each gitlab.rb is Ruby, and names sections that GitLab knows."""
+"""Whether GitLab can read its settings: each gitlab.rb is Ruby, and names sections and settings that GitLab knows."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ SECTIONS = frozenset(
     " redis_replica_role redis_sentinel_role registry registry_external_url registry_nginx remote_syslog repmgr"
     " repmgrd roles runtime_dir sentinel sidekiq sidekiq_role spamcheck storage_check unicorn user web_server".split()
 )
+# One section['key'] a line: what GitLab reads (omnibus-gitlab, its configuration template and attribute defaults; 19.3).
+_KEYS = Path(__file__).resolve().with_name("gitlab_rb_keys.txt")
 _KEYWORDS = frozenset(
     "BEGIN END alias and begin break case class def do else elsif end ensure for if in module next not or redo rescue retry return then undef unless"
     " until when while yield".split()
@@ -52,6 +54,23 @@ def check(root: Path, findings: Findings) -> None:
                     )
                 else:
                     findings.skip(f"{shown}:{line}: whether GitLab knows the section {name}")
+            _keys(source, shown, findings)
+
+
+def _keys(source: bytes, shown: str, findings: Findings) -> None:
+    """Find settings that GitLab would pass over in silence."""
+    known = frozenset(_KEYS.read_text(encoding="utf-8").split("\n"))
+    for line, setting in settings(source):
+        section = setting.partition("[")[0]
+        if section not in SECTIONS or setting in known:
+            continue
+        ours = [one for one in known if one.startswith(f"{section}[")]
+        near = difflib.get_close_matches(setting, ours, n=1, cutoff=0.9)
+        if near:
+            what = f"GitLab 19.3 has no setting {setting}, and passes over it; did you mean {near[0]}?"
+            findings.fault(f"{shown}:{line}", what)
+        else:
+            findings.skip(f"{shown}:{line}: whether GitLab knows {setting}; it passes over a setting that it does not know")
 
 
 def _tree(source: bytes) -> Node:
@@ -80,6 +99,18 @@ def unknown_sections(source: bytes) -> Iterator[tuple[int, str]]:
         name = _section(node)
         if name is not None and name not in SECTIONS and name not in assigned:
             yield node.start_point[0] + 1, name
+
+
+def settings(source: bytes) -> Iterator[tuple[int, str]]:
+    """Yield line and name of each setting with a plain name, such as `gitlab_rails['time_zone']`."""
+    for node in _nodes(_tree(source)):
+        section = _section(node)
+        if section is None or node.type != "element_reference":
+            continue
+        name = next((child for child in node.children if child.type == "string"), None)
+        parts = [child for child in name.children if child.is_named] if name is not None else []
+        if [part.type for part in parts] == ["string_content"]:
+            yield node.start_point[0] + 1, f"{section}['{(parts[0].text or b'').decode('utf-8', 'replace')}']"
 
 
 def _is_local(node: Node) -> bool:
