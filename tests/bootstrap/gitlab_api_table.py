@@ -1,4 +1,4 @@
-"""GitLab's REST API as far as the bootstrap uses it: endpoint, parameters, answers, and the page that says so.
+"""GitLab's REST API as far as the program uses it: endpoint, parameters, answers, and the page that says so.
 
 The stand-in server refuses whatever is not in here, so a request that GitLab does not document fails its test.
 """
@@ -6,50 +6,135 @@ The stand-in server refuses whatever is not in here, so a request that GitLab do
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 DOCS = "https://docs.gitlab.com/api/"
+# Attributes that several answers carry.
+SETS = {
+    "GROUP": "id name path full_path visibility parent_id",
+    "PROJECT": "id name path path_with_namespace visibility default_branch empty_repo ci_push_repository_for_job_token_allowed",
+    "DEPLOY_TOKEN": "id name username expires_at revoked expired scopes",
+    "ACCESS_TOKEN": "id name revoked active scopes user_id expires_at created_at",
+    "DEPLOY_KEY": "id title key can_push",
+    "PROTECTED_BRANCH": "id name push_access_levels merge_access_levels allow_force_push",
+    "HOOK": "id url push_events enable_ssl_verification",
+    "RUNNER": "id description runner_type status online paused",
+}
+# A line a request: its method and path as the documentation writes them (`:name` is a segment; `:id` may be an encoded path), the
+# page below DOCS, the status (+: a list in pages; *: without a token), and the attributes that the answer carries (of a list: each
+# item). Below it what it takes: `?` in the query, otherwise in the body; `!` is required; :type (nothing: string); =values.
+TABLE = """
+DELETE /personal_access_tokens/self personal_access_tokens/#self-revoke 204
+GET /personal_access_tokens/self personal_access_tokens/#self-inform 200 ACCESS_TOKEN
+# Groups and projects
+GET /groups/:id groups/#retrieve-a-group 200 GROUP
+    ?with_projects:boolean
+POST /groups groups/#create-a-group 201 GROUP
+    name! path! visibility=private|internal|public parent_id:integer
+GET /projects/:id projects/#retrieve-a-project 200 PROJECT
+POST /projects projects/#create-a-project 201 PROJECT
+    name! path namespace_id:integer visibility=private|internal|public
+PUT /projects/:id projects/#update-a-project 200 PROJECT
+    ci_push_repository_for_job_token_allowed:boolean
+# Tokens, keys and variables
+GET /groups/:id/deploy_tokens deploy_tokens/#list-group-deploy-tokens 200+ DEPLOY_TOKEN
+    ?active:boolean
+POST /groups/:id/deploy_tokens deploy_tokens/#create-a-group-deploy-token 201 DEPLOY_TOKEN token
+    name! scopes!:[string] expires_at username
+DELETE /groups/:id/deploy_tokens/:token_id deploy_tokens/#delete-a-group-deploy-token 204
+GET /groups/:id/variables/:key group_level_variables/#get-a-group-variable-details 200 key value masked protected raw
+POST /groups/:id/variables group_level_variables/#create-a-group-variable 201 key value masked protected raw
+    key! value! masked:boolean protected:boolean raw:boolean
+DELETE /groups/:id/variables/:key group_level_variables/#delete-a-group-variable 204
+GET /projects/:id/access_tokens project_access_tokens/#list-all-project-access-tokens 200+ ACCESS_TOKEN
+    ?state=active|inactive
+POST /projects/:id/access_tokens project_access_tokens/#create-a-project-access-token 201 ACCESS_TOKEN token
+    name! scopes!:[string] access_level:integer=10|15|20|30|40|50 expires_at!
+DELETE /projects/:id/access_tokens/:token_id project_access_tokens/#revoke-a-project-access-token 204
+GET /projects/:id/deploy_keys deploy_keys/#list-deploy-keys-for-project 200+ DEPLOY_KEY
+POST /projects/:id/deploy_keys deploy_keys/#add-deploy-key 201 DEPLOY_KEY
+    title! key! can_push:boolean
+DELETE /projects/:id/deploy_keys/:key_id deploy_keys/#delete-deploy-key 204
+# Protection
+GET /projects/:id/protected_branches/:name protected_branches/#get-a-single-protected-branch-or-wildcard-protected-branch 200 PROTECTED_BRANCH
+POST /projects/:id/protected_branches protected_branches/#protect-repository-branches 201 PROTECTED_BRANCH
+    name! push_access_level:integer=0|30|40|60 merge_access_level:integer=0|30|40|60 allowed_to_push:[object]
+PATCH /projects/:id/protected_branches/:name protected_branches/#update-a-protected-branch 200 PROTECTED_BRANCH
+    allowed_to_push:[object]
+GET /projects/:id/protected_tags/:name protected_tags/#get-a-single-protected-tag-or-wildcard-protected-tag 200 name create_access_levels
+POST /projects/:id/protected_tags protected_tags/#protect-a-repository-tag 201 name create_access_levels
+    name! create_access_level:integer=0|30|40
+# Webhooks
+GET /application/settings settings/#get-details-on-current-application-settings 200 id outbound_local_requests_whitelist
+PUT /application/settings settings/#update-application-settings 200 id outbound_local_requests_whitelist
+    outbound_local_requests_whitelist:[string]
+GET /projects/:id/hooks project_webhooks/#list-webhooks-for-a-project 200+ HOOK
+POST /projects/:id/hooks project_webhooks/#add-a-webhook-to-a-project 201 HOOK
+    url! token push_events:boolean enable_ssl_verification:boolean
+DELETE /projects/:id/hooks/:hook_id project_webhooks/#delete-project-webhook 204
+# Runners
+GET /runners/all runners/#list-all-runners 200+ RUNNER
+    ?type=instance_type|group_type|project_type
+GET /runners/:id/managers runners/#list-all-runners-managers 200 id system_id contacted_at status
+DELETE /runners/:id runners/#delete-a-runner-by-id 204
+POST /runners/verify runners/#verify-authentication-for-a-registered-runner 200* id token token_expires_at
+    token! system_id
+POST /user/runners users/#create-a-runner-linked-to-a-user 201 id token token_expires_at
+    runner_type!=instance_type|group_type|project_type description run_untagged:boolean locked:boolean
+# The loop
+GET /projects/:id/repository/tags tags/#list-all-project-repository-tags 200+ name target
+GET /projects/:id/repository/tags/:tag_name tags/#retrieve-a-repository-tag 200 name target
+POST /projects/:id/repository/tags tags/#create-a-tag 201 name target
+    tag_name! ref! message
+GET /projects/:id/pipelines pipelines/#list-project-pipelines 200+ id status ref web_url
+    ?ref
+GET /projects/:id/registry/repositories container_registry/#list-registry-repositories 200+ id name path location tags
+    ?tags:boolean
+"""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One documented attribute: its JSON type (`array:string` is a list of them), and whether it must be there."""
+    """One documented attribute: its JSON type (`[string]` is a list of them), and whether it must be there."""
 
     type: str
     required: bool = False
-    values: tuple[Any, ...] = ()
+    values: tuple[str, ...] = ()
 
     def accepts(self, value: Any) -> bool:
-        if self.values and value not in self.values:
+        if self.values and str(value) not in self.values:
             return False
-        if self.type.startswith("array:"):
-            return isinstance(value, list) and all(Parameter(self.type[6:]).accepts(item) for item in value)
+        if self.type.startswith("["):
+            return isinstance(value, list) and all(Parameter(self.type[1:-1]).accepts(item) for item in value)
         if self.type == "integer":
             return isinstance(value, int) and not isinstance(value, bool)
         return isinstance(value, {"string": str, "boolean": bool, "object": dict}[self.type])
 
+    def typed(self, text: str) -> Any:
+        """Return what a text in the query stands for."""
+        if self.type == "boolean":
+            return {"true": True, "false": False}.get(text, text)
+        return int(text) if self.type == "integer" and text.isdigit() else text
+
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One documented request.
+    """One documented request: see TABLE.
 
-    Args:
-        method, path: as the documentation writes them; `:name` is a segment, and `:id` may be an encoded path.
-        page: where it is documented, below DOCS.
-        query, body: the documented attributes, by name; pagination's are known wherever `paginated` is set.
-        answers: status to the attributes that its JSON carries (for a list: each of its items).
+    Attributes:
+        answers: status to the attributes that its JSON carries.
         authenticated: a PRIVATE-TOKEN is needed.
     """
 
     method: str
     path: str
     page: str
-    query: dict[str, Parameter] = field(default_factory=dict)
-    body: dict[str, Parameter] = field(default_factory=dict)
-    answers: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    paginated: bool = False
-    authenticated: bool = True
+    query: dict[str, Parameter]
+    body: dict[str, Parameter]
+    answers: dict[int, tuple[str, ...]]
+    paginated: bool
+    authenticated: bool
 
     @property
     def name(self) -> str:
@@ -60,309 +145,33 @@ class Endpoint:
         return re.compile("^" + re.sub(r":(\w+)", r"(?P<\1>[^/]+)", self.path) + "$")
 
 
-def string(required: bool = False, *values: str) -> Parameter:
-    return Parameter("string", required, values)
+def parameters(words: list[str]) -> dict[str, Parameter]:
+    found = {}
+    for word in words:
+        parts = re.fullmatch(r"\??(\w+)(!?)(?::([^=]+))?(?:=(.*))?", word)
+        assert parts, f"{word} is no parameter"
+        values = tuple(parts[4].split("|")) if parts[4] else ()
+        found[parts[1]] = Parameter(parts[3] or "string", bool(parts[2]), values)
+    return found
 
 
-def boolean(required: bool = False) -> Parameter:
-    return Parameter("boolean", required)
+def endpoints(table: str) -> list[Endpoint]:
+    found = []
+    for request, taken in re.findall(r"^([A-Z]+ .*)(?:\n    (.*))?", table, re.MULTILINE):
+        method, path, page, status, *carried = request.split()
+        answer = tuple(name for word in carried for name in SETS.get(word, word).split())
+        query, body = (
+            parameters([word for word in taken.split() if word.startswith("?") == is_query])
+            for is_query in (True, False)
+        )
+        answers, paginated, authenticated = {int(status.rstrip("+*")): answer}, "+" in status, "*" not in status
+        found.append(Endpoint(method, path, page, query, body, answers, paginated, authenticated))
+    return found
 
 
-def integer(required: bool = False, *values: int) -> Parameter:
-    return Parameter("integer", required, values)
-
-
-def array(of: str, required: bool = False) -> Parameter:
-    return Parameter(f"array:{of}", required)
-
-
-VISIBILITY = ("private", "internal", "public")
-GROUP = ("id", "name", "path", "full_path", "visibility", "parent_id")
-PROJECT = (
-    "id",
-    "name",
-    "path",
-    "path_with_namespace",
-    "visibility",
-    "default_branch",
-    "empty_repo",
-    "ci_push_repository_for_job_token_allowed",
-)
-DEPLOY_TOKEN = ("id", "name", "username", "expires_at", "revoked", "expired", "scopes")
-ACCESS_TOKEN = ("id", "name", "revoked", "active", "scopes", "user_id", "expires_at", "created_at")
-DEPLOY_KEY = ("id", "title", "key", "can_push")
-PROTECTED_BRANCH = ("id", "name", "push_access_levels", "merge_access_levels", "allow_force_push")
-HOOK = ("id", "url", "push_events", "enable_ssl_verification")
-RUNNER = ("id", "description", "runner_type", "status", "online", "paused")
-
-ENDPOINTS = [
-    Endpoint("DELETE", "/personal_access_tokens/self", "personal_access_tokens/#self-revoke", answers={204: ()}),
-    Endpoint("GET", "/personal_access_tokens/self", "personal_access_tokens/#self-inform", answers={200: ACCESS_TOKEN}),
-    # Groups and projects
-    Endpoint(
-        "GET", "/groups/:id", "groups/#retrieve-a-group", query={"with_projects": boolean()}, answers={200: GROUP}
-    ),
-    Endpoint(
-        "POST",
-        "/groups",
-        "groups/#create-a-group",
-        body={
-            "name": string(True),
-            "path": string(True),
-            "visibility": string(False, *VISIBILITY),
-            "parent_id": integer(),
-        },
-        answers={201: GROUP},
-    ),
-    Endpoint("GET", "/projects/:id", "projects/#retrieve-a-project", answers={200: PROJECT}),
-    Endpoint(
-        "POST",
-        "/projects",
-        "projects/#create-a-project",
-        body={
-            "name": string(True),
-            "path": string(),
-            "namespace_id": integer(),
-            "visibility": string(False, *VISIBILITY),
-        },
-        answers={201: PROJECT},
-    ),
-    Endpoint(
-        "PUT",
-        "/projects/:id",
-        "projects/#update-a-project",
-        body={"ci_push_repository_for_job_token_allowed": boolean()},
-        answers={200: PROJECT},
-    ),
-    # Tokens and keys
-    Endpoint(
-        "GET",
-        "/groups/:id/deploy_tokens",
-        "deploy_tokens/#list-group-deploy-tokens",
-        query={"active": boolean()},
-        answers={200: DEPLOY_TOKEN},
-        paginated=True,
-    ),
-    Endpoint(
-        "POST",
-        "/groups/:id/deploy_tokens",
-        "deploy_tokens/#create-a-group-deploy-token",
-        body={"name": string(True), "scopes": array("string", True), "expires_at": string(), "username": string()},
-        answers={201: (*DEPLOY_TOKEN, "token")},
-    ),
-    Endpoint(
-        "DELETE", "/groups/:id/deploy_tokens/:token_id", "deploy_tokens/#delete-a-group-deploy-token", answers={204: ()}
-    ),
-    Endpoint(
-        "GET",
-        "/groups/:id/variables/:key",
-        "group_level_variables/#get-a-group-variable-details",
-        answers={200: ("key", "value", "masked", "protected", "raw")},
-    ),
-    Endpoint(
-        "POST",
-        "/groups/:id/variables",
-        "group_level_variables/#create-a-group-variable",
-        body={
-            "key": string(True),
-            "value": string(True),
-            "masked": boolean(),
-            "protected": boolean(),
-            "raw": boolean(),
-        },
-        answers={201: ("key", "value", "masked", "protected", "raw")},
-    ),
-    Endpoint(
-        "DELETE", "/groups/:id/variables/:key", "group_level_variables/#delete-a-group-variable", answers={204: ()}
-    ),
-    Endpoint(
-        "GET",
-        "/projects/:id/access_tokens",
-        "project_access_tokens/#list-all-project-access-tokens",
-        query={"state": string(False, "active", "inactive")},
-        answers={200: ACCESS_TOKEN},
-        paginated=True,
-    ),
-    Endpoint(
-        "POST",
-        "/projects/:id/access_tokens",
-        "project_access_tokens/#create-a-project-access-token",
-        body={
-            "name": string(True),
-            "scopes": array("string", True),
-            "access_level": integer(False, 10, 15, 20, 30, 40, 50),
-            "expires_at": string(True),
-        },
-        answers={201: (*ACCESS_TOKEN, "token")},
-    ),
-    Endpoint(
-        "DELETE",
-        "/projects/:id/access_tokens/:token_id",
-        "project_access_tokens/#revoke-a-project-access-token",
-        answers={204: ()},
-    ),
-    Endpoint(
-        "GET",
-        "/projects/:id/deploy_keys",
-        "deploy_keys/#list-deploy-keys-for-project",
-        answers={200: DEPLOY_KEY},
-        paginated=True,
-    ),
-    Endpoint(
-        "POST",
-        "/projects/:id/deploy_keys",
-        "deploy_keys/#add-deploy-key",
-        body={"title": string(True), "key": string(True), "can_push": boolean()},
-        answers={201: DEPLOY_KEY},
-    ),
-    Endpoint("DELETE", "/projects/:id/deploy_keys/:key_id", "deploy_keys/#delete-deploy-key", answers={204: ()}),
-    # Protection
-    Endpoint(
-        "GET",
-        "/projects/:id/protected_branches/:name",
-        "protected_branches/#get-a-single-protected-branch-or-wildcard-protected-branch",
-        answers={200: PROTECTED_BRANCH},
-    ),
-    Endpoint(
-        "POST",
-        "/projects/:id/protected_branches",
-        "protected_branches/#protect-repository-branches",
-        body={
-            "name": string(True),
-            "push_access_level": integer(False, 0, 30, 40, 60),
-            "merge_access_level": integer(False, 0, 30, 40, 60),
-            "allowed_to_push": array("object"),
-        },
-        answers={201: PROTECTED_BRANCH},
-    ),
-    Endpoint(
-        "PATCH",
-        "/projects/:id/protected_branches/:name",
-        "protected_branches/#update-a-protected-branch",
-        body={"allowed_to_push": array("object")},
-        answers={200: PROTECTED_BRANCH},
-    ),
-    Endpoint(
-        "GET",
-        "/projects/:id/protected_tags/:name",
-        "protected_tags/#get-a-single-protected-tag-or-wildcard-protected-tag",
-        answers={200: ("name", "create_access_levels")},
-    ),
-    Endpoint(
-        "POST",
-        "/projects/:id/protected_tags",
-        "protected_tags/#protect-a-repository-tag",
-        body={"name": string(True), "create_access_level": integer(False, 0, 30, 40)},
-        answers={201: ("name", "create_access_levels")},
-    ),
-    # Webhooks
-    Endpoint(
-        "GET",
-        "/application/settings",
-        "settings/#get-details-on-current-application-settings",
-        answers={200: ("id", "outbound_local_requests_whitelist")},
-    ),
-    Endpoint(
-        "PUT",
-        "/application/settings",
-        "settings/#update-application-settings",
-        body={"outbound_local_requests_whitelist": array("string")},
-        answers={200: ("id", "outbound_local_requests_whitelist")},
-    ),
-    Endpoint(
-        "GET",
-        "/projects/:id/hooks",
-        "project_webhooks/#list-webhooks-for-a-project",
-        answers={200: HOOK},
-        paginated=True,
-    ),
-    Endpoint(
-        "POST",
-        "/projects/:id/hooks",
-        "project_webhooks/#add-a-webhook-to-a-project",
-        body={"url": string(True), "token": string(), "push_events": boolean(), "enable_ssl_verification": boolean()},
-        answers={201: HOOK},
-    ),
-    Endpoint("DELETE", "/projects/:id/hooks/:hook_id", "project_webhooks/#delete-project-webhook", answers={204: ()}),
-    # Runners
-    Endpoint(
-        "GET",
-        "/runners/all",
-        "runners/#list-all-runners",
-        query={"type": string(False, "instance_type", "group_type", "project_type")},
-        answers={200: RUNNER},
-        paginated=True,
-    ),
-    Endpoint(
-        "GET",
-        "/runners/:id/managers",
-        "runners/#list-all-runners-managers",
-        answers={200: ("id", "system_id", "contacted_at", "status")},
-    ),
-    Endpoint("DELETE", "/runners/:id", "runners/#delete-a-runner-by-id", answers={204: ()}),
-    Endpoint(
-        "POST",
-        "/runners/verify",
-        "runners/#verify-authentication-for-a-registered-runner",
-        body={"token": string(True), "system_id": string()},  # "required if the token starts with glrt-"
-        answers={200: ("id", "token", "token_expires_at")},
-        authenticated=False,
-    ),
-    Endpoint(
-        "POST",
-        "/user/runners",
-        "users/#create-a-runner-linked-to-a-user",
-        body={
-            "runner_type": string(True, "instance_type", "group_type", "project_type"),
-            "description": string(),
-            "run_untagged": boolean(),
-            "locked": boolean(),
-        },
-        answers={201: ("id", "token", "token_expires_at")},
-    ),
-    # The loop
-    Endpoint(
-        "GET",
-        "/projects/:id/repository/tags",
-        "tags/#list-all-project-repository-tags",
-        answers={200: ("name", "target")},
-        paginated=True,
-    ),
-    Endpoint(
-        "GET",
-        "/projects/:id/repository/tags/:tag_name",
-        "tags/#retrieve-a-repository-tag",
-        answers={200: ("name", "target")},
-    ),
-    Endpoint(
-        "POST",
-        "/projects/:id/repository/tags",
-        "tags/#create-a-tag",
-        body={"tag_name": string(True), "ref": string(True), "message": string()},
-        answers={201: ("name", "target")},
-    ),
-    Endpoint(
-        "GET",
-        "/projects/:id/pipelines",
-        "pipelines/#list-project-pipelines",
-        query={"ref": string()},
-        answers={200: ("id", "status", "ref", "web_url")},
-        paginated=True,
-    ),
-    Endpoint(
-        "GET",
-        "/projects/:id/registry/repositories",
-        "container_registry/#list-registry-repositories",
-        query={"tags": boolean()},
-        answers={200: ("id", "name", "path", "location", "tags")},
-        paginated=True,
-    ),
-]
-
-PAGINATION = {"page": integer(), "per_page": integer()}
-
-
-BY_LITERALNESS = sorted(ENDPOINTS, key=lambda e: e.path.count(":"))
+ENDPOINTS = endpoints(TABLE)
+PAGINATION = parameters(["page:integer", "per_page:integer"])
+BY_LITERALNESS = sorted(ENDPOINTS, key=lambda one: one.path.count(":"))
 
 
 def find_endpoint(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
@@ -376,29 +185,16 @@ def find_endpoint(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | N
 
 def complaints(endpoint: Endpoint, query: dict[str, str], body: Any) -> list[str]:
     """What is undocumented or missing in a request; an empty list where it is as the documentation has it."""
-    found = []
-    known_query = endpoint.query | (PAGINATION if endpoint.paginated else {})
-    for name, text in query.items():
-        if name not in known_query:
-            found.append(f"{endpoint.name}: query parameter {name} is not documented")
-            continue
-        value: Any = text
-        if known_query[name].type == "boolean":
-            value = {"true": True, "false": False}.get(text, text)
-        elif known_query[name].type == "integer":
-            value = int(text) if text.isdigit() else text
-        if not known_query[name].accepts(value):
-            found.append(f"{endpoint.name}: query parameter {name}={text!r} is not a {known_query[name]}")
     if not isinstance(body, dict):
-        return [*found, f"{endpoint.name}: the body is no JSON object"]
-    for name, value in body.items():
-        if name not in endpoint.body:
-            found.append(f"{endpoint.name}: attribute {name} is not documented")
-        elif value is not None and not endpoint.body[name].accepts(value):
-            found.append(f"{endpoint.name}: attribute {name}={value!r} is not a {endpoint.body[name]}")
-    found += [
-        f"{endpoint.name}: attribute {name} is missing"
-        for name, p in endpoint.body.items()
-        if p.required and name not in body
-    ]
-    return found
+        return [f"{endpoint.name}: the body is no JSON object"]
+    known_query = endpoint.query | (PAGINATION if endpoint.paginated else {})
+    given = {name: known_query[name].typed(text) if name in known_query else text for name, text in query.items()}
+    found = []
+    for what, known, values in (("query parameter", known_query, given), ("attribute", endpoint.body, body)):
+        for name, value in values.items():
+            if name not in known:
+                found.append(f"{endpoint.name}: {what} {name} is not documented")
+            elif value is not None and not known[name].accepts(value):
+                found.append(f"{endpoint.name}: {what} {name}={value!r} is not a {known[name]}")
+    missing = [name for name, one in endpoint.body.items() if one.required and name not in body]
+    return found + [f"{endpoint.name}: attribute {name} is missing" for name in missing]

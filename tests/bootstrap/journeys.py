@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from lab_world import Call, World, world_in
-from stand_in_cluster import git
+from stand_in_flux import git
 
 STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync", "runner", "verify")
 LONG = bool(os.environ.get("LONG"))
@@ -31,7 +30,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     with ExitStack() as worlds:
 
         def make(**settings: Any) -> World:
-            return worlds.enter_context(world_in(tmp_path / f"world {len(os.listdir(tmp_path))}", **settings))
+            return worlds.enter_context(world_in(tmp_path / f"world {len(list(tmp_path.iterdir()))}", **settings))
 
         yield make
 

@@ -13,71 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from cluster.build import CONTROLLERS
+from gitlab.authority import Authority
 
-TEMPLATE = Path(__file__).parents[2] / "template"
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "template"
 
-# The settings of lab_program/settings.json, in its order.
-SETTINGS: dict[str, Any] = {
-    "lab_name": "homelab",
-    "cluster_name": "homelab",
-    "admin_email": "admin@lab.example.com",
+# The example's settings, but for what leads to the stand-ins, and what the tests say in words.
+SETTINGS: dict[str, Any] = json.loads((ROOT / "example/lab_program/settings.json").read_text(encoding="utf-8")) | {
     "base_domain": "localhost",
     "gitlab_host": "gitlab.localhost",
     "registry_host": "registry.localhost",
-    "https_port": 443,
-    "gitlab_url": "",
-    "registry_address": "",
-    "ssh_port": 2223,
-    "ssh_exposure": "load-balancer",
-    "traefik_kind": "k3s",
+    "sample_host": "demo.localhost",
     "tls_source": "cert-manager",
     "cluster_issuer": "letsencrypt",
-    "tls_secret_name": "",
     "private_ca": False,
-    "rack_attack": True,
-    "unbanned_networks": ["127.0.0.1", "10.42.0.0/16"],
     "storage_backend": "storage-class",
     "data_backend": "storage-class",
     "storage_root": "",
     "nfs_server": "",
     "storage_class": "local-path",
     "gitlab_version": "19.3.0",
-    "gitlab_size": "small",
-    "gitlab_namespace": "gitlab",
-    "app_namespace": "default",
-    "groups": ["HomeLAB"],
-    "group_visibility": "internal",
-    "pipeline_auth": "job-token",
-    "registry_push_user": "lab-push",
-    "lab_project": "HomeLAB/homelab",
-    "sample_app": True,
-    "sample_project": "HomeLAB/demo",
-    "sample_host": "demo.localhost",
-    "runner_kind": "docker",
-    "runner_host": "gitlab-runner",
-    "runner_user": "cloud-user",
-    "runner_home": "",
-    "runner_namespace": "gitlab-runner",
-    "gitops_source": "self",
-    "gitops_url": "",
-    "gitops_branch": "main",
-    "scan_interval": "1m",
     "flux_version": "2.9.4",
 }
-# An authority that nobody has the key of.
-CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBkzCCATmgAwIBAgIUfI3bk16LZyB17gcqzxhkhXgK7m8wCgYIKoZIzj0EAwIw
-HjEcMBoGA1UEAwwTVGhlIGxhYidzIGF1dGhvcml0eTAgFw0yNjExMjgwNDAzMjda
-GA8yMTI2MTEwNDA0MDMyN1owHjEcMBoGA1UEAwwTVGhlIGxhYidzIGF1dGhvcml0
-eTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDiwE9wsu5TBqmi7DhzOQ/eWCPXX
-bqXfSlUvs20gMKO4H0b7OuaJdXs/Jpx6cOHmm1pkychd/BkuNIseWBVo25CjUzBR
-MB0GA1UdDgQWBBQk3ZsIhakQ00LOwJACk5EQ1IinKDAfBgNVHSMEGDAWgBQk3ZsI
-hakQ00LOwJACk5EQ1IinKDAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gA
-MEUCIFLimsuIAUb8vQtmNJeq6EIN5CgihGqLBUc7neZdNC1kAiEA0RN1t1SRg521
-k+SHeCxurP62qz8dw2zQxnHhfv9LQ0E=
------END CERTIFICATE-----
-"""
 
 
 def make_lab(folder: Path, port: int, vm: Path, changes: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
@@ -91,25 +48,24 @@ def make_lab(folder: Path, port: int, vm: Path, changes: dict[str, Any]) -> tupl
     Returns:
         the folder, and all settings.
     """
-    settings = (
-        SETTINGS
-        | {
-            "https_port": port,
-            "gitlab_url": f"http://gitlab.localhost:{port}",
-            "registry_address": f"registry.localhost:{port}",
-            "runner_home": str(vm / "it's home"),
-        }
-        | changes
-    )
+    leads_here = {
+        "https_port": port,
+        "gitlab_url": f"http://gitlab.localhost:{port}",
+        "registry_address": f"registry.localhost:{port}",
+        "runner_home": str(vm / "it's home"),
+    }
+    settings = SETTINGS | leads_here | changes
     if not changes.get("gitops_url"):
         service = f"gitlab-ssh.{settings['gitlab_namespace']}.svc.cluster.local"
         settings["gitops_url"] = f"ssh://git@{service}:{settings['ssh_port']}/{settings['lab_project']}.git"
-    shutil.copytree(TEMPLATE / "lab_program", folder / "lab_program", ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))
+    shutil.copytree(
+        TEMPLATE / "lab_program", folder / "lab_program", ignore=shutil.ignore_patterns("*.jinja", "__pycache__")
+    )
     for name in ("lab", "bootstrap.sh"):
         shutil.copy2(TEMPLATE / name, folder / name)
     write_settings(folder, settings)
     if settings["private_ca"]:
-        (folder / "ca.crt").write_text(CERTIFICATE)
+        shutil.copy(Authority(folder.parent / "authority").crt, folder / "ca.crt")
     for name, text in manifests(settings).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,88 +80,75 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def commit(folder: Path, message: str) -> None:
-    identity = {
-        "GIT_AUTHOR_NAME": "Owner",
-        "GIT_AUTHOR_EMAIL": "o@lab",
-        "GIT_COMMITTER_NAME": "Owner",
-        "GIT_COMMITTER_EMAIL": "o@lab",
-        "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
-        "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
+    """Commit all that is in a folder, at a time that is always the same; the repository is made where there is none."""
+    who = {"NAME": "Owner", "EMAIL": "o@lab", "DATE": "2026-01-01T00:00:00Z"}
+    environment = os.environ | {
+        f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()
     }
-    environment = os.environ | identity
+    commands = [["add", "--all"], ["-c", "commit.gpgsign=false", "commit", "--quiet", "-m", message]]
     if not (folder / ".git").exists():
-        subprocess.run(["git", "-C", str(folder), "init", "--quiet", "--template="], check=True, env=environment)
-        subprocess.run(
-            ["git", "-C", str(folder), "symbolic-ref", "HEAD", "refs/heads/main"], check=True, env=environment
-        )
-    subprocess.run(["git", "-C", str(folder), "add", "--all"], check=True, env=environment)
-    subprocess.run(
-        ["git", "-C", str(folder), "-c", "commit.gpgsign=false", "commit", "--quiet", "-m", message],
-        check=True,
-        env=environment,
-    )
+        commands.insert(0, ["init", "--quiet", "--template=", "--initial-branch=main"])
+    for command in commands:
+        subprocess.run(["git", "-C", str(folder), *command], check=True, env=environment)
 
 
-def flux_components(version: str) -> str:
-    """As much of what `flux install --export` writes as the program and the stand-in cluster read."""
-    labels = f"{{app.kubernetes.io/part-of: flux, app.kubernetes.io/version: v{version}}}"
-    text = f"""\
----
-# This manifest was generated by flux. DO NOT EDIT.
-# Flux Version: v{version}
-apiVersion: v1
-kind: Namespace
-metadata: {{name: flux-system, labels: {labels}}}
-"""
-    for name in CONTROLLERS:
-        text += f"""\
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}, namespace: flux-system, labels: {labels}}}
-"""
-    return text
+def flux_object(kind: str, name: str, namespace: str = "flux-system", **spec: Any) -> dict[str, Any]:
+    group = {"GitRepository": "source", "Kustomization": "kustomize", "HelmRelease": "helm", "Receiver": "notification"}
+    version = f"{group.get(kind, 'image')}.toolkit.fluxcd.io/v1"
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def text_of(*documents: dict[str, Any]) -> str:
+    return "".join(f"---\n{json.dumps(one)}\n" for one in documents)
+
+
+def flux_folder(settings: dict[str, Any], cluster: str) -> dict[str, str]:
+    """As much of Flux's own folder as the program and the stand-in cluster read."""
+    version, where = settings["flux_version"], {"namespace": "flux-system"}
+    labels = {"app.kubernetes.io/part-of": "flux", "app.kubernetes.io/version": f"v{version}"}
+    namespace = {"kind": "Namespace", "metadata": {"name": "flux-system", "labels": labels}}
+    controllers = [{"kind": "Deployment", "metadata": {"name": one, "labels": labels, **where}} for one in CONTROLLERS]
+    branch, secret = {"branch": settings["gitops_branch"]}, {"name": "flux-system"}
+    source = flux_object("GitRepository", "flux-system", url=settings["gitops_url"], ref=branch, secretRef=secret)
+    return {
+        "kustomization.yaml": "resources: [gotk-components.yaml, sync.yaml]\n",
+        "gotk-components.yaml": f"# Flux Version: v{version}\n{text_of(namespace, *controllers)}",
+        "sync.yaml": text_of(source, flux_object("Kustomization", "flux-system", path=f"./{cluster}")),
+    }
 
 
 def manifests(settings: dict[str, Any]) -> dict[str, str]:
-    """As much of the lab's manifests as the program reads, in the shape that the template gives them."""
-    cluster = f"clusters/{settings['cluster_name']}"
-    parts = ["infrastructure", "gitlab-check", "gitlab", "automation"]
-    parts += ["demo"] if settings["sample_app"] else []
-    parts += ["runner"] if settings["runner_kind"] == "kubernetes" else []
+    """As much of the lab's manifests as the program and Flux read, where the template has them."""
+    cluster, namespace = f"clusters/{settings['cluster_name']}", settings["gitlab_namespace"]
     image = f"{settings['registry_address']}/{settings['sample_project'].lower()}"
-    files = {
-        f"{cluster}/flux-system/kustomization.yaml": "resources: [gotk-components.yaml, sync.yaml]\n",
-        f"{cluster}/flux-system/gotk-components.yaml": flux_components(settings["flux_version"]),
-        f"{cluster}/flux-system/sync.yaml": f"""\
-apiVersion: source.toolkit.fluxcd.io/v1
-kind: GitRepository
-metadata: {{name: flux-system, namespace: flux-system}}
-spec:
-  url: "{settings["gitops_url"]}"
-  ref: {{branch: {settings["gitops_branch"]}}}
-  secretRef: {{name: flux-system}}
----
-apiVersion: kustomize.toolkit.fluxcd.io/v1
-kind: Kustomization
-metadata: {{name: flux-system, namespace: flux-system}}
-spec: {{path: ./{cluster}}}
-""",
+    receivers = ("gitlab", "registry") if settings["gitops_source"] == "self" else ("registry",)
+    parts = ["infrastructure", "automation", "apps/gitlab-check", "apps/gitlab"]
+    parts += ["apps/demo"] if settings["sample_app"] else []
+    parts += ["runner"] if settings["runner_kind"] == "kubernetes" else []
+    kustomizations = [flux_object("Kustomization", Path(path).name, path=f"./{path}") for path in parts]
+    account = {"kind": "ServiceAccount", "metadata": {"name": "gitlab-check", "namespace": namespace}}
+    images = flux_object("ImageRepository", "demo", image=image), flux_object("ImagePolicy", "demo")
+    values = f"image:\n  repository: 127.0.0.1:1/gitlab/gitlab-ce\n  tag: {settings['gitlab_version']}-ce.0\n"
+    return {
+        **{f"{cluster}/flux-system/{name}": text for name, text in flux_folder(settings, cluster).items()},
+        **{f"{cluster}/{one['metadata']['name']}.yaml": text_of(one) for one in kustomizations},
         "infrastructure/kustomization.yaml": "resources: [namespaces.yaml]\n",
-        "infrastructure/namespaces.yaml": f"""\
-apiVersion: v1
-kind: Namespace
-metadata: {{name: {settings["gitlab_namespace"]}}}
-""",
+        "infrastructure/namespaces.yaml": text_of({"kind": "Namespace", "metadata": {"name": namespace}}),
+        "automation/receivers.yaml": text_of(*(flux_object("Receiver", name) for name in receivers)),
+        "automation/images.yaml": text_of(flux_object("ImageUpdateAutomation", "apps")),
         "charts/app/Chart.yaml": "name: app\nversion: 1.0.0\n",
-        "apps/gitlab/values.yaml": f"image:\n  repository: 127.0.0.1:1/gitlab/gitlab-ce\n  tag: {settings['gitlab_version']}-ce.0\n",
+        "apps/gitlab/values.yaml": values,
         "apps/gitlab/gitlab.rb": f"external_url '{settings['gitlab_url']}'\n",
-        "apps/gitlab-check/account.yaml": "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: gitlab-check}\n",
+        "apps/gitlab/helmrelease.yaml": text_of(flux_object("HelmRelease", "gitlab", namespace)),
+        "apps/gitlab-check/account.yaml": text_of(account),
         "apps/gitlab-check/values.yaml": "check: {of: gitlab}\n",
         "apps/gitlab-check/check.rb": "exit 0\n",
+        "apps/gitlab-check/helmrelease.yaml": text_of(flux_object("HelmRelease", "gitlab-check", namespace)),
+        "apps/demo/images.yaml": text_of(*images),
         "apps/demo/helmrelease.yaml": f"""\
+apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
-metadata: {{name: demo}}
+metadata: {{name: demo, namespace: {settings["app_namespace"]}}}
 spec:
   values:
     image:
@@ -217,6 +160,3 @@ spec:
         "runner/compose.yaml": "services: {}\n",
         "runner/config.toml": "concurrent = 2\n",
     }
-    for part in parts:
-        files[f"{cluster}/{part}.yaml"] = f"kind: Kustomization\nmetadata: {{name: {part}}}\nspec: {{path: ./{part}}}\n"
-    return files

@@ -1,26 +1,22 @@
-"""A GitLab that keeps state: its REST API, Git over HTTP, the registry's front door, and the sample's page.
+"""A GitLab that keeps state, and what its REST API does to it. gitlab_http.py is the way in.
 
 Status codes, messages and what is refused are GitLab's own; gitlab_api_table.py holds what may be asked.
 """
 
 from __future__ import annotations
 
-import base64
 import datetime
-import json
 import os
 import re
 import secrets
 import subprocess
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from gitlab_api_table import complaints, find_endpoint
+from gitlab_api_table import find_endpoint
 
+Item = dict[str, Any]
 Answer = tuple[int, Any]
 # Whoever is let in may push. What comes stays in its pack: a test that starts again copies fewer files.
 REPOSITORY = """\
@@ -31,7 +27,21 @@ REPOSITORY = """\
 [fastimport]
 	unpackLimit = 1
 """
-WEBHOOK_HOST = "webhook-receiver.flux-system.svc.cluster.local"
+# What GitLab says of each token that is valid.
+ALIVE = {"active": True, "revoked": False, "expired": False, "expires_at": None, "created_at": "2026-01-01T00:00:00Z"}
+PLACES = ("project", "group")  # whose an item is, by its number
+# What may be there once in a project or a group, and how GitLab refuses the second.
+UNIQUE = {
+    "variables": ("key", 400),
+    "deploy_keys": ("key", 400),
+    "protected_branches": ("name", 409),
+    "protected_tags": ("name", 409),
+}
+
+
+def first_words(text: str) -> list[str]:
+    """Return what makes a text that has to be unique: of a public key its type and the key itself, not its comment."""
+    return text.split()[:2]
 
 
 class GitLab:
@@ -40,24 +50,23 @@ class GitLab:
     def __init__(self, repositories: Path) -> None:
         self.repositories = repositories
         self.numbers = 100
-        self.pats: list[dict[str, Any]] = []
-        self.groups: list[dict[str, Any]] = []
-        self.projects: list[dict[str, Any]] = []
-        self.deploy_tokens: list[dict[str, Any]] = []
-        self.project_tokens: list[dict[str, Any]] = []
-        self.deploy_keys: list[dict[str, Any]] = []
-        self.protected_branches: list[dict[str, Any]] = []
-        self.protected_tags: list[dict[str, Any]] = []
-        self.variables: list[dict[str, Any]] = []
-        self.hooks: list[dict[str, Any]] = []
-        self.runners: list[dict[str, Any]] = []
+        self.pats: list[Item] = []
+        self.groups: list[Item] = []
+        self.projects: list[Item] = []
+        self.deploy_tokens: list[Item] = []
+        self.project_tokens: list[Item] = []
+        self.deploy_keys: list[Item] = []
+        self.protected_branches: list[Item] = []
+        self.protected_tags: list[Item] = []
+        self.variables: list[Item] = []
+        self.hooks: list[Item] = []
+        self.runners: list[Item] = []
         self.verified_runners: tuple[int, ...] = ()  # no part of the state: GitLab forgets them by itself
-        self.tags: list[dict[str, Any]] = []
-        self.pipelines: list[dict[str, Any]] = []
+        self.tags: list[Item] = []
+        self.pipelines: list[Item] = []
         self.images: dict[str, list[str]] = {}
         self.whitelist: list[str] = []
         self.page_size = 100  # GitLab's own limit; smaller, and every list has several pages
-        self.protects_new_branches = True
         self.pipeline_result = "success"
 
     def number(self) -> int:
@@ -91,78 +100,71 @@ class GitLab:
     def after_push(self, path: str) -> None:
         """A first push makes the default branch, and GitLab protects it."""
         project = self.project(path)
-        if project is None or self.is_empty(path):
-            return
-        branch = sorted(p.name for p in (self.repository(path) / "refs" / "heads").iterdir())[0]
-        if project["default_branch"] is None:
-            project["default_branch"] = branch
-            if self.protects_new_branches:
-                self.protect(project["id"], branch, 40, 40)
-
-    def protect(self, project: int, name: str, push: int, merge: int) -> dict[str, Any]:
-        branch = {
-            "id": self.number(),
-            "project": project,
-            "name": name,
-            "allow_force_push": False,
-            "push_access_levels": [{"id": self.number(), "access_level": push, "deploy_key_id": None}],
-            "merge_access_levels": [{"id": self.number(), "access_level": merge}],
-        }
-        self.protected_branches.append(branch)
-        return branch
+        if project and not self.is_empty(path) and project["default_branch"] is None:
+            heads = self.repository(path) / "refs" / "heads"
+            branch = project["default_branch"] = min(head.name for head in heads.iterdir())
+            made = self.made("protected_branches", {"name": branch})
+            self.protected_branches.append({"project": project["id"]} | made)
 
     def key_may_push(self, path: str, branch: str, public_key: str) -> bool:
         """Whether Flux can push with this key: it may write, and a protected branch names it."""
-        project = self.project(path)
-        if project is None:
-            return False
-        words = public_key.split()[:2]
-        for key in self.deploy_keys:
-            if key["project"] == project["id"] and key["key"].split()[:2] == words and key["can_push"]:
-                protected = [b for b in self.protected_branches if (b["project"], b["name"]) == (project["id"], branch)]
-                return all(
-                    any(level.get("deploy_key_id") == key["id"] for level in b["push_access_levels"]) for b in protected
-                )
-        return False
+        place = {"project": (self.project(path) or {}).get("id")}
+        keys = [one for one in self.deploy_keys if place.items() <= one.items() and one["can_push"]]
+        numbers = {one["id"] for one in keys if first_words(one["key"]) == first_words(public_key)}
+        protected = [one for one in self.protected_branches if (place | {"name": branch}).items() <= one.items()]
+        levels = [{level["deploy_key_id"] for level in one["push_access_levels"]} for one in protected]
+        return bool(numbers) and all(numbers & allowed for allowed in levels)
 
     def registry_accepts(self, user: str, password: str) -> bool:
-        return any(t["username"] == user and t["token"] == password for t in self.deploy_tokens)
+        return any((one["username"], one["token"]) == (user, password) for one in self.deploy_tokens)
 
-    def group(self, name: str) -> dict[str, Any] | None:
+    def group(self, name: str) -> Item | None:
+        """Return a group by its number or its path."""
+        return next((one for one in self.groups if name.lower() in (str(one["id"]), one["full_path"].lower())), None)
+
+    def project(self, name: str) -> Item | None:
+        """Return a project by its number or its path."""
         return next(
-            (
-                g
-                for g in self.groups
-                if name in (str(g["id"]), g["full_path"]) or g["full_path"].lower() == name.lower()
-            ),
-            None,
+            (one for one in self.projects if name.lower() in (str(one["id"]), one["path_with_namespace"].lower())), None
         )
 
-    def project(self, name: str) -> dict[str, Any] | None:
-        return next(
-            (p for p in self.projects if name == str(p["id"]) or p["path_with_namespace"].lower() == name.lower()), None
-        )
+    def run_pipelines(self, runner_online: bool) -> None:
+        """Time passes: a runner takes a job, and a job that ends well has pushed its image."""
+        for pipeline in self.pipelines:
+            if pipeline["status"] == "pending" and runner_online:
+                pipeline["status"] = "running"
+            elif pipeline["status"] == "running":
+                pipeline["status"] = self.pipeline_result
+                if self.pipeline_result == "success":
+                    project = self.project(str(pipeline["project"])) or {}
+                    self.images.setdefault(project["path_with_namespace"].lower(), []).append(pipeline["ref"])
 
-    # The API: one method an endpoint, found by its method and path
+    def forget_keys(self) -> None:
+        """A key that is gone may push to no branch any more; GitLab's database sees to that."""
+        known = {None, *(key["id"] for key in self.deploy_keys)}
+        for branch in self.protected_branches:
+            branch["push_access_levels"] = [p for p in branch["push_access_levels"] if p["deploy_key_id"] in known]
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any], token: str) -> Answer:
+    # The API: a method of its own for what has rules of its own; everything else is kept, listed, shown and deleted alike
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Item, token: str) -> Answer:
         found = find_endpoint(method, path)
         assert found is not None
-        endpoint, segments = found
-        segments = {key: unquote(value) for key, value in segments.items()}
+        endpoint, segments = found[0], {key: unquote(value) for key, value in found[1].items()}
         if endpoint.authenticated and not self.known_token(token):
             return 401, {"message": "401 Unauthorized"}
-        name = "_".join([method.lower(), *re.findall(r"[a-z_]+", re.sub(r":\w+", "one", endpoint.path))])
         owner = self.owner(endpoint.path, segments)
         if owner is None:
-            kind = "Group" if "/groups/" in endpoint.path else "Project"
-            return 404, {"message": f"404 {kind} Not Found"}
-        return getattr(self, name)(owner, segments, query, body, token)
+            return 404, {"message": "404 Not Found"}
+        name = "_".join([method.lower(), *re.findall(r"[a-z_]+", re.sub(r":\w+", "one", endpoint.path))])
+        if hasattr(self, name):
+            return getattr(self, name)(owner, segments, query, body, token)  # type: ignore[no-any-return]
+        return self.kept(method, endpoint.path, owner, segments, body)
 
     def known_token(self, token: str) -> bool:
-        return any(t["token"] == token and not t["revoked"] for t in [*self.pats, *self.project_tokens])
+        return any(one["token"] == token and not one["revoked"] for one in [*self.pats, *self.project_tokens])
 
-    def owner(self, path: str, segments: dict[str, str]) -> dict[str, Any] | None:
+    def owner(self, path: str, segments: dict[str, str]) -> Item | None:
         if path.startswith("/groups/:id"):
             return self.group(segments["id"])
         if path.startswith("/projects/:id"):
@@ -170,8 +172,66 @@ class GitLab:
         return {}
 
     @staticmethod
-    def without(item: dict[str, Any], *names: str) -> dict[str, Any]:
+    def without(item: Item, *names: str) -> Item:
         return {key: value for key, value in item.items() if key not in names}
+
+    def kept(self, method: str, path: str, owner: Item, segments: dict[str, str], body: Item) -> Answer:
+        """Make, list, show or delete what a project, a group or the instance has."""
+        *_, kind, last = [word for word in path.split("/") if not word.startswith(":")] + [path.rsplit("/", 1)[1]]
+        items: list[Item] = getattr(self, {"access_tokens": "project_tokens"}.get(kind, kind))
+        place = {path.split("/")[1].removesuffix("s"): owner["id"]} if owner else {}
+        here = [one for one in items if place.items() <= one.items()]
+        if method == "POST":
+            refusal = self.refusal(kind, here, body)
+            if refusal is None:
+                items.append(place | self.made(kind, body))
+                refusal = self.allow_keys(items[-1], body.get("allowed_to_push", []))
+            return refusal or (201, self.without(items[-1], *PLACES, *(["token"] if kind == "hooks" else [])))
+        if not last.startswith(":"):
+            return 200, [self.without(one, *PLACES, "token") for one in here]
+        wanted = segments[last[1:]]
+        found = [one for one in here if wanted in (str(one.get("id")), one.get("name"), one.get("key"))]
+        if not found:
+            return 404, {"message": "404 Not Found"}
+        if method == "GET":
+            return 200, self.without(found[0], *PLACES, "token")
+        items.remove(found[0])
+        self.forget_keys()
+        return 204, None
+
+    def refusal(self, kind: str, here: list[Item], body: Item) -> Answer | None:
+        """Return how GitLab refuses to make something; None if it makes it."""
+        unique, status = UNIQUE.get(kind, ("", 0))
+        if unique and any(first_words(one[unique]) == first_words(body[unique]) for one in here):
+            return status, {"message": {unique: [f"({body[unique]}) has already been taken"]}}
+        if kind == "variables" and body.get("masked") and not re.fullmatch(r"\S{8,}", body["value"]):
+            return 400, {"message": {"value": ["is invalid"]}}
+        if kind == "hooks" and urlsplit(body["url"]).hostname not in self.whitelist:
+            return 422, {"error": "Invalid url given"}
+        if kind == "access_tokens":
+            today = datetime.date.today()  # noqa: DTZ011
+            if not today < datetime.date.fromisoformat(body["expires_at"]) <= today + datetime.timedelta(days=365):
+                return 400, {"message": "400 Bad request - Expiration date must be before the maximum lifetime"}
+        return None
+
+    def made(self, kind: str, body: Item) -> Item:
+        """Return what GitLab makes of what it was asked for."""
+        number, secret = self.number(), secrets.token_urlsafe(15)
+        push, merge, tags = ({"access_level": body.get(f"{do}_access_level", 40)} for do in ("push", "merge", "create"))
+        added: dict[str, Item] = {
+            "deploy_tokens": {"username": f"gitlab+deploy-token-{number}", "token": f"gldt-{secret}"} | ALIVE,
+            "access_tokens": {"user_id": number, "access_level": 40, "token": f"glpat-{secret}"} | ALIVE,
+            "variables": {"masked": False, "protected": False, "raw": False},
+            "deploy_keys": {"can_push": False},
+            "protected_tags": {"create_access_levels": [tags]},
+            "protected_branches": {
+                "allow_force_push": False,
+                "push_access_levels": [push | {"id": self.number(), "deploy_key_id": None}],
+                "merge_access_levels": [merge | {"id": self.number()}],
+            },
+            "hooks": {"token": None, "push_events": True, "enable_ssl_verification": True},
+        }
+        return {"id": number} | added.get(kind, {}) | body
 
     def delete_personal_access_tokens_self(self, _o: Any, _s: Any, _q: Any, _b: Any, token: str) -> Answer:
         for pat in self.pats:
@@ -179,43 +239,26 @@ class GitLab:
         return 204, None
 
     def get_personal_access_tokens_self(self, _o: Any, _s: Any, _q: Any, _b: Any, token: str) -> Answer:
-        item = next(t for t in [*self.pats, *self.project_tokens] if t["token"] == token)
-        shown = {
-            "user_id": 1,
-            "scopes": ["api"],
-            "created_at": "2026-01-01T00:00:00Z",
-            "expires_at": None,
-            "active": True,
-        }
-        return 200, shown | self.without(item, "token", "project")
+        item = next(one for one in [*self.pats, *self.project_tokens] if one["token"] == token)
+        return 200, {"user_id": 1, "scopes": ["api"]} | ALIVE | self.without(item, "token", "project")
 
-    def get_groups_one(self, group: Any, *_: Any) -> Answer:
+    def get_groups_one(self, group: Item, *_: Any) -> Answer:
         return 200, group
 
-    def post_groups(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        parent = next((g for g in self.groups if g["id"] == body.get("parent_id")), None)
+    def post_groups(self, _o: Any, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
+        parent = next((one for one in self.groups if one["id"] == body.get("parent_id")), None)
         path = f"{parent['full_path']}/{body['path']}" if parent else body["path"]
         if self.group(path):
             return 400, {"message": 'Failed to save group {:path=>["has already been taken"]}'}
-        group = {
-            "id": self.number(),
-            "name": body["name"],
-            "path": body["path"],
-            "full_path": path,
-            "visibility": body.get("visibility", "private"),
-            "parent_id": body.get("parent_id"),
-        }
+        group = {"id": self.number(), "full_path": path, "visibility": "private", "parent_id": None} | body
         self.groups.append(group)
         return 201, group
 
-    def shown_project(self, project: dict[str, Any]) -> dict[str, Any]:
-        return project | {"empty_repo": self.is_empty(project["path_with_namespace"])}
+    def get_projects_one(self, project: Item, *_: Any) -> Answer:
+        return 200, project | {"empty_repo": self.is_empty(project["path_with_namespace"])}
 
-    def get_projects_one(self, project: Any, *_: Any) -> Answer:
-        return 200, self.shown_project(project)
-
-    def post_projects(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        group = next((g for g in self.groups if g["id"] == body.get("namespace_id")), None)
+    def post_projects(self, _o: Any, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
+        group = self.group(str(body.get("namespace_id")))
         if group is None:
             return 400, {"message": {"namespace": ["is not valid"]}}
         path = f"{group['full_path']}/{body['path']}"
@@ -223,226 +266,56 @@ class GitLab:
             return 400, {"message": {"path": ["has already been taken"], "name": ["has already been taken"]}}
         project = {
             "id": self.number(),
-            "name": body["name"],
-            "path": body["path"],
             "path_with_namespace": path,
-            "visibility": body.get("visibility", "private"),
+            "visibility": "private",
             "default_branch": None,
             "ci_push_repository_for_job_token_allowed": False,
-        }
+        } | self.without(body, "namespace_id")
         self.projects.append(project)
         repository = self.repository(path)
-        repository.mkdir(parents=True)
         subprocess.run(["git", "init", "--quiet", "--template=", "--bare", str(repository)], check=True)
         with (repository / "config").open("a") as config:
             config.write(REPOSITORY)
-        return 201, self.shown_project(project)
+        return 201, self.get_projects_one(project)[1]
 
-    def put_projects_one(self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
+    def put_projects_one(self, project: Item, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
         project.update(body)
-        return 200, self.shown_project(project)
+        return self.get_projects_one(project)
 
-    def get_groups_one_deploy_tokens(self, group: Any, *_: Any) -> Answer:
-        return 200, [self.without(t, "token", "group") for t in self.deploy_tokens if t["group"] == group["id"]]
-
-    def post_groups_one_deploy_tokens(self, group: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        number = self.number()
-        token = {
-            "id": number,
-            "group": group["id"],
-            "name": body["name"],
-            "expires_at": None,
-            "revoked": False,
-            "expired": False,
-            "username": body.get("username") or f"gitlab+deploy-token-{number}",
-            "scopes": body["scopes"],
-            "token": "gldt-" + secrets.token_urlsafe(15),
-        }
-        self.deploy_tokens.append(token)
-        return 201, self.without(token, "group")
-
-    def delete_groups_one_deploy_tokens_one(self, group: Any, segments: Any, *_: Any) -> Answer:
-        return self.remove(
-            self.deploy_tokens, lambda t: t["group"] == group["id"] and str(t["id"]) == segments["token_id"]
-        )
-
-    @staticmethod
-    def remove(items: list[dict[str, Any]], chosen: Any) -> Answer:
-        before = len(items)
-        items[:] = [item for item in items if not chosen(item)]
-        return (204, None) if len(items) < before else (404, {"message": "404 Not Found"})
-
-    def get_groups_one_variables_one(self, group: Any, segments: Any, *_: Any) -> Answer:
-        item = next((v for v in self.variables if (v["group"], v["key"]) == (group["id"], segments["key"])), None)
-        return (200, self.without(item, "group")) if item else (404, {"message": "404 Variable Not Found"})
-
-    def post_groups_one_variables(self, group: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        if any((v["group"], v["key"]) == (group["id"], body["key"]) for v in self.variables):
-            return 400, {"message": {"key": [f"({body['key']}) has already been taken"]}}
-        if body.get("masked") and not re.fullmatch(r"\S{8,}", body["value"]):
-            return 400, {"message": {"value": ["is invalid"]}}
-        item = {"masked": False, "protected": False, "raw": False} | body
-        self.variables.append({"group": group["id"]} | item)
-        return 201, item
-
-    def delete_groups_one_variables_one(self, group: Any, segments: Any, *_: Any) -> Answer:
-        return self.remove(self.variables, lambda v: (v["group"], v["key"]) == (group["id"], segments["key"]))
-
-    def get_projects_one_access_tokens(self, project: Any, *_: Any) -> Answer:
-        return 200, [
-            self.without(t, "token", "project")
-            for t in self.project_tokens
-            if t["project"] == project["id"] and t["active"]
-        ]
-
-    def post_projects_one_access_tokens(self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        today = datetime.date.today()
-        expiry = datetime.date.fromisoformat(body["expires_at"])
-        if not today < expiry <= today + datetime.timedelta(days=365):
-            return 400, {"message": "400 Bad request - Expiration date must be before the maximum lifetime"}
-        item = {
-            "id": self.number(),
-            "project": project["id"],
-            "name": body["name"],
-            "scopes": body["scopes"],
-            "active": True,
-            "revoked": False,
-            "user_id": self.number(),
-            "expires_at": body["expires_at"],
-            "created_at": "2026-01-01T00:00:00Z",
-            "access_level": body.get("access_level", 40),
-            "token": "glpat-" + secrets.token_urlsafe(15),
-        }
-        self.project_tokens.append(item)
-        return 201, self.without(item, "project")
-
-    def delete_projects_one_access_tokens_one(self, project: Any, segments: Any, *_: Any) -> Answer:
-        return self.remove(
-            self.project_tokens, lambda t: t["project"] == project["id"] and str(t["id"]) == segments["token_id"]
-        )
-
-    def get_projects_one_deploy_keys(self, project: Any, *_: Any) -> Answer:
-        return 200, [self.without(k, "project") for k in self.deploy_keys if k["project"] == project["id"]]
-
-    def post_projects_one_deploy_keys(self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        if any(
-            k["project"] == project["id"] and k["key"].split()[:2] == body["key"].split()[:2] for k in self.deploy_keys
-        ):
-            return 400, {"message": {"deploy_key.fingerprint_sha256": ["has already been taken"]}}
-        item = {
-            "id": self.number(),
-            "project": project["id"],
-            "title": body["title"],
-            "key": body["key"],
-            "can_push": body.get("can_push", False),
-        }
-        self.deploy_keys.append(item)
-        return 201, self.without(item, "project")
-
-    def delete_projects_one_deploy_keys_one(self, project: Any, segments: Any, *_: Any) -> Answer:
-        answer = self.remove(
-            self.deploy_keys, lambda k: k["project"] == project["id"] and str(k["id"]) == segments["key_id"]
-        )
-        self.forget_keys()
-        return answer
-
-    def forget_keys(self) -> None:
-        """A key that is gone may push to no branch any more; GitLab's database sees to that."""
-        known = {None, *(k["id"] for k in self.deploy_keys)}
-        for branch in self.protected_branches:
-            branch["push_access_levels"] = [p for p in branch["push_access_levels"] if p["deploy_key_id"] in known]
-
-    def branch(self, project: Any, name: str) -> dict[str, Any] | None:
-        return next((b for b in self.protected_branches if (b["project"], b["name"]) == (project["id"], name)), None)
-
-    def get_projects_one_protected_branches_one(self, project: Any, segments: Any, *_: Any) -> Answer:
-        item = self.branch(project, segments["name"])
-        return (200, self.without(item, "project")) if item else (404, {"message": "404 Not found"})
-
-    def allow_keys(self, project: Any, branch: dict[str, Any], allowed: list[dict[str, Any]]) -> Answer | None:
-        for entry in allowed:
-            # In the Free tier the array takes deploy keys only: https://gitlab.com/gitlab-org/gitlab/-/merge_requests/224542
-            key = next(
-                (
-                    k
-                    for k in self.deploy_keys
-                    if k["id"] == entry.get("deploy_key_id") and k["project"] == project["id"]
-                ),
-                None,
-            )
-            if key is None or not key["can_push"]:
+    def allow_keys(self, branch: Item, allowed: list[Item]) -> Answer | None:
+        """In the Free tier only deploy keys may be named: https://gitlab.com/gitlab-org/gitlab/-/merge_requests/224542"""
+        levels = branch.get("push_access_levels", [])
+        for number in [entry.get("deploy_key_id") for entry in allowed]:
+            wanted = {"id": number, "project": branch["project"], "can_push": True}
+            if not any(wanted.items() <= key.items() for key in self.deploy_keys):
                 return 422, {"message": ["Push access levels deploy key is not enabled for this project"]}
-            if any(level["deploy_key_id"] == key["id"] for level in branch["push_access_levels"]):
+            if any(level["deploy_key_id"] == number for level in levels):
                 return 422, {"message": ["Push access levels deploy key has already been taken"]}
-            branch["push_access_levels"].append({"id": self.number(), "access_level": 40, "deploy_key_id": key["id"]})
+            levels.append({"id": self.number(), "access_level": 40, "deploy_key_id": number})
         return None
 
-    def post_projects_one_protected_branches(
-        self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str
-    ) -> Answer:
-        if self.branch(project, body["name"]):
-            return 409, {"message": f"Protected branch '{body['name']}' already exists"}
-        item = self.protect(
-            project["id"], body["name"], body.get("push_access_level", 40), body.get("merge_access_level", 40)
-        )
-        return self.allow_keys(project, item, body.get("allowed_to_push", [])) or (201, self.without(item, "project"))
-
     def patch_projects_one_protected_branches_one(
-        self, project: Any, segments: Any, _q: Any, body: dict[str, Any], _t: str
+        self, project: Item, segments: dict[str, str], _q: Any, body: Item, _t: str
     ) -> Answer:
-        item = self.branch(project, segments["name"])
-        if item is None:
+        wanted = {"project": project["id"], "name": segments["name"]}
+        branch = next((one for one in self.protected_branches if wanted.items() <= one.items()), None)
+        if branch is None:
             return 404, {"message": "404 Not found"}
-        return self.allow_keys(project, item, body.get("allowed_to_push", [])) or (200, self.without(item, "project"))
-
-    def get_projects_one_protected_tags_one(self, project: Any, segments: Any, *_: Any) -> Answer:
-        item = next(
-            (t for t in self.protected_tags if (t["project"], t["name"]) == (project["id"], segments["name"])), None
-        )
-        return (200, self.without(item, "project")) if item else (404, {"message": "404 Not found"})
-
-    def post_projects_one_protected_tags(self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        if any((t["project"], t["name"]) == (project["id"], body["name"]) for t in self.protected_tags):
-            return 409, {"message": f"Protected tag '{body['name']}' already exists"}
-        item = {
-            "project": project["id"],
-            "name": body["name"],
-            "create_access_levels": [{"access_level": body.get("create_access_level", 40)}],
-        }
-        self.protected_tags.append(item)
-        return 201, self.without(item, "project")
+        return self.allow_keys(branch, body.get("allowed_to_push", [])) or (200, self.without(branch, "project"))
 
     def get_application_settings(self, *_: Any) -> Answer:
         return 200, {"id": 1, "outbound_local_requests_whitelist": self.whitelist}
 
-    def put_application_settings(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
+    def put_application_settings(self, _o: Any, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
         self.whitelist = body["outbound_local_requests_whitelist"]
         return self.get_application_settings()
-
-    def get_projects_one_hooks(self, project: Any, *_: Any) -> Answer:
-        return 200, [self.without(h, "project", "token") for h in self.hooks if h["project"] == project["id"]]
-
-    def post_projects_one_hooks(self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        if (urlsplit(body["url"]).hostname or "") not in self.whitelist:
-            return 422, {"error": "Invalid url given"}
-        item = {
-            "id": self.number(),
-            "project": project["id"],
-            "url": body["url"],
-            "token": body.get("token"),
-            "push_events": body.get("push_events", True),
-            "enable_ssl_verification": body.get("enable_ssl_verification", True),
-        }
-        self.hooks.append(item)
-        return 201, self.without(item, "project", "token")
-
-    def delete_projects_one_hooks_one(self, project: Any, segments: Any, *_: Any) -> Answer:
-        return self.remove(self.hooks, lambda h: h["project"] == project["id"] and str(h["id"]) == segments["hook_id"])
 
     def get_runners_all(self, *_: Any) -> Answer:
         """A check of its token counts as the runner's own word: lib/api/ci/helpers/runner.rb, authenticate_runner!."""
         seen = {"status": "online", "online": True}
-        return 200, [self.without(r, "token") | (seen if r["id"] in self.verified_runners else {}) for r in self.runners]
+        return 200, [
+            self.without(r, "token") | (seen if r["id"] in self.verified_runners else {}) for r in self.runners
+        ]
 
     def get_runners_one_managers(self, _o: Any, segments: Any, *_: Any) -> Answer:
         """The machines that have shown the runner's token; the one that runs it, once it does, and whoever verified it."""
@@ -457,10 +330,7 @@ class GitLab:
             for number, (name, status) in enumerate(machines)
         ]
 
-    def delete_runners_one(self, _o: Any, segments: Any, *_: Any) -> Answer:
-        return self.remove(self.runners, lambda r: str(r["id"]) == segments["id"])
-
-    def post_runners_verify(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
+    def post_runners_verify(self, _o: Any, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
         item = next((r for r in self.runners if r["token"] == body["token"]), None)
         if item is None:
             return 403, {"message": "403 Forbidden"}
@@ -469,50 +339,25 @@ class GitLab:
         self.verified_runners += (item["id"],)
         return 200, {"id": item["id"], "token": item["token"], "token_expires_at": None}
 
-    def post_user_runners(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        token = "glrt-" + secrets.token_urlsafe(15)
-        item = {
-            "id": self.number(),
-            "description": body.get("description", ""),
-            "runner_type": body["runner_type"],
-            "paused": False,
-            "status": "never_contacted",
-            "online": False,
-            "token": token,
-        }
-        self.runners.append(item)
-        return 201, {"id": item["id"], "token": token, "token_expires_at": None}
+    def post_user_runners(self, _o: Any, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
+        new = {"description": "", "paused": False, "status": "never_contacted", "online": False}
+        self.runners.append(new | body | {"id": self.number(), "token": f"glrt-{secrets.token_urlsafe(15)}"})
+        return 201, {"id": self.numbers, "token": self.runners[-1]["token"], "token_expires_at": None}
 
-    def get_projects_one_repository_tags(self, project: Any, *_: Any) -> Answer:
-        return 200, [self.without(t, "project") for t in self.tags if t["project"] == project["id"]]
-
-    def get_projects_one_repository_tags_one(self, project: Any, segments: Any, *_: Any) -> Answer:
-        item = next((t for t in self.tags if (t["project"], t["name"]) == (project["id"], segments["tag_name"])), None)
-        return (200, self.without(item, "project")) if item else (404, {"message": "404 Tag Not Found"})
-
-    def post_projects_one_repository_tags(
-        self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str
-    ) -> Answer:
-        if any((t["project"], t["name"]) == (project["id"], body["tag_name"]) for t in self.tags):
-            return 400, {"message": f"Tag {body['tag_name']} already exists"}
+    def post_projects_one_repository_tags(self, project: Item, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
+        name, place = body["tag_name"], {"project": project["id"]}
+        if any((place | {"name": name}).items() <= one.items() for one in self.tags):
+            return 400, {"message": f"Tag {name} already exists"}
         if project["default_branch"] != body["ref"]:
             return 400, {"message": "Target main is invalid"}
-        self.tags.append({"project": project["id"], "name": body["tag_name"], "target": "0" * 40})
-        self.pipelines.append(
-            {
-                "id": self.number(),
-                "project": project["id"],
-                "ref": body["tag_name"],
-                "status": "pending",
-                "looks": 0,
-                "web_url": f"http://gitlab/{project['path_with_namespace']}/-/pipelines/1",
-            }
-        )
-        return 201, {"name": body["tag_name"], "target": "0" * 40}
+        self.tags.append(place | {"name": name, "target": "0" * 40})
+        url = f"http://gitlab/{project['path_with_namespace']}/-/pipelines/1"
+        self.pipelines.append(place | {"id": self.number(), "ref": name, "status": "pending", "web_url": url})
+        return 201, {"name": name, "target": "0" * 40}
 
     def get_projects_one_pipelines(self, project: Any, _s: Any, query: dict[str, str], *_: Any) -> Answer:
         shown = [p for p in self.pipelines if p["project"] == project["id"] and p["ref"] == query.get("ref", p["ref"])]
-        return 200, [self.without(p, "project", "looks") for p in reversed(shown)]
+        return 200, [self.without(p, "project") for p in reversed(shown)]
 
     def get_projects_one_registry_repositories(self, project: Any, _s: Any, query: dict[str, str], *_: Any) -> Answer:
         path = project["path_with_namespace"].lower()
@@ -521,279 +366,3 @@ class GitLab:
             return 200, []
         item = {"id": 1, "name": "", "path": path, "location": f"registry/{path}"}
         return 200, [item | ({"tags": tags} if query.get("tags") == "true" else {})]
-
-    def run_pipelines(self, runner_online: bool) -> None:
-        """Time passes: a runner takes a job, and a job that ends well has pushed its image."""
-        for pipeline in self.pipelines:
-            if pipeline["status"] == "pending" and runner_online:
-                pipeline["status"] = "running"
-            elif pipeline["status"] == "running":
-                pipeline["status"] = self.pipeline_result
-                if self.pipeline_result == "success":
-                    project = next(p for p in self.projects if p["id"] == pipeline["project"])
-                    self.images.setdefault(project["path_with_namespace"].lower(), []).append(pipeline["ref"])
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request: to the API, to Git, to the registry, or to the page of the sample application."""
-
-    protocol_version = "HTTP/1.1"
-    server: GitLabServer
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_ANY(self) -> None:
-        world = self.server.world
-        length = int(self.headers.get("Content-Length") or 0)
-        raw = self.rfile.read(length) if length else b""
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            raw = self.read_chunks()
-        url = urlsplit(self.path)
-        try:
-            if ".git/" in url.path:
-                self.git(url.path, url.query, raw)
-            elif url.path.startswith("/api/v4"):
-                self.api(url.path[len("/api/v4") :], url.query, raw)
-            else:
-                with world.lock:
-                    status, headers = self.other(url.path)
-                self.reply(status, b"", headers)
-        except ConnectionAbortedError:  # who asked was killed first
-            self.drop()
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_ANY
-
-    def read_chunks(self) -> bytes:
-        raw = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            raw += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return raw
-
-    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def drop(self) -> None:
-        """The connection breaks without an answer."""
-        self.close_connection = True
-
-    def other(self, path: str) -> tuple[int, dict[str, str]]:
-        world = self.server.world
-        host = (self.headers.get("Host") or "").split(":")[0]
-        world.see("http", f"{self.command} {host}{path}", [])
-        settings = world.settings
-        if host == settings["registry_host"] and path == "/v2/":
-            realm = world.registry_realm or f"{settings['gitlab_url']}/jwt/auth"
-            return 401, {"Www-Authenticate": f'Bearer realm="{realm}",service="container_registry"'}
-        if host == settings["sample_host"]:
-            return (200 if world.demo_runs() else 404), {}
-        if path == "/jwt/auth":
-            user, _, password = (
-                base64.b64decode((self.headers.get("Authorization") or "").removeprefix("Basic "))
-                .decode()
-                .partition(":")
-            )
-            return (200 if world.gitlab.registry_accepts(user, password) else 401), {}
-        if path == "/users/sign_in":
-            return (200 if world.gitlab_is_ready() else 502), {}
-        return 404, {}
-
-    def api(self, path: str, query_text: str, raw: bytes) -> None:
-        world = self.server.world
-        token = self.headers.get("PRIVATE-TOKEN", "")
-        query = dict(parse_qsl(query_text, keep_blank_values=True))
-        with world.lock:
-            world.see("api", f"{self.command} {path}", [])
-            found = find_endpoint(self.command, path)
-            if found is None:
-                world.errors.append(f"{self.command} {path} is in no table of GitLab's documentation")
-                return self.reply(404, b'{"error":"404 Not Found"}')
-            body: Any = {}
-            if raw:
-                body = json.loads(raw)
-                if self.headers.get("Content-Type") != "application/json":
-                    world.errors.append(f"{found[0].name}: a body that is not declared as JSON")
-            world.errors += complaints(found[0], query, body)
-            world.requests.add(found[0].name)
-            fault = world.fault_for("api", f"{self.command} {path}")
-            if fault and fault.before(self):
-                return None
-            before = world.fingerprint(reading=self.command == "GET")
-            status, content = world.gitlab.answer(self.command, path, query, body, token)
-            if status not in found[0].answers and status < 400:
-                world.errors.append(f"{found[0].name}: the stand-in answers {status}, which is not documented")
-            headers = {"Content-Type": "application/json"}
-            if isinstance(content, list):
-                content, more = self.page(content, query, world.gitlab.page_size)
-                headers |= more
-            self.check_answer(found[0], status, content)
-            if world.changed_since(before, f"{self.command} {path}"):
-                return self.drop()
-            world.remember_secrets(content)
-            text = b"" if content is None else json.dumps(content).encode()
-            if fault and fault.after(self, status, text):
-                return None
-            return self.reply(status, text, headers)
-
-    def check_answer(self, endpoint: Any, status: int, content: Any) -> None:
-        """The stand-in itself keeps to the documented attributes."""
-        for item in content if isinstance(content, list) else [content]:
-            missing = set(endpoint.answers.get(status, ())) - set(item or ())
-            if missing:
-                self.server.world.errors.append(f"{endpoint.name}: the stand-in's answer lacks {sorted(missing)}")
-
-    @staticmethod
-    def page(items: list[Any], query: dict[str, str], limit: int) -> tuple[list[Any], dict[str, str]]:
-        """GitLab's offset pagination: https://docs.gitlab.com/api/rest/#pagination"""
-        size = min(int(query.get("per_page", "20")), limit)
-        number = int(query.get("page", "1"))
-        shown = items[(number - 1) * size : number * size]
-        following = str(number + 1) if number * size < len(items) else ""
-        return shown, {
-            "X-Next-Page": following,
-            "X-Page": str(number),
-            "X-Per-Page": str(size),
-            "X-Total": str(len(items)),
-        }
-
-    def git(self, path: str, query: str, raw: bytes) -> None:
-        """Git over HTTP: git's own http-backend, behind GitLab's log-in."""
-        world = self.server.world
-        name = path.split(".git/")[0].strip("/")
-        with world.lock:
-            if not self.git_login(name):
-                return self.reply(401, b"", {"Www-Authenticate": 'Basic realm="GitLab"'})
-            world.see("git", f"{self.command} {path}", [])
-            fault = world.fault_for("git", f"{self.command} {path}?{query}")
-            if fault and fault.before(self):
-                return None
-            before = world.fingerprint(reading=self.command == "GET")
-            status, headers, body = self.http_backend(name, path, query, raw)
-            if path.endswith("git-receive-pack") and self.command == "POST" and not name.startswith("external"):
-                world.gitlab.after_push(name)
-            if world.changed_since(before, f"push {name}"):
-                return self.drop()
-            if fault and fault.after(self, status, body):
-                return None
-            return self.reply(status, body, headers)
-
-    def git_login(self, name: str) -> bool:
-        world = self.server.world
-        user, _, password = (
-            base64.b64decode((self.headers.get("Authorization") or "").removeprefix("Basic ")).decode().partition(":")
-        )
-        if name.startswith("external"):
-            return (user, password) in world.external_logins
-        return world.gitlab.known_token(password) and world.gitlab.project(name) is not None
-
-    def http_backend(self, name: str, path: str, query: str, raw: bytes) -> tuple[int, dict[str, str], bytes]:
-        repositories = self.server.world.gitlab.repositories
-        environment = {
-            "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": str(repositories),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "REMOTE_USER": "root",
-            "PATH_INFO": f"/{name.lower()}.git/{path.split('.git/')[1]}",
-            "QUERY_STRING": query,
-            "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(raw)),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "HOME": "/nonexistent",
-        }
-        if self.headers.get("Content-Encoding"):
-            environment["HTTP_CONTENT_ENCODING"] = self.headers["Content-Encoding"]
-        result = subprocess.run(["git", "http-backend"], input=raw, env=environment, capture_output=True, check=False)
-        head, _, body = result.stdout.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
-        return int(headers.pop("Status", "200").split()[0]), headers, body
-
-
-class GitLabServer(ThreadingHTTPServer):
-    """The HTTP server of a world, on a free port of the loopback."""
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, world: Any) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.world = world
-        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.thread.start()
-
-    @property
-    def port(self) -> int:
-        return self.server_address[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        import sys
-
-        error = sys.exc_info()[1]
-        if not isinstance(error, (BrokenPipeError, ConnectionResetError)):
-            self.world.errors.append(f"the stand-in GitLab failed: {error!r}")
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
-
-
-class Fault:
-    """What goes wrong with the requests that match: how often (0: always), and how.
-
-    kinds: a status (500, 429 with `retry_after`), `reset` (no answer, nothing done), `lost` (done, no answer),
-    `half` (done, half an answer), `slow` (an answer that comes too late).
-    """
-
-    def __init__(
-        self, source: str, pattern: str, kind: int | str, times: int = 0, retry_after: str | None = None
-    ) -> None:
-        self.source, self.pattern, self.kind, self.times, self.retry_after = (
-            source,
-            re.compile(pattern),
-            kind,
-            times,
-            retry_after,
-        )
-        self.hits = 0
-
-    def applies(self, source: str, detail: str) -> bool:
-        if source != self.source or not self.pattern.search(detail) or (self.times and self.hits >= self.times):
-            return False
-        self.hits += 1
-        return True
-
-    def before(self, handler: Handler) -> bool:
-        if isinstance(self.kind, int):
-            headers = {"Content-Type": "application/json"} | (
-                {"Retry-After": self.retry_after} if self.retry_after else {}
-            )
-            handler.reply(self.kind, json.dumps({"message": f"{self.kind} by order"}).encode(), headers)
-            return True
-        if self.kind == "reset":
-            handler.drop()
-            return True
-        return False
-
-    def after(self, handler: Handler, status: int, text: bytes) -> bool:
-        if self.kind == "lost":
-            handler.drop()
-            return True
-        if self.kind == "half":
-            handler.send_response(status)
-            handler.send_header("Content-Length", str(max(len(text), 2)))
-            handler.end_headers()
-            handler.wfile.write(text[: len(text) // 2])
-            handler.drop()
-            return True
-        if self.kind == "slow":
-            time.sleep(1.3)
-        return False

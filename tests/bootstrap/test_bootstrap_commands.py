@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from faults import Fault
 from journeys import Journey
 from lab_world import World
-from stand_in_gitlab import Fault
 from test_bootstrap_verify import change, not_ready
 
 

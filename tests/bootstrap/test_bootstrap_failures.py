@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from faults import Fault
 from journeys import LONG, STAGES, Journey, alone
 from lab_world import Call, Run, World
-from stand_in_gitlab import Fault
 from support import program
 
 # How GitLab can fail, and for how long an owner would wait: LAB_RETRIES is 3 here.

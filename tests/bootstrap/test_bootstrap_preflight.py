@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from faults import Fault
 from journeys import LONG, Journey
 from lab_folder import commit
 from lab_world import World
 from support.image_tags import image_tags
-from stand_in_gitlab import Fault
 
 NOT_READY = {"conditions": [{"type": "Ready", "status": "False", "message": "ACME account is not registered"}]}
 
@@ -134,7 +134,7 @@ PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, s
     (
         "tls",
         {},
-        set_attribute("cert_manager", False),
+        set_attribute("cluster.missing_kinds", {"clusterissuers.cert-manager.io"}),
         'ClusterIssuer "letsencrypt" does not exist',
         "install cert-manager",
     ),

@@ -75,7 +75,7 @@ def file_edited(world: World) -> None:
 
 
 def container_stopped(world: World) -> None:
-    world.vm_up = False
+    world.container.unlink()
 
 
 def key_may_not_write(world: World) -> None:
@@ -273,12 +273,12 @@ def test_what_flux_says_of_an_older_commit_does_not_count(journey: Journey) -> N
     world = journey.to("verify")
     (world.lab / "README.md").write_text("mine\n")
     commit(world.lab, "My own commit")
-    older, world.cluster.flux_lag = world.tip(), 80
+    older, world.cluster.flux_lag = world.flux.tip(), 80
     world.must_run("--only", "sync")
     source = world.cluster.find("GitRepository", "flux-system", "flux-system")
     parts = [world.cluster.find("Kustomization", "flux-system", name) for name in ("infrastructure", "gitlab", "automation")]
     seen = [source and source["status"]["artifact"]["revision"], *(part and part["status"]["lastAppliedRevision"] for part in parts)]
-    assert older != world.tip() and seen == [f"main@sha1:{world.tip()}"] * 4
+    assert older != world.flux.tip() and seen == [f"main@sha1:{world.flux.tip()}"] * 4
 
 
 def test_flux_is_pointed_at_the_folder_of_a_cluster_that_has_another_name(journey: Journey) -> None:

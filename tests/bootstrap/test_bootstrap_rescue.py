@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from journeys import Journey
 from lab_world import World
-from stand_in_cluster import git
+from stand_in_flux import git
 
 
 def test_on_a_bare_cluster_a_rescue_builds_the_lab(world: World) -> None:
@@ -26,12 +26,11 @@ def test_what_the_check_refuses_leads_back_to_the_rescue(journey: Journey) -> No
     file = world.lab / "apps/gitlab/gitlab.rb"
     file.write_text(file.read_text(encoding="utf-8") + "# another\n", encoding="utf-8")
     git(world.lab, "commit", "--quiet", "--all", "--message", "Another gitlab.rb")
-    world.cluster.check_says = refusal
+    world.cluster.failing_jobs["gitlab-check"] = refusal
     run = world.run(command="rescue")
     assert run.status == 1 and "something that nobody wrote down" in run.err
     assert "run ./lab rescue again" in run.err and "./lab up again" not in run.err
     assert world.cluster.gitlab_uid == pods
-    world.cluster.check_says = ""
 
 
 @pytest.mark.parametrize("version", ["19.3.9", "19.4.1"])

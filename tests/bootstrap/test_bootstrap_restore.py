@@ -7,6 +7,7 @@ import re
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 from lab_world import World
 from support.program import backups, restore
 from support.rendering import ROOT
-from stand_in_cluster import Reply
-from stand_in_gitlab import Fault
+from stand_in_cluster import GITLAB_LOOKS, PROBES, VALUES, Reply
+from faults import Fault
 
 BACKUP = "1790000000_2026_09_21_19.3.0"
 DATA, CONFIG = (
@@ -24,7 +25,6 @@ DATA, CONFIG = (
     "/etc/gitlab/config_backup/gitlab_config_1790000000_2026_09_21.tar",
 )
 RESTORED = "/etc/gitlab/config_backup/gitlab_config_1790000000_2026_09_21_restored.tar"
-PROBES = ["livenessProbe", "readinessProbe", "startupProbe"]
 
 
 def packed(file: Path, name: str = "etc/gitlab/gitlab-secrets.json") -> Path:
@@ -32,6 +32,18 @@ def packed(file: Path, name: str = "etc/gitlab/gitlab-secrets.json") -> Path:
     with tarfile.open(file, "w") as archive:
         archive.addfile(tarfile.TarInfo(name), io.BytesIO())
     return file
+
+
+def container(world: World) -> dict[str, Any]:
+    """Return GitLab's container, as its Deployment has it."""
+    [found] = world.cluster.objects["Deployment", "gitlab", "gitlab"]["spec"]["template"]["spec"]["containers"]
+    return found  # type: ignore[no-any-return]
+
+
+def untouched(world: World) -> bool:
+    """Say whether GitLab has its probes, and its release is Flux's to change."""
+    release = world.cluster.find("HelmRelease", "gitlab", "gitlab") or {"spec": {}}
+    return set(PROBES) <= set(container(world)) and not release["spec"].get("suspend")
 
 
 class Pod:
@@ -78,7 +90,7 @@ class Pod:
         elif command == ["gitlab-rake", "gitlab:doctor:secrets"]:
             return 0, f"I, [2026-09-21]  INFO -- : Total: {self.undecipherable} row(s) affected\nDone!\n", ""
         elif "gitlab-backup restore" in line:
-            assert self.world.cluster.probes == [], "the probes would kill a GitLab whose web server is stopped"
+            assert not set(PROBES) & set(container(self.world)), "the probes would kill a GitLab whose web server is stopped"
         return 0, "", ""
 
     @property
@@ -105,11 +117,12 @@ def pod(world: World) -> Pod:
     pod = Pod(world)
     cluster = world.cluster
     cluster.put("Namespace", "", "gitlab")
-    cluster.install_gitlab("manifest", by="flux")
-    cluster.gitlab_looks = cluster.gitlab_start + 1
+    cluster.put("Secret", "gitlab", "gitlab-root", data={})
+    cluster.install("gitlab", cluster.manifest("gitlab", {name: (world.lab / name).read_text() for name in VALUES}))
+    for _ in range(GITLAB_LOOKS):
+        world.pods.step()
     cluster.put("Deployment", "flux-system", "source-controller")
     cluster.put("HelmRelease", "gitlab", "gitlab", spec={})
-    cluster.probes = PROBES.copy()
     cluster.pod_commands = pod
     return pod
 
@@ -132,7 +145,7 @@ def test_it_restores_data_and_configuration_and_gives_the_release_back(world: Wo
     ]
     assert f"BACKUP={BACKUP}" in next(c for c in pod.commands if "gitlab-backup" in c)
     assert "gitlab-secrets.json" in next(c for c in pod.commands if c.startswith("tar --extract"))
-    assert world.cluster.probes == PROBES and not world.cluster.suspended
+    assert untouched(world)
     assert f"restored {BACKUP}" in run.out
 
 
@@ -212,7 +225,7 @@ def test_a_configuration_without_the_secrets_is_refused_before_anything_stops(wo
     packed(file, name) if name else file.write_text("no archive")
     run = world.run("--yes", BACKUP, "--config", str(file), command="restore", yes=False)
     assert run.status == 1 and "is no whole archive with a gitlab-secrets.json" in run.err
-    assert pod.order() == [] and world.cluster.probes == PROBES
+    assert pod.order() == [] and untouched(world)
 
 
 def test_who_may_sign_up_is_asked_again_since_the_backup_brings_its_own(world: World, pod: Pod) -> None:
@@ -271,15 +284,16 @@ def test_tar_finds_the_configuration_whether_its_names_begin_with_a_slash_or_not
 def test_without_flux_the_probes_come_back_too(world: World, pod: Pod) -> None:
     del world.cluster.objects["HelmRelease", "gitlab", "gitlab"]
     world.must_run("--yes", BACKUP, command="restore", yes=False)
-    assert world.cluster.probes == PROBES
+    assert untouched(world)
 
 
 def test_after_a_restore_that_was_killed_the_next_one_brings_the_probes_back(world: World, pod: Pod) -> None:
     """Nothing is rolled back: what stood before might be an older GitLab."""
     del world.cluster.objects["HelmRelease", "gitlab", "gitlab"]
-    world.cluster.probes = []
+    for probe in PROBES:
+        del container(world)[probe]
     world.must_run("--yes", BACKUP, command="restore", yes=False)
-    assert world.cluster.probes == PROBES
+    assert untouched(world)
     assert not [c for c in world.calls if "undo" in c.arguments]
 
 
@@ -297,7 +311,7 @@ def test_what_the_cluster_refuses_is_said_and_leaves_gitlab_as_it_was(
     world.faults = [Fault(source, pattern, "error: by order")]
     run = world.run("--yes", BACKUP, command="restore", yes=False)
     assert run.status == 1 and words in run.err and "   then   " in run.err, run.text
-    assert pod.order() == [] and world.cluster.probes == PROBES and not world.cluster.suspended
+    assert pod.order() == [] and untouched(world)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +321,7 @@ def test_a_failure_on_the_way_gives_the_release_back(world: World, pod: Pod, fai
     pod.fails = fails
     run = world.run("--yes", BACKUP, command="restore", yes=False)
     assert run.status == 1 and not world.errors
-    assert world.cluster.probes == PROBES and not world.cluster.suspended
+    assert untouched(world)
     assert "failed" in run.err
 
 
@@ -328,7 +342,7 @@ def test_what_cannot_be_restored_is_refused_before_anything_stops(
 ) -> None:
     run = world.run(*arguments, command="restore", yes=False)
     assert run.status == (2 if arguments == ("--sideways",) else 1) and words in run.err, run.text
-    assert pod.order() == [] and world.cluster.probes == PROBES
+    assert pod.order() == [] and untouched(world)
     assert not list(world.folder.rglob("gone"))
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from gitlab_api_table import ENDPOINTS
 from journeys import LONG, Journey
-from lab_folder import CERTIFICATE
-from lab_world import ROOT_TOKEN, Terminal, World
+from lab_world import ROOT_TOKEN, World
 from support import program
 from support.program import storage
 
@@ -148,15 +147,16 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
 
     result = world.summary()
     secrets = {name: secret["data"] for name, secret in result["secrets"].items()}
+    certificate = (world.lab / "ca.crt").read_text()
     assert secrets["flux-system/flux-system"] == {
         "username": "flux",
         "password": "the flux password",
-        "ca.crt": CERTIFICATE,
+        "ca.crt": certificate,
     }
     keys = {f"{world.settings['registry_address']}/homelab/", f"{world.settings['registry_address']}/tools/apps/"}
     assert set(secrets["apps/regcred"]) == set(secrets["flux-system/regcred"]) == keys
     assert secrets["gitlab-runner/gitlab-runner-token"] == {"RUNNER_TOKEN": "<runner lab-homelab>"}
-    assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": CERTIFICATE}] * 3
+    assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": certificate}] * 3
     assert secrets["apps/lab-tls"] == secrets["gitlab/lab-tls"]
     assert "flux-system/gitlab-status" not in secrets
     assert [(v["of"], v["value"], v["masked"], v["protected"]) for v in result["variables"]] == [
@@ -217,8 +217,8 @@ def test_an_external_repository_over_ssh_takes_fluxs_own_key(
     refused = world.run("--from", "gitlab", **trusted)
     public = world.cluster.secret("flux-system", "flux-system")["identity.pub"]
     assert refused.status == 1 and public.strip() in refused.err, "the owner is shown the key to add"
-    always_yes = Terminal(world, "--yes", "--from", "gitlab", **trusted)
-    assert always_yes.end() == 1 and public.strip() in always_yes.text, "yes beforehand answers nothing here"
+    always_yes = world.terminal("--yes", "--from", "gitlab", **trusted)
+    assert always_yes.wait() == 1 and public.strip() in always_yes.said, "yes beforehand answers nothing here"
     world.external_keys.add(" ".join(public.split()[:2]))
     run = world.must_run(**trusted)
     assert "this lab has no runner" in run.out and "there is no loop to run" in run.out

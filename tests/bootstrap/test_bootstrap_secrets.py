@@ -47,9 +47,22 @@ def watched(world: World) -> Path:
     return log
 
 
+# What a Secret holds that everybody may read.
+PUBLIC = {"identity.pub", "known_hosts", "ca.crt", "username", "tls.crt"}
+
+
 def all_secrets(world: World) -> set[str]:
-    """Every secret of the run, also as base64, also each line of a key."""
-    plain = {s for s in world.secrets if len(s) > 5}
+    """Every secret that GitLab and the cluster hold after a run, also as base64, also each line of a key."""
+    gitlab, cluster = world.gitlab, world.cluster
+    found = {one["token"] for one in [*gitlab.pats, *gitlab.deploy_tokens, *gitlab.project_tokens, *gitlab.runners]}
+    found |= {one["value"] for one in gitlab.variables}
+    for item in cluster.of_kind("Secret"):
+        values = cluster.secret(item["metadata"]["namespace"], item["metadata"]["name"])
+        for name in values.keys() - PUBLIC:
+            found |= {values[name].strip(), item["data"][name]}
+        for login in json.loads(values.get(".dockerconfigjson", "{}")).get("auths", {}).values():
+            found |= {login["password"], login["auth"]}
+    plain = {s for s in found if len(s) > 5}
     plain |= {line for s in plain for line in s.splitlines() if len(line) > 20 and not line.startswith("-----")}
     return plain | {base64.b64encode(s.encode()).decode().rstrip("=") for s in plain if "\n" not in s}
 
@@ -80,16 +93,18 @@ def test_no_secret_reaches_a_command_line_an_environment_the_output_or_a_readabl
         return False
 
     world.kill_before = look
-    world.watch = lambda name, arguments, environment: seen.append(
-        "\0".join([name, *arguments, *map("=".join, environment.items())])
+    world.look = lambda caller: seen.append(
+        "\0".join([caller.name, *caller.arguments, *map("=".join, caller.environment.items())])
     )
     runs = [world.must_run("--verbose", GIT_TRACE_CURL="1", GIT_CURL_VERBOSE="1", GIT_TRACE2_EVENT="1", **OWNERS)]
+    secrets = all_secrets(world)
     if LONG:
         runs.append(world.must_run(**OWNERS))
+        secrets |= all_secrets(world)
     logs = list((world.home / ".local/state/homelab/homelab").iterdir())
     assert logs and all(log.stat().st_mode & 0o777 == 0o600 for log in logs)
     assert "kubectl" in logs[0].read_text() and "git -C" in runs[0].err, "each command is logged, and shown if asked for"
-    check(world, runs, [log.read_text(errors="replace"), *seen])
+    check(world, secrets, runs, [log.read_text(errors="replace"), *seen])
     assert loose == []
     modes = (world.folder / "modes").read_text().splitlines()
     assert modes and all(line.startswith("600 ") for line in modes if "/.env" in line), (
@@ -97,8 +112,7 @@ def test_no_secret_reaches_a_command_line_an_environment_the_output_or_a_readabl
     )
 
 
-def check(world: World, runs: list[Run], calls: list[str]) -> None:
-    secrets = all_secrets(world)
+def check(world: World, secrets: set[str], runs: list[Run], calls: list[str]) -> None:
     kinds = ("glpat-", "gldt-", "glrt-")
     assert all(any(s.startswith(k) for s in secrets) for k in kinds) and len(secrets) > 20, (
         "the test knows the secrets of the run"

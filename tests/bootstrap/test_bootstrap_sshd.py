@@ -33,7 +33,7 @@ def machine(make_world: Callable[..., World]) -> Iterator[World]:
     port = free_port()
     command = folder / "command"
     command.write_text(
-        f'#!/bin/sh\nexport PATH="{world.vm_bin()}:/usr/bin:/bin"\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
+        f'#!/bin/sh\nexport PATH="{world.programs.machine_bin()}:/usr/bin:/bin"\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
     )
     command.chmod(0o755)
     (folder / "sshd_config").write_text(f"""
@@ -87,7 +87,7 @@ def test_the_runner_is_set_up_through_a_real_sshd(machine: World) -> None:
     assert (home / ".env").read_text() == f"RUNNER_TOKEN={token}\n"
     assert (home / ".env").stat().st_mode & 0o777 == 0o600
     assert (home / "compose.yaml").read_text() == (machine.lab / "runner" / "compose.yaml").read_text()
-    assert machine.vm_up and machine.gitlab.runners[0]["online"]
+    assert machine.container.exists() and machine.gitlab.runners[0]["online"]
     machine.changes.clear()
     again = machine.must_run("--only", "runner")
     assert "   done " not in again.out and len(machine.changes) == 2

@@ -16,7 +16,8 @@ import pytest
 
 from journeys import STAGES, Journey
 from lab_folder import TEMPLATE
-from lab_world import LAB, Caller, Terminal, World
+from lab_world import LAB, World
+from stand_in_programs import Caller
 from support import program
 
 
@@ -241,7 +242,7 @@ def test_a_program_that_outlives_a_killed_run_does_not_hold_its_lock(journey: Jo
     held: list[str] = []
     private = str(world.private)
 
-    def look(_name: str, _arguments: list[str], _environment: dict[str, str], caller: Caller) -> None:
+    def look(caller: Caller) -> None:
         for link in (caller.process / "fd").iterdir():
             target = os.readlink(link)
             if target.startswith((private, str(world.lab))) and not target.endswith("kubectl"):
@@ -257,12 +258,12 @@ def test_the_cluster_is_shown_and_confirmed_before_its_first_change(world: World
     assert refused.status == 1 and world.changes == [] and not world.errors
     for words in ("no terminal to ask", "context  homelab", "server   https://10.0.0.1:6443", "nodes    node-1", "--yes"):
         assert words in refused.err, words
-    no = Terminal(world, "--only", "storage")
+    no = world.terminal("--only", "storage")
     no.answer("Go on? [y/N]", "n")
-    assert no.end() == 1 and "nothing was changed" in no.text and world.changes == []
-    yes = Terminal(world, "--only", "flux")
+    assert no.wait() == 1 and "nothing was changed" in no.said and world.changes == []
+    yes = world.terminal("--only", "flux")
     yes.answer("Go on? [y/N]", "y")
-    assert yes.end() == 0 and yes.text.count("Go on?") == 1 and world.changes
+    assert yes.wait() == 0 and yes.said.count("Go on?") == 1 and world.changes
     assert "1 node(s) ready" in world.run("--only", "preflight", yes=False).out, "looking asks nothing"
 
 
@@ -281,10 +282,10 @@ def test_on_a_terminal_it_asks_and_never_shows_the_password(
     )
     external_repository(world, monkeypatch)
     world.must_run("--only", "flux")
-    run = Terminal(world, "--only", "gitlab")
+    run = world.terminal("--only", "gitlab")
     run.answer("Go on? [y/N]", "y")
     run.answer("user name at https://git.example/external/lab.git", "flux")
     run.answer("(not shown)", "open sesame")
-    assert run.end() == 0, run.text
-    assert "open sesame" not in run.text and not world.errors
-    assert "\x1b[" in run.text, "colours on a terminal"
+    assert run.wait() == 0, run.said
+    assert "open sesame" not in run.said and not world.errors
+    assert "\x1b[" in run.said, "colours on a terminal"

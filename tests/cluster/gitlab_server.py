@@ -19,6 +19,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import gitlab_http
 import stand_in_gitlab
 
 from cluster.api import Api, ApiError
@@ -78,9 +79,9 @@ class GitLabWorld:
         repositories.mkdir(parents=True)
         self.gitlab = stand_in_gitlab.GitLab(repositories)
 
-    # What stand_in_gitlab.Handler asks. Nothing is broken or killed on purpose here: that is what tests/bootstrap is for.
+    # What gitlab_http.Handler asks. Nothing is broken or killed on purpose here: that is what tests/bootstrap is for.
 
-    def see(self, source: str, detail: str, arguments: list[str]) -> None:
+    def see(self, source: str, detail: str) -> None:
         """Take note of nothing: the real cluster is what these tests look at."""
 
     def fault_for(self, source: str, detail: str) -> None:
@@ -91,9 +92,6 @@ class GitLabWorld:
 
     def changed_since(self, before: str, what: str) -> bool:
         return False
-
-    def remember_secrets(self, content: Any) -> None:
-        """Keep no list of secrets: that no secret is shown is judged in tests/bootstrap."""
 
     def _ready(self, name: str, namespace: str) -> bool:
         try:
@@ -204,7 +202,7 @@ class GitLabWorld:
         return self.answers["gitops_source"] == "external" or key.split()[:2] in known
 
 
-class Handler(stand_in_gitlab.Handler):
+class Handler(gitlab_http.Handler):
     """One request to GitLab, its registry or its internal API."""
 
     server: Server  # type: ignore[assignment]  # the tests' own server, with what the cluster adds

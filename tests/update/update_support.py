@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
 import shutil
 import subprocess
 import sys
-import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ import copier
 
 from support.copier_cli import copier_cli
 from support.rendering import ROOT, copy_lab, project_files, snapshot
+from support.terminal import Terminal
 from support.tools import run
 
 COPIER = Path(sys.executable).with_name("copier")
@@ -197,50 +195,3 @@ def in_a_larger_repository(house: Path, outside: dict[str, bytes | str]) -> Path
     house = house.rename(large / "lab")
     commit(large)
     return house
-
-
-class Terminal:
-    """A program in a terminal of its own: what it says is read, and keys are typed."""
-
-    def __init__(self, *command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> None:
-        self.end, inner = os.openpty()
-        environment = {**os.environ, "TERM": "xterm", "PATH": os.pathsep.join([str(COPIER.parent), os.environ["PATH"]]), **(env or {})}
-        self.process = subprocess.Popen(
-            [str(part) for part in command], cwd=cwd, stdin=inner, stdout=inner, stderr=inner, env=environment, preexec_fn=_own_terminal
-        )
-        os.close(inner)
-        self.said = ""
-
-    def until(self, text: str) -> None:
-        """Read until the program says *text*."""
-        start = len(self.said)
-        while text not in self.said[start:]:
-            assert self._read(), f"ended before it said {text!r}:\n{self.said}"
-
-    def _read(self) -> bool:
-        """Read what there is; False at the end. A program that says nothing for so long waits for what nobody will type."""
-        if not select.select([self.end], [], [], 120)[0]:
-            self.process.kill()
-            raise AssertionError(f"it says nothing more, and goes on:\n{self.said}")
-        try:
-            part = os.read(self.end, 65536).decode(errors="replace")
-        except OSError:
-            part = ""
-        self.said += part
-        return bool(part)
-
-    def type(self, keys: str) -> None:
-        """Type; \x03 is Ctrl-C, \r is Enter."""
-        os.write(self.end, keys.encode())
-
-    def wait(self) -> int:
-        """Read to the end, and return the exit code."""
-        while self._read():
-            pass
-        os.close(self.end)
-        return self.process.wait()
-
-
-def _own_terminal() -> None:
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
