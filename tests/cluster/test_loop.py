@@ -155,6 +155,9 @@ def test_an_application_whose_pods_pod_security_refuses_is_named_by_the_status(w
     """Its release is ready and no pod of it is there: the reason stands only in the Deployment."""
     level = "pod-security.kubernetes.io/enforce"
     add_application(world, "refused")
+    release = world.lab / "apps" / "refused" / "helmrelease.yaml"
+    text = release.read_text(encoding="utf-8")
+    release.write_text(text.replace("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true"), "utf-8")
     world.gitlab.push_image("homelab/refused", "v1.0.0")
     world.plane.kubectl("label", "--overwrite", "namespace", "default", f"{level}=restricted")
     try:

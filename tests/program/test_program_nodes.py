@@ -57,7 +57,7 @@ def test_the_addresses_that_a_node_has_among_its_pods_are_told_and_those_of_its_
     ]
     calico = {"projectcalico.org/IPv4VXLANTunnelAddr": "10.42.77.64", "projectcalico.org/IPv4Address": "192.168.1.9/24"}
     strange = {"network.cilium.io/ipv4-cilium-host": "` reboot`"}
-    for annotations, wanted in ((calico, ["10.42.77.64", "192.168.1.9"]), (strange, []), ({}, [])):
-        found = objects.KubeObject({"metadata": {"annotations": annotations}, "spec": {"podCIDR": "none"}})
+    for noted, wanted in ((calico, ["10.42.77.64", "192.168.1.9"]), (strange, []), ({}, [])):
+        found = objects.KubeObject({"metadata": {"annotations": noted}, "spec": {"podCIDR": "none"}})
         assert node_addresses.addresses(found) == wanted
     assert node_addresses.bannable([objects.KubeObject(flannel)], ["10.42.3.0", "fd42::/16"]) == [" (10.42.3.1)"]
