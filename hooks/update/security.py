@@ -68,7 +68,8 @@ def missing(values: Mapping[str, Any]) -> Iterator[str]:
     pod, own = _map(values, "podSecurityContext"), _map(values, "securityContext")
     others = [*_list(values, "initContainers"), *_list(values, "sidecars")]
     every = [own, *(_map(one, "securityContext") for one in others)]
-    if not all(one.get("runAsNonRoot", pod.get("runAsNonRoot")) is True for one in every):
+    non_root = [one.get("runAsNonRoot", pod.get("runAsNonRoot")) for one in every]
+    if pod.get("runAsNonRoot") is False or not all(one is True for one in non_root):
         yield "it may run as root (`runAsNonRoot`)"
     if 0 in {pod.get("runAsUser"), *(one.get("runAsUser") for one in every)}:
         yield "it runs as root (`runAsUser: 0`)"
@@ -78,7 +79,9 @@ def missing(values: Mapping[str, Any]) -> Iterator[str]:
         yield "it is privileged"
     if not all("ALL" in _list(_map(one, "capabilities"), "drop") for one in every):
         yield "it keeps capabilities (`capabilities.drop`)"
-    profiles = [(_map(one, "seccompProfile") or _map(pod, "seccompProfile")).get("type") for one in every]
+    of_pod = _map(pod, "seccompProfile")
+    profiles = [(_map(one, "seccompProfile") or of_pod).get("type") for one in every]
+    profiles += [of_pod["type"]] if "type" in of_pod else []
     if not all(one in {"RuntimeDefault", "Localhost"} for one in profiles):
         yield "any system call is allowed (`seccompProfile`)"
     if values.get("hostNetwork"):

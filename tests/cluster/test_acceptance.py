@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from chart.rendering import render
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from support.cluster import Lab, read_lab
 from support.rendering import VALID, recorded_answers
 from test_hostile_answers import accepted, hostile_answers
@@ -20,6 +22,7 @@ from cluster.conftest import Worlds
 from cluster.labs import make_lab
 from cluster.paths import CLUSTER
 from cluster.world import World
+from hooks.update import security
 
 pytestmark = pytest.mark.xdist_group("defaults")
 LEVELS = yaml.safe_load((CLUSTER / "pod_security.yml").read_text(encoding="utf-8"))
@@ -88,6 +91,60 @@ def test_a_wrong_object_is_noticed(world: World, labs: Callable[[str], Lab]) -> 
     chart = release["spec"].pop("chart")
     assert any("chart" in line for line in refusals(world.plane, lab))
     release["spec"]["chart"] = chart
+
+
+@st.composite
+def releases(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a release's values that bear on Pod Security, each as the standard wants it or otherwise."""
+
+    def context(levels: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, some in (
+            ("runAsNonRoot", [True, True, False, None]),
+            ("runAsUser", [None, None, 1000, 0]),
+            ("seccompProfile", [None, {"type": "RuntimeDefault"}, {"type": "Unconfined"}]),
+            *(
+                [("allowPrivilegeEscalation", [False, False, None]), ("privileged", [None, None, True])]
+                if levels
+                else []
+            ),
+            *([("capabilities", [{"drop": ["ALL"]}, {"drop": ["ALL"]}, {"drop": ["CHOWN"]}, None])] if levels else []),
+        ):
+            value = draw(st.sampled_from(some))
+            if value is not None:
+                found[name] = value
+        if found.get("privileged"):  # Kubernetes takes no such pair
+            found.pop("allowPrivilegeEscalation", None)
+        return found
+
+    values: dict[str, Any] = {"podSecurityContext": context(False), "securityContext": context(True)}
+    if draw(st.booleans()):
+        values["sidecars"] = [{"name": "beside", "image": "example.com/beside:1", "securityContext": context(True)}]
+    source = draw(st.sampled_from(["emptyDir", "emptyDir", "nfs", "hostPath"]))
+    volume: dict[str, Any] = {"emptyDir": {"sizeLimit": "1Gi"}, "nfs": {"server": "storage.lan", "path": "/a"}}.get(
+        source, {"path": "/a"}
+    )
+    values["volumes"] = {"items": {"data": {source: volume, "mountPath": "/data"}}}
+    if draw(st.integers(0, 5)) == 0:
+        values["hostNetwork"] = True
+    return values
+
+
+def test_the_update_names_exactly_what_kubernetes_would_refuse(world: World) -> None:
+    """What the report says by the values of a release is what the API server says of its pods."""
+    seen: set[bool] = set()
+
+    @given(releases())
+    @settings(max_examples=DRAWN * 6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    def agree(values: dict[str, Any]) -> None:
+        objects = render({"image": {"repository": "example.com/app", "tag": "1.0.0"}, **values})
+        refused = pod_security(world.plane, Lab(Path(), {}, objects), "restricted")
+        told = list(security.missing({**values, "networkPolicy": {"enabled": True}}))
+        assert bool(refused) == bool(told), (values, refused, told)
+        seen.add(bool(told))
+
+    agree()
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("level", ["baseline", "restricted"])

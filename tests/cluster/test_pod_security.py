@@ -51,7 +51,11 @@ def test_the_sample_application_and_three_new_ones_run_where_the_standard_is_enf
 
 # A line of a release that the standard wants, and what an owner may write there instead.
 BREAKS = {
-    "it may escalate": ("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true", "allowPrivilegeEscalation != false"),
+    "it may escalate": (
+        "allowPrivilegeEscalation: false",
+        "allowPrivilegeEscalation: true",
+        "allowPrivilegeEscalation != false",
+    ),
     "it may be root": ("runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot != true"),
 }
 
@@ -69,7 +73,9 @@ def test_a_pod_that_breaks_the_standard_is_refused_and_named_by_the_status(world
 
     def refusal() -> str:
         found = (world.api.get("deployments", "demo", NAMESPACE) or {}).get("status", {}).get("conditions", [])
-        return next((one["message"] for one in found if one["type"] == "ReplicaFailure" and one["status"] == "True"), "")
+        return next(
+            (one["message"] for one in found if one["type"] == "ReplicaFailure" and one["status"] == "True"), ""
+        )
 
     message = world.wait("the refusal", refusal, 120)
     assert 'violates PodSecurity "restricted:latest"' in message and why in message
