@@ -93,39 +93,48 @@ def test_a_wrong_object_is_noticed(world: World, labs: Callable[[str], Lab]) -> 
     release["spec"]["chart"] = chart
 
 
+# What may stand in a release at each place, beside what keeps to the standard; None leaves it out.
+CONTEXT = {
+    "runAsNonRoot": [True, False, None],
+    "runAsUser": [None, 1000, 0],
+    "seccompProfile": [None, {"type": "RuntimeDefault"}, {"type": "Unconfined"}],
+}
+OF_CONTAINERS = {
+    "allowPrivilegeEscalation": [False, True, None],
+    "capabilities": [{"drop": ["ALL"]}, {"drop": ["CHOWN"]}, None],
+}
+VOLUMES = {
+    "emptyDir": {"sizeLimit": "1Gi"},
+    "claim": {"size": "1Gi"},
+    "nfs": {"server": "storage.lan", "path": "/a"},
+    "hostPath": {"path": "/a"},
+}
+CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
 @st.composite
 def releases(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a release's values that bear on Pod Security, each as the standard wants it or otherwise."""
-
-    def context(levels: bool) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, some in (
-            ("runAsNonRoot", [True, True, False, None]),
-            ("runAsUser", [None, None, 1000, 0]),
-            ("seccompProfile", [None, {"type": "RuntimeDefault"}, {"type": "Unconfined"}]),
-            *(
-                [("allowPrivilegeEscalation", [False, False, None]), ("privileged", [None, None, True])]
-                if levels
-                else []
-            ),
-            *([("capabilities", [{"drop": ["ALL"]}, {"drop": ["ALL"]}, {"drop": ["CHOWN"]}, None])] if levels else []),
-        ):
-            value = draw(st.sampled_from(some))
-            if value is not None:
-                found[name] = value
-        if found.get("privileged"):  # Kubernetes takes no such pair
-            found.pop("allowPrivilegeEscalation", None)
-        return found
-
-    values: dict[str, Any] = {"podSecurityContext": context(False), "securityContext": context(True)}
-    if draw(st.booleans()):
-        values["sidecars"] = [{"name": "beside", "image": "example.com/beside:1", "securityContext": context(True)}]
-    source = draw(st.sampled_from(["emptyDir", "emptyDir", "nfs", "hostPath"]))
-    volume: dict[str, Any] = {"emptyDir": {"sizeLimit": "1Gi"}, "nfs": {"server": "storage.lan", "path": "/a"}}.get(
-        source, {"path": "/a"}
-    )
-    values["volumes"] = {"items": {"data": {source: volume, "mountPath": "/data"}}}
-    if draw(st.integers(0, 5)) == 0:
+    """Draw a release's values that bear on Pod Security: of what keeps to the standard, up to three things are changed."""
+    values: dict[str, Any] = {
+        "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": dict(CONTAINER),
+        "sidecars": [{"name": "beside", "image": "example.com/beside:1", "securityContext": dict(CONTAINER)}],
+    }
+    places = [(values["podSecurityContext"], CONTEXT)]
+    places += [
+        (context, CONTEXT | OF_CONTAINERS)
+        for context in (values["securityContext"], values["sidecars"][0]["securityContext"])
+    ]
+    for _ in range(draw(st.integers(0, 3))):
+        context, table = draw(st.sampled_from(places))
+        name = draw(st.sampled_from(sorted(table)))
+        context[name] = draw(st.sampled_from(table[name]))
+    for context, _ in places:
+        for name in [name for name, value in context.items() if value is None]:
+            del context[name]
+    source = draw(st.sampled_from(sorted(VOLUMES) if draw(st.booleans()) else ["claim", "emptyDir"]))
+    values["volumes"] = {"items": {"data": {source: VOLUMES[source], "mountPath": "/data"}}}
+    if draw(st.integers(0, 9)) == 0:
         values["hostNetwork"] = True
     return values
 
