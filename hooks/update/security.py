@@ -1,4 +1,4 @@
-"""What an update tells a lab that was made before its applications had limits: nothing stops, and how to take the limits on.
+"""What an update tells a lab from before its applications had limits: nothing stops, and how to take the limits on.
 
 The rules are those of Kubernetes' Pod Security Standard "restricted"
 (https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted), as far as the values of charts/app
@@ -19,20 +19,23 @@ OWN = {"gitlab", "gitlab-check", "gitlab-runner"}
 FORBIDDEN_VOLUMES = ("nfs", "hostPath")
 
 STEPS = (
-    "For each of them: give its image a `USER` that is a number other than 0, as `sample-app/Dockerfile` does by what it"
-    " builds on; write into its `helmrelease.yaml` what `./lab new-app` writes for a new one (`podSecurityContext`,"
-    " `securityContext`, the volume `tmp`, `networkPolicy`); commit, push, and see `./lab status`. The README's \"Who"
-    ' reaches whom" says what its `networkPolicy` then has to open.',
+    (
+        "For each of them: give its image a `USER` that is a number other than 0, as `sample-app/Dockerfile` does by"
+        " what it builds on; write into its `helmrelease.yaml` what `./lab new-app` writes for a new one"
+        " (`podSecurityContext`, `securityContext`, the volume `tmp`, `networkPolicy`); commit, push, and see"
+        ' `./lab status`. The README\'s "Who reaches whom" says what its `networkPolicy` then has to open.'
+    ),
     "Once all pass: `./lab update --data app_security=enforced`.",
 )
 ELSEWHERE = (
-    "Kubernetes refuses nothing in the namespace `{name}`, which the lab did not make: there it goes on warning. Another"
-    " `app_namespace` makes the releases anew and removes those that are there; their volumes stay behind, so copy them first."
+    "Kubernetes refuses nothing in the namespace `{name}`, which the lab did not make: there it goes on warning."
+    " Another `app_namespace` makes the releases anew and removes those that are there; their volumes stay behind, so"
+    " copy them first."
 )
 BANS = (
-    "GitLab bans applications after failed log-ins, too: the pods' network is no longer exempt. Once this is pushed, run"
-    " `./lab up --only gitlab`, then `kubectl rollout restart deploy/gitlab -n {namespace}`: it tells GitLab which addresses"
-    " of that network are the nodes' own."
+    "GitLab bans applications after failed log-ins, too: the pods' network is no longer exempt. Once this is pushed,"
+    " run `./lab up --only gitlab`, then `kubectl rollout restart deploy/gitlab -n {namespace}`: it tells GitLab which"
+    " addresses of that network are the nodes' own."
 )
 
 
