@@ -77,6 +77,7 @@ class Network:
 
     def __init__(self) -> None:
         self.listening: list[socket.socket] = []
+        self.machines: list[str] = []
         # Without a limit each refusal is answered at once, not only the first of a second.
         for name, value in (
             ("ip_forward", "1"),
@@ -93,6 +94,7 @@ class Network:
         number = address.replace(".", "-")
         near, far = f"n{number}"[:15], f"f{number}"[:15]
         _run("ip", "netns", "add", name)
+        self.machines.append(name)
         _run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
         _run("ip", "link", "set", far, "netns", name)
         _run("ip", "link", "set", near, "up")
@@ -144,10 +146,19 @@ class Network:
         return inside(machine, lambda: _calls(address, port, protocol))
 
     def stop(self) -> None:
+        """Leave this process's network as it was, for whatever runs here next; kube-router has ended."""
         for server in self.listening:
             with suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
             server.close()
+        for table in ("filter", "nat", "mangle"):
+            for action in ("--flush", "--delete-chain"):
+                _run("iptables", "--wait", "--table", table, action)
+        _run("ipset", "destroy")
+        for machine in self.machines:
+            _run("ip", "netns", "delete", machine)
+        for address in (NODE, NODE_IN_PODS):
+            _run("ip", "address", "delete", f"{address}/32", "dev", "lo")
 
 
 def _serve(server: socket.socket, protocol: str) -> None:

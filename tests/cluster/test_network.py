@@ -21,8 +21,8 @@ from support.cluster import Lab, Object, merge, read_lab
 from support.loopback import wait_for
 from support.rendering import recorded_answers
 
+from cluster.conftest import Worlds
 from cluster.control_plane import ControlPlane
-from cluster.namespaces import Surroundings
 from cluster.network import NODE, NODE_NAME, NODE_OBJECT, Network, start_kube_router
 from cluster.processes import Processes
 
@@ -227,9 +227,8 @@ def plain_pod(label: str) -> Object:
 
 
 @pytest.fixture(scope="module")
-def place(
-    surroundings: Surroundings, lab_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
+def place(worlds: Worlds, lab_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    worlds.close()  # it has the same ports
     path = lab_of("defaults")
     # The second application is one that the lab's own command writes.
     subprocess.run(["./lab", "new-app", "shop"], cwd=path, check=True, capture_output=True)
@@ -242,9 +241,9 @@ def place(
     try:
         yield found
     finally:
-        found.network.stop()
         processes.stop_all()
         plane.api.close()
+        found.network.stop()
 
 
 @pytest.fixture(scope="module")
@@ -297,5 +296,33 @@ def test_without_the_policies_everything_is_reached(place: Place, rows: list[Row
     """So it is they that refuse, and not these machines."""
     place.plane.kubectl("delete", "networkpolicies", "--all", "--all-namespaces")
     settle(place, dict.fromkeys(rows, True))
+    place.policies()
+    settle(place, {row: row.reached for row in rows})
+
+
+def test_a_lab_from_before_the_limits_loses_no_connection_and_no_pod(
+    place: Place, rows: list[Row], lab_of: Callable[..., Path]
+) -> None:
+    path = lab_of("defaults", app_security="warned")
+    earlier = read_lab(path, recorded_answers(path))
+    place.plane.kubectl("delete", "networkpolicies", "--all", "--all-namespaces")
+    place.apply(*earlier.of_kind("NetworkPolicy"))
+    # GitLab's own rule is as old as the lab.
+    of_gitlab = ("GitLab's web port behind Traefik", "GitLab's registry behind Traefik")
+    mine = [row for row in rows if row.called not in of_gitlab or row.caller == "Traefik"]
+    assert len([row for row in mine if not row.reached]) > 8
+    settle(place, dict.fromkeys(mine, True))
+    settle(place, {row: row.reached for row in rows if row not in mine})
+    labels = next(one for one in earlier.of_kind("Namespace") if one["metadata"]["name"] == APPS)["metadata"]["labels"]
+    root: Object = {"apiVersion": "v1", "kind": "Pod", **plain_pod("app=as-root")}
+    root["metadata"] |= {"name": "as-root", "namespace": "earlier"}
+    root["spec"]["containers"][0]["securityContext"] = {"runAsUser": 0}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "earlier"}}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "earlier", "labels": labels}}
+    place.apply(namespace, account, root)
+    root["metadata"]["namespace"] = APPS
+    with pytest.raises(AssertionError, match='violates PodSecurity "restricted:latest"'):
+        place.apply(root)
+    place.plane.kubectl("delete", "networkpolicies", "--all", "--all-namespaces")
     place.policies()
     settle(place, {row: row.reached for row in rows})
