@@ -49,6 +49,12 @@ def test_the_sample_application_and_three_new_ones_run_where_the_standard_is_enf
     assert "Kubernetes refuses its pods" not in status.text, status.text
 
 
+def refusal(world: World, name: str) -> str:
+    """Return the words with which Kubernetes refuses the pods of a Deployment; nothing if it does not."""
+    found = (world.api.get("deployments", name, NAMESPACE) or {}).get("status", {}).get("conditions", [])
+    return next((one["message"] for one in found if one["type"] == "ReplicaFailure" and one["status"] == "True"), "")
+
+
 # A line of a release that the standard wants, and what an owner may write there instead.
 BREAKS = {
     "it may escalate": (
@@ -71,13 +77,7 @@ def test_a_pod_that_breaks_the_standard_is_refused_and_named_by_the_status(world
     release.write_text(text.replace(good, bad, 1), encoding="utf-8")
     world.push(f"The sample application: {what}")
 
-    def refusal() -> str:
-        found = (world.api.get("deployments", "demo", NAMESPACE) or {}).get("status", {}).get("conditions", [])
-        return next(
-            (one["message"] for one in found if one["type"] == "ReplicaFailure" and one["status"] == "True"), ""
-        )
-
-    message = world.wait("the refusal", refusal, 120)
+    message = world.wait("the refusal", lambda: refusal(world, "demo"), 120)
     assert 'violates PodSecurity "restricted:latest"' in message and why in message
     run = world.run("./lab", "status")
     assert run.status == 1
@@ -85,4 +85,24 @@ def test_a_pod_that_breaks_the_standard_is_refused_and_named_by_the_status(world
     assert world.uids(NAMESPACE, "demo") >= before, "what ran before runs on"
     release.write_text(text, encoding="utf-8")
     world.push("As it was")
-    world.wait("the mended one", lambda: not refusal(), 120)
+    world.wait("the mended one", lambda: not refusal(world, "demo"), 120)
+
+
+def test_a_new_application_whose_pods_are_refused_is_named_by_the_status(world: World) -> None:
+    """Its release is ready and no pod of it is there: the reason stands only in the Deployment."""
+    world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
+    assert world.run("./lab", "new-app", "refused", "--project", "HomeLAB/refused").status == 0
+    release = world.lab / "apps" / "refused" / "helmrelease.yaml"
+    good, bad, _ = BREAKS["it may be root"]
+    release.write_text(release.read_text(encoding="utf-8").replace(good, bad), encoding="utf-8")
+    world.gitlab.push_image("homelab/refused", "v1.0.0")
+    world.push("An application that may not run here")
+    world.wait("the release", lambda: world.deployed_tag("refused", NAMESPACE) == "v1.0.0", 90)
+    message = world.wait("the refusal", lambda: refusal(world, "refused"), 60)
+    world.wait("the release", lambda: world.ready("helmreleases", "refused", NAMESPACE))
+    run = world.run("./lab", "status")
+    words = (
+        f"Deployment {NAMESPACE}/refused: 0 of 1 pods ready; Kubernetes refuses its pods: {' '.join(message.split())}"
+    )
+    assert run.status == 1 and words in run.text and 'violates PodSecurity "restricted:latest"' in words, run.text
+    assert f"Deployment {NAMESPACE}/demo: " not in run.text, "what ran before runs on"
