@@ -179,8 +179,8 @@ def _network(settings: Settings) -> str:
     if settings.traefik_kind == "other":
         text += '      traefik:\n        namespace: ""\n'
     if settings.own_public_networks:
-        networks = ", ".join(quoted(one) for one in settings.own_public_networks.split())
-        text += f"      to:\n        notInternet: [{networks}]\n"
+        text += "      to:\n        notInternet:\n"
+        text += "".join(f"          - {quoted(one)}\n" for one in settings.own_public_networks.split())
     return text
 
 
