@@ -24,6 +24,15 @@ test: $(VENV)/test ## Run every test; LONG=1 runs the long ones too
 cluster-test: $(VENV)/test ## Run labs on a real Kubernetes API with the real Flux: Linux, root and Go 1.26; LONG=1 draws more labs
 	@PYTHONPATH=.:tests $(BIN)/python -m cluster.run
 
+.PHONY: checkov
+checkov: $(VENV)/test $(VENV)/checkov/bin/checkov ## Let checkov look over every lab's objects; tests/checkov.yml lists what it finds
+	$(BIN)/python -m pytest tests/test_checkov.py -n 0
+
+$(VENV)/checkov/bin/checkov: requirements/checkov.txt $(VENV)/test
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/checkov
+	@$(BIN)/uv pip install --quiet --python $(VENV)/checkov/bin/python --requirement $<
+	@touch $@
+
 # What is held to these rules; the rest of the repository follows.
 LINTED := template/lab template/lab_program tests/program tests/support/program.py tests/support/terminal.py tests/cluster hooks
 LINTED += $(filter-out tests/bootstrap/test_%,$(wildcard tests/bootstrap/*.py)) # what the bootstrap's tests run it against
@@ -54,6 +63,7 @@ release: $(VENV)/test ## Check and tag a version: VERSION=x.y.z
 lock: $(VENV)/test ## Pin the newest versions of what requirements/*.in name
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/run.in -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/test.in -o requirements/test.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/checkov.in -o requirements/checkov.txt
 
 .PHONY: clean
 clean: ## Remove what make made here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -186,11 +187,26 @@ class Lab:
         return {"requests": {"cpu": "1", "memory": "6Gi"}, "limits": {"memory": "10Gi"}}
 
     @cached_property
+    def owns_app_namespace(self) -> bool:
+        """Whether nothing but the lab's applications is in their namespace; `default` is there before the lab."""
+        return self._("app_namespace") != "default"
+
+    @cached_property
+    def isolates_app_namespace(self) -> bool:
+        """Whether what runs there is held to the limits of the lab by Kubernetes itself."""
+        return self._("app_security") == "enforced" and self.owns_app_namespace
+
+    @cached_property
     def namespaces(self) -> list[dict[str, Any]]:
-        """The namespaces that the lab makes; `default` is there already. Docker-in-Docker needs a privileged one."""
-        found: list[dict[str, Any]] = [{"name": self._("gitlab_namespace"), "labels": {}}]
-        if self._("app_namespace") != "default":
-            found.append({"name": self._("app_namespace"), "labels": {}})
+        """The namespaces that the lab makes, or labels. Docker-in-Docker needs a privileged one.
+
+        Levels and modes: https://kubernetes.io/docs/concepts/security/pod-security-admission/
+        """
+        modes = ("enforce", "audit", "warn") if self.isolates_app_namespace else ("audit", "warn")
+        found: list[dict[str, Any]] = [
+            {"name": self._("gitlab_namespace"), "labels": {}},
+            {"name": self._("app_namespace"), "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in modes}},
+        ]
         if self._("runner_kind") == "kubernetes":
             found.append({"name": RUNNER_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}})
         return found
@@ -243,5 +259,11 @@ class Lab:
 
     @cached_property
     def unbanned_networks(self) -> list[str]:
-        """Who may never be banned: the pod itself, and the networks that Traefik, Flux and the nodes call from."""
-        return list(dict.fromkeys(["127.0.0.1", *self._("trusted_proxies"), *self._("node_networks")]))
+        """Who may never be banned: GitLab's pod itself, and what the owner names. The pods' network is no part: applications are in it."""
+        return ["127.0.0.1", *self._("node_networks")]
+
+    @cached_property
+    def own_public_networks(self) -> list[str]:
+        """The networks of the lab that have public addresses, so that an application does not take them for the internet."""
+        named = [*self._("trusted_proxies"), *self._("node_networks")]
+        return [one for one in named if ipaddress.ip_network(one).is_global]

@@ -189,12 +189,7 @@ def _taken_in_the_pod(value: int, usual: str) -> str | None:
 def _node_networks(value: Any, answers: Answers) -> str | None:
     if value == []:
         return None
-    if (found := values.networks(value, "[192.168.1.0/24]", "nobody would ever be banned; give your nodes' network")) is not None:
-        return found
-    for item in value:
-        if (wider := values.within(item, answers["trusted_proxies"])) is not None:
-            return f"`{item}` lies in `{wider}` of trusted_proxies, which is never banned anyway; leave it out"
-    return None
+    return values.networks(value, "[192.168.1.0/24]", "nobody would ever be banned; give your nodes' network")
 
 
 def _nfs_server(value: Any, answers: Answers) -> str | None:
@@ -231,7 +226,7 @@ def _gitlab_namespace(value: Any, answers: Answers) -> str | None:
 def _app_namespace(value: Any, answers: Answers) -> str | None:
     found = names.dns_label(value) or _reserved_namespace(value)
     if found is None and value == answers["gitlab_namespace"]:
-        return f"`{value}` is GitLab's own namespace; give the applications another, such as `{'default' if value != 'default' else 'apps'}`"
+        return f"`{value}` is GitLab's own namespace; give the applications another, such as `{'apps' if value != 'apps' else 'applications'}`"
     return found
 
 

@@ -90,16 +90,6 @@ def networks(
     return None
 
 
-def within(item: str, others: list[str]) -> str | None:
-    """Return the network of *others* that holds *item*; all are sound by themselves."""
-    network = ipaddress.ip_network(item)
-    for other in others:
-        wider = ipaddress.ip_network(other)
-        if network.version == wider.version and network.subnet_of(wider):  # type: ignore[arg-type]
-            return other
-    return None
-
-
 def private_range(value: list[str]) -> str | None:
     """Check that no network in the list, each sound by itself, is a whole private range: the LAN would be in it."""
     for item in value:

@@ -20,7 +20,7 @@ import yaml
 from . import answers as answer_changes
 from . import renames
 from .files import Entry, Git, tree
-from .update import copier_contract, effects, journal, moves, plan, recorded, refusals, report
+from .update import copier_contract, effects, journal, moves, plan, recorded, refusals, report, security
 from .update.findings import Findings
 from .update.refusals import Refused
 from .update.state import Lab
@@ -272,7 +272,14 @@ def _parts(lab: Lab, made: journal.Plan, findings: Findings) -> list[report.Part
         table = yaml.safe_load((HERE / "effects.yml").read_text(encoding="utf-8"))
         return effects.told(*trees[0], (findings.answers_before, findings.answers_after), table)
 
-    return [("In the cluster", cluster), ("The chart", lambda: effects.chart(*trees[0]) if trees else [])]
+    def limits() -> list[str]:
+        return security.told(findings.answers_before, findings.answers_after, trees[0][1]) if trees else []
+
+    return [
+        ("In the cluster", cluster),
+        ("Limits of the applications", limits),
+        ("The chart", lambda: effects.chart(*trees[0]) if trees else []),
+    ]
 
 
 def template_folder(notes: Any, conf: Mapping[str, Any]) -> str:

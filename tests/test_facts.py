@@ -10,13 +10,16 @@ from extensions.facts import Lab
 
 DEFAULT: dict[str, Any] = {
     "lab_name": "home", "base_domain": "lab", "gitlab_host": "gitlab.lab", "registry_host": "registry.lab", "https_port": 443,
-    "ssh_port": 2223, "gitlab_namespace": "git", "app_namespace": "default", "groups": ["HomeLAB", "b"], "gitops_source": "self",
+    "ssh_port": 2223, "gitlab_namespace": "git", "app_namespace": "default", "app_security": "enforced", "groups": ["HomeLAB", "b"], "gitops_source": "self",
     "gitops_url": "https://git.lab/a.git", "storage_backend": "nfs", "data_backend": "storage-class", "storage_root": "/storage",
     "config_size": "1Gi", "logs_size": "5Gi", "data_size": "50Gi", "gitlab_size": "small", "gitlab_version": "19.3.4",
     "build_method": "dind", "docker_version": "29.8.1", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker",
     "trusted_proxies": ["10.42.0.0/16"], "node_networks": ["192.168.1.0/24"], "backup_keep_days": 7,
 }
 CA = {"private_ca": True}
+POD_SECURITY = "pod-security.kubernetes.io"
+TOLD = {f"{POD_SECURITY}/{mode}": "restricted" for mode in ("audit", "warn")}
+GITLABS: dict[str, Any] = {"name": "git", "labels": {}}
 FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("port_suffix", {}, ""),
     ("port_suffix", {"https_port": 8443}, ":8443"),
@@ -51,10 +54,17 @@ FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("job_image", {}, "docker:29.8.1-cli"),
     ("job_environment", {}, []),
     ("backup_keep_seconds", {}, 604800),
-    ("unbanned_networks", {}, ["127.0.0.1", "10.42.0.0/16", "192.168.1.0/24"]),
-    ("unbanned_networks", {"node_networks": []}, ["127.0.0.1", "10.42.0.0/16"]),
-    ("namespaces", {}, [{"name": "git", "labels": {}}]),
-    ("namespaces", {"app_namespace": "apps"}, [{"name": "git", "labels": {}}, {"name": "apps", "labels": {}}]),
+    ("unbanned_networks", {}, ["127.0.0.1", "192.168.1.0/24"]),
+    ("unbanned_networks", {"node_networks": []}, ["127.0.0.1"]),
+    ("own_public_networks", {}, []),
+    ("own_public_networks", {"node_networks": ["8.8.4.0/24", "2a01:4f8::/32"], "trusted_proxies": ["9.0.0.0/16"]}, ["9.0.0.0/16", "8.8.4.0/24", "2a01:4f8::/32"]),
+    ("isolates_app_namespace", {}, False),
+    ("isolates_app_namespace", {"app_namespace": "apps"}, True),
+    ("isolates_app_namespace", {"app_namespace": "apps", "app_security": "warned"}, False),
+    # Pods of an earlier day are in a namespace that the lab did not make: Kubernetes warns there, and refuses nothing.
+    ("namespaces", {}, [GITLABS, {"name": "default", "labels": TOLD}]),
+    ("namespaces", {"app_namespace": "apps"}, [GITLABS, {"name": "apps", "labels": {f"{POD_SECURITY}/enforce": "restricted", **TOLD}}]),
+    ("namespaces", {"app_namespace": "apps", "app_security": "warned"}, [GITLABS, {"name": "apps", "labels": TOLD}]),
 ]
 
 

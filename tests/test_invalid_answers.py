@@ -96,7 +96,6 @@ def test_all_problems_of_a_file_are_told_together(template: Path, tmp_path: Path
 
 
 CLASHES = [
-    ({"gitlab_namespace": "default"}, "app_namespace", "`default` is GitLab's own namespace; give the applications another, such as `apps`"),
     (
         {"gitlab_host": "registry.lab.example.com"}, "registry_host",
         "`registry.lab.example.com` is GitLab's own host; the registry needs another, such as `images.lab.example.com`",

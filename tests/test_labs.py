@@ -170,7 +170,7 @@ def test_gitlab_rb_agrees_with_services_routes_and_answers(lab: Lab) -> None:
     else:
         assert not [key for key in rails if key.startswith("smtp_")]
     if a["rack_attack"]:
-        assert {"192.0.2.7", "127.0.0.1", *a["trusted_proxies"], *a["node_networks"]} == set(rails["rack_attack_git_basic_auth"]["ip_whitelist"])
+        assert {"192.0.2.7", "127.0.0.1", *a["node_networks"]} == set(rails["rack_attack_git_basic_auth"]["ip_whitelist"])
     else:
         assert "rack_attack_git_basic_auth" not in rails
 
@@ -241,7 +241,7 @@ def test_the_runbook_names_what_is_there_and_nothing_else(lab: Lab) -> None:
 
 # What the program needs beside the answers; tests/test_facts.py and the manifests hold these.
 DERIVED = {
-    "unbanned_networks",
+    "unbanned_networks", "own_public_networks",
     "gitlab_url", "registry_address", "registry_push_user", "lab_project", "sample_project", "sample_host", "runner_namespace", "gitops_url",
     "flux_version",
 }

@@ -48,6 +48,7 @@ class Settings:
     gitlab_size: str
     gitlab_namespace: str
     app_namespace: str
+    own_public_networks: str
     groups: tuple[str, ...]
     group_visibility: str
     pipeline_auth: str

@@ -67,10 +67,13 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
     result["sign_up"] = ["closed", "approval", "open", "as-set"][number % 4]
     if row["backups"]:
         result["backup_registry"] = number % 3 != 0
+    result["app_security"] = ["warned", "enforced", "enforced"][number % 3]
+    if number % 4 == 0:
+        result["app_namespace"] = "default"
     if number % 2:
         result |= {"http_port": 8181, "registry_port": 5555, "gitlab_namespace": "git", "app_namespace": "apps"}
         result |= {"cluster_name": "0123", "timezone": "Europe/Warsaw", "trusted_proxies": ["10.0.0.0/16", "fd42::/56"]}
-        result |= {"node_networks": ["192.168.1.0/24"], "gitops_branch": "lab/main", "scan_interval": "1h30m"}
+        result |= {"node_networks": ["192.168.1.0/24", "2a01:4f8:1::/48"][: 1 + number % 4 // 3], "gitops_branch": "lab/main", "scan_interval": "1h30m"}
     return result
 
 

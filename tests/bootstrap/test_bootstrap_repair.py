@@ -216,6 +216,23 @@ def test_a_log_in_that_gitlab_refuses_is_replaced_though_the_users_name_is_right
     assert "gldt-of-the-backup" not in {token["token"] for token in world.gitlab.deploy_tokens}
 
 
+def test_flux_gets_another_address_with_another_login_and_keeps_the_one_it_has_otherwise(journey: Journey) -> None:
+    """Only a replaced log-in can have failed often enough for a ban of its pod."""
+    world = journey.to("end")
+    place = ("Pod", "flux-system", "image-reflector-controller-1")
+    world.cluster.put(*place, metadata={"labels": {"app": "image-reflector-controller"}})
+    world.cluster.put("Pod", "flux-system", "source-controller-1", metadata={"labels": {"app": "source-controller"}})
+    world.must_run("--only", "registry")
+    secret_lost("default/regcred")(world)
+    world.must_run("--only", "registry")
+    assert world.cluster.find(*place) is not None
+    restored_on_a_new_cluster(world)
+    run = world.must_run("--only", "registry")
+    assert "Flux's scan of images starts again" in run.out
+    assert world.cluster.find(*place) is None
+    assert world.cluster.find("Pod", "flux-system", "source-controller-1") is not None
+
+
 def test_what_belongs_to_the_owner_stays(journey: Journey) -> None:
     """Another registry's log-in in regcred, another line in the runner's .env, another host that GitLab may call."""
     world = journey.to("end")

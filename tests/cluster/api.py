@@ -144,7 +144,8 @@ class Api:
                 listed = self.request("GET", self.path(kind))
                 yield from listed["items"]
                 yield from self._changes(kind, listed["metadata"]["resourceVersion"], stop)
-            except (ApiError, OSError, http.client.HTTPException, ValueError):
+            # The last is how a connection answers that the end of a world closes under its reader.
+            except (ApiError, OSError, http.client.HTTPException, ValueError, AttributeError):
                 stop.wait(0.2)
 
     def _changes(self, kind: str, version: str, stop: threading.Event) -> Iterator[Object]:

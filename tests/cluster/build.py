@@ -74,6 +74,8 @@ PROGRAM_LIST = (
     _kubernetes(),
     Program("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, {"helm.sh/helm/v4/internal/version.version": "v4.2.4"}),
     *(Program(name, {name: f"github.com/fluxcd/{name}"}, {}) for name in CONTROLLERS),
+    # What k3s holds network policies with is this controller.
+    Program("kube-router", {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"}, {}),
 )
 FLUX_CLI = Program("flux", {"flux": "github.com/fluxcd/flux2/v2/cmd/flux"}, {"main.VERSION": FLUX})
 
@@ -98,7 +100,11 @@ def missing_tools() -> str:
         return f"Go {GO[0]}.{GO[1]} or newer; this is {version or 'unknown'} (https://go.dev/doc/install)"
     if os.geteuid() != 0:
         return "root (the cluster runs in network and mount namespaces): sudo make cluster-test"
-    missing = [name for name in ("unshare", "ip", "ssh", "ssh-keygen", "openssl") if shutil.which(name) is None]
+    missing = [
+        name
+        for name in ("unshare", "ip", "iptables", "ipset", "ssh", "ssh-keygen", "openssl")
+        if shutil.which(name) is None
+    ]
     missing += [] if Path("/usr/sbin/sshd").exists() else ["sshd"]
     return ", ".join(missing) and f"{', '.join(missing)} (.ci/install-tools installs them on Debian and Ubuntu)"
 

@@ -114,12 +114,16 @@ class ControlPlane:
         self.api = Api(PORT, self.token)
 
     def start(self) -> None:
+        self.start_api()
+        self._start_controllers()
+        self._prepare()
+
+    def start_api(self) -> None:
+        """Start what keeps objects, and judges them; nothing acts on them."""
         self._keys()
         self._start_etcd()
         self._start_api_server()
         self.write_kubeconfig(self.kubeconfig, self.token)
-        self._start_controllers()
-        self._prepare()
 
     def write_kubeconfig(self, file: Path, token: str) -> None:
         file.write_text(

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from chart.rendering import render
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from support.cluster import Lab, read_lab
 from support.rendering import VALID, recorded_answers
 from test_hostile_answers import accepted, hostile_answers
@@ -20,6 +22,7 @@ from cluster.conftest import Worlds
 from cluster.labs import make_lab
 from cluster.paths import CLUSTER
 from cluster.world import World
+from hooks.update import security
 
 pytestmark = pytest.mark.xdist_group("defaults")
 LEVELS = yaml.safe_load((CLUSTER / "pod_security.yml").read_text(encoding="utf-8"))
@@ -90,10 +93,76 @@ def test_a_wrong_object_is_noticed(world: World, labs: Callable[[str], Lab]) -> 
     release["spec"]["chart"] = chart
 
 
+# What may stand in a release at each place, beside what keeps to the standard; None leaves it out.
+CONTEXT = {
+    "runAsNonRoot": [True, False, None],
+    "runAsUser": [None, 1000, 0],
+    "seccompProfile": [None, {"type": "RuntimeDefault"}, {"type": "Unconfined"}],
+}
+OF_CONTAINERS = {
+    "allowPrivilegeEscalation": [False, True, None],
+    "capabilities": [{"drop": ["ALL"]}, {"drop": ["CHOWN"]}, None],
+}
+VOLUMES = {
+    "emptyDir": {"sizeLimit": "1Gi"},
+    "claim": {"size": "1Gi"},
+    "nfs": {"server": "storage.lan", "path": "/a"},
+    "hostPath": {"path": "/a"},
+}
+CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+@st.composite
+def releases(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a release's values that bear on Pod Security: of what keeps to the standard, up to three things are changed."""
+    values: dict[str, Any] = {
+        "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": dict(CONTAINER),
+        "sidecars": [{"name": "beside", "image": "example.com/beside:1", "securityContext": dict(CONTAINER)}],
+    }
+    places = [(values["podSecurityContext"], CONTEXT)]
+    places += [
+        (context, CONTEXT | OF_CONTAINERS)
+        for context in (values["securityContext"], values["sidecars"][0]["securityContext"])
+    ]
+    for _ in range(draw(st.integers(0, 3))):
+        context, table = draw(st.sampled_from(places))
+        name = draw(st.sampled_from(sorted(table)))
+        context[name] = draw(st.sampled_from(table[name]))
+    for context, _ in places:
+        for name in [name for name, value in context.items() if value is None]:
+            del context[name]
+    source = draw(st.sampled_from(sorted(VOLUMES) if draw(st.booleans()) else ["claim", "emptyDir"]))
+    values["volumes"] = {"items": {"data": {source: VOLUMES[source], "mountPath": "/data"}}}
+    if draw(st.integers(0, 9)) == 0:
+        values["hostNetwork"] = True
+    return values
+
+
+def test_the_update_names_exactly_what_kubernetes_would_refuse(world: World) -> None:
+    """What the report says by the values of a release is what the API server says of its pods."""
+    seen: set[bool] = set()
+
+    @given(releases())
+    @settings(max_examples=DRAWN * 6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    def agree(values: dict[str, Any]) -> None:
+        objects = render({"image": {"repository": "example.com/app", "tag": "1.0.0"}, **values})
+        refused = pod_security(world.plane, Lab(Path(), {}, objects), "restricted")
+        told = list(security.missing({**values, "networkPolicy": {"enabled": True}}))
+        assert bool(refused) == bool(told), (values, refused, told)
+        seen.add(bool(told))
+
+    agree()
+    assert seen == {True, False}
+
+
 @pytest.mark.parametrize("level", ["baseline", "restricted"])
 def test_what_pod_security_says_is_listed_with_a_reason(world: World, labs: Callable[[str], Lab], level: str) -> None:
     found: set[str] = set()
     for file in VALID:
-        found |= set(pod_security(world.plane, labs(file.stem), level))
+        lab = labs(file.stem)
+        broken = set(pod_security(world.plane, lab, level))
+        assert lab.answers["app_security"] == "warned" or "Deployment demo" not in broken, file.stem
+        found |= broken
     assert found == set(LEVELS[level]), "tests/cluster/pod_security.yml lists what breaks the level, with a reason each"
     assert all(LEVELS[level].values())

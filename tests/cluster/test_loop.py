@@ -151,32 +151,6 @@ def test_twenty_broken_applications_do_not_hold_up_a_healthy_one(world: World, f
     assert commit
 
 
-def test_an_application_whose_pods_pod_security_refuses_is_named_by_the_status(world: World) -> None:
-    """Its release is ready and no pod of it is there: the reason stands only in the Deployment."""
-    level = "pod-security.kubernetes.io/enforce"
-    add_application(world, "refused")
-    world.gitlab.push_image("homelab/refused", "v1.0.0")
-    world.plane.kubectl("label", "--overwrite", "namespace", "default", f"{level}=restricted")
-    try:
-        world.push("An application that may not run here")
-        world.wait("the release", lambda: world.deployed_tag("refused", "default") == "v1.0.0", 90)
-
-        def refusal() -> str:
-            found = world.api.get("deployments", "refused", "default")["status"].get("conditions", [])
-            return next((one["message"] for one in found if one["type"] == "ReplicaFailure"), "")
-
-        message = world.wait("the refusal", refusal)
-        world.wait("the release", lambda: world.ready("helmreleases", "refused", "default"))
-        run = world.run("./lab", "status")
-        words = (
-            f"Deployment default/refused: 0 of 1 pods ready; Kubernetes refuses its pods: {' '.join(message.split())}"
-        )
-        assert run.status == 1 and words in run.text and 'violates PodSecurity "restricted:latest"' in words, run.text
-        assert "Deployment default/demo: " not in run.text, "what ran before runs on"
-    finally:
-        world.plane.kubectl("label", "namespace", "default", f"{level}-")
-
-
 def test_a_removed_application_goes_and_its_commit_is_green(world: World) -> None:
     """Five times, for its Kustomization may be reconciled once more before it is removed."""
     add_application(world, "leaving")

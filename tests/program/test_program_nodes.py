@@ -45,3 +45,19 @@ def test_any_cluster_is_spared_by_what_it_is_told_and_by_nothing_less(addresses:
     assert node_addresses.bannable(nodes, node_addresses.of_all(nodes).split()) == []
     left = [f"node-{number} ({one})" for number, one in enumerate(addresses) if one not in others]
     assert node_addresses.bannable(nodes, [str(ipaddress.ip_network(one)) for one in others]) == left
+
+
+def test_the_addresses_that_a_node_has_among_its_pods_are_told_and_those_of_its_pods_are_not() -> None:
+    flannel = {"spec": {"podCIDR": "10.42.3.0/24", "podCIDRs": ["10.42.3.0/24", "fd42:0:0:3::/64"]}}
+    assert node_addresses.addresses(objects.KubeObject(flannel)) == [
+        "10.42.3.0",
+        "10.42.3.1",
+        "fd42:0:0:3::",
+        "fd42:0:0:3::1",
+    ]
+    calico = {"projectcalico.org/IPv4VXLANTunnelAddr": "10.42.77.64", "projectcalico.org/IPv4Address": "192.168.1.9/24"}
+    strange = {"network.cilium.io/ipv4-cilium-host": "` reboot`"}
+    for noted, wanted in ((calico, ["10.42.77.64", "192.168.1.9"]), (strange, []), ({}, [])):
+        found = objects.KubeObject({"metadata": {"annotations": noted}, "spec": {"podCIDR": "none"}})
+        assert node_addresses.addresses(found) == wanted
+    assert node_addresses.bannable([objects.KubeObject(flannel)], ["10.42.3.0", "fd42::/16"]) == [" (10.42.3.1)"]

@@ -167,6 +167,7 @@ def test_values_that_the_table_calls_harmless_leave_the_pods_alone(article: Lab)
         "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}],
         "gateway": {"enabled": False},
         "imagePolicy": {"interval": "9m"},
+        "networkPolicy": {"enabled": True, "to": {"traefik": True}},
         "replicas": 3,
         "revisionHistoryLimit": 1,
         "ingress": {"enabled": True, "ssl": True, "hosts": [{"name": "other.lab", "servicePort": 80}]},

@@ -71,12 +71,12 @@ gitlab_rails['gitlab_email_from'] = 'gitlab@angrybits.example'
 gitlab_rails['gitlab_email_display_name'] = 'Gitlab'
 gitlab_rails['gitlab_email_reply_to'] = 'noreply@angrybits.example'
 
-# Bans after failed Git and registry log-ins; never of the networks that Traefik, Flux and the nodes call from, for then an
-# expired pull secret would shut out the cluster. NODE_IP is the node that the pod is on; the bootstrap puts the addresses of
-# all nodes into NODE_IPS.
+# Bans after failed Git and registry log-ins; never of the nodes, for then an expired pull secret would shut out the cluster.
+# The pods' network is not exempt: applications are in it, too. NODE_IP is the node that the pod is on; the bootstrap puts the
+# addresses of all nodes into NODE_IPS.
 gitlab_rails['rack_attack_git_basic_auth'] = {
   'enabled' => true,
-  'ip_whitelist' => (['127.0.0.1', '10.42.0.0/16'] + "#{ENV['NODE_IP']} #{ENV['NODE_IPS']}".split).uniq,
+  'ip_whitelist' => (['127.0.0.1'] + "#{ENV['NODE_IP']} #{ENV['NODE_IPS']}".split).uniq,
   'maxretry' => 10,
   'findtime' => 600,
   'bantime' => 136000

@@ -58,10 +58,13 @@ class Registry(Stage):
         _ = self.lab.gitlab
         self.there = pull_secrets(self.lab)
         self.credentials = all_credentials(self.there)
+        self.replaced = False
         for group in settings.groups:
             self.patience.settle(f"make a deploy token of {group}", partial(self._ensure_token, group))
         for namespace in (FLUX, settings.app_namespace):
             self._write(namespace)
+        if self.replaced:
+            self._let_flux_in()
 
     def _ensure_token(self, group: str) -> None:
         """Make a group's deploy token. GitLab shows it once. Where its Secret is lost it is replaced, never doubled."""
@@ -95,6 +98,13 @@ class Registry(Stage):
         config = Secret(as_json({"auths": wanted}).decode())
         self.cluster.put_secret(namespace, NAME, {KEY: config}, TYPE)
         self.there[namespace] = wanted
+        self.replaced |= namespace == FLUX and any(there.get(key, entry) != entry for key, entry in wanted.items())
+
+    def _let_flux_in(self) -> None:
+        """Give Flux's scan another address: GitLab may have banned the one it has for its old log-in."""
+        for pod in self.cluster.list_of("pods", FLUX, "app=image-reflector-controller"):
+            self.cluster.delete("pod", pod.name, FLUX, "restart Flux's scan of images", wait=False)
+            self.console.did("Flux's scan of images starts again: GitLab may have banned it for its old log-in")
 
 
 Auths = dict[str, dict[str, Any]]

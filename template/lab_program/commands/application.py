@@ -138,12 +138,50 @@ spec:
         memory: {self.request}
       limits:
         memory: {self.memory}
-"""
+{_SECURITY}{_network(settings)}"""
 
     def _readiness(self) -> str:
         if self.health:
             return f"        httpGet:\n          path: {self.health}\n          port: http\n"
         return "        tcpSocket:\n          port: http\n"
+
+
+# What Pod Security "restricted" asks for, and more.
+_SECURITY = """\
+    # The USER of its image has to be a number other than 0; otherwise name one here, as runAsUser.
+    podSecurityContext:
+      runAsNonRoot: true
+      seccompProfile:
+        type: RuntimeDefault
+    securityContext:
+      allowPrivilegeEscalation: false
+      # It may write to /tmp alone. An image that writes elsewhere gets a volume there, as below, or false here.
+      readOnlyRootFilesystem: true
+      capabilities:
+        drop:
+          - ALL
+    volumes:
+      items:
+        tmp:
+          emptyDir:
+            sizeLimit: 1Gi
+          mountPath: /tmp
+"""
+
+
+def _network(settings: Settings) -> str:
+    """Return who may call it, and what it may call."""
+    text = """\
+    # Traefik may call it, and it may call DNS and the internet. charts/app/README.md says how to open more.
+    networkPolicy:
+      enabled: true
+"""
+    if settings.traefik_kind == "other":
+        text += '      traefik:\n        namespace: ""\n'
+    if settings.own_public_networks:
+        text += "      to:\n        notInternet:\n"
+        text += "".join(f"          - {quoted(one)}\n" for one in settings.own_public_networks.split())
+    return text
 
 
 def _tls(settings: Settings) -> str:
