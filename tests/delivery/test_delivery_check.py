@@ -123,6 +123,9 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
     "a name twice below clusters": ({"clusters/homelab/copy.yaml": kustomization("demo")}, "Kustomization flux-system: Flux cannot build clusters/homelab"),
     "no object below clusters": ({"clusters/homelab/notes.yaml": "a: 1\n"}, "Flux cannot build clusters/homelab"),
     "a key twice": ({DEMO: ("  prune: true\n", "  prune: true\n  prune: true\n")}, "prune"),
+    "a key twice in the values of a release": (
+        {"apps/gitlab/values.yaml": ("strategy: Recreate", "strategy: Recreate\nstrategy: RollingUpdate")}, "the values in values.yaml of ConfigMap .* the key strategy is there twice",
+    ),
     "a number for a duration": ({DEMO: ("interval: 10m", "interval: 10")}, "spec.interval: 10 is not of type 'string'"),
     "a misspelt field": ({DEMO: ("  prune:", "  prun:")}, r"'prun' was unexpected\); did you mean prune\?"),
     "a misspelt field of a release": ({RELEASE: ("  timeout: 5m", "  timeOut: 5m")}, r"'timeOut' was unexpected\); did you mean timeout\?"),
