@@ -190,6 +190,10 @@ echo "$0" >> %s
 """
 
 
+# What Git runs for commands that commit nothing; Copier's first clone is its own.
+OF_GIT = ["post-checkout", "post-index-change", "reference-transaction"]
+
+
 @pytest.mark.parametrize("way", ["copier", "script"])
 def test_the_owners_hooks_run_in_no_repository_of_the_updates(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
@@ -197,7 +201,7 @@ def test_the_owners_hooks_run_in_no_repository_of_the_updates(
     log = tmp_path / "log"
     put(
         tmp_path / "hooks",
-        {name: HOOK % log for name in ("pre-commit", "post-commit", *(["post-checkout"] if way == "script" else []))},
+        {name: HOOK % log for name in ("pre-commit", "post-commit", *(OF_GIT if way == "script" else []))},
     )
     for path in (tmp_path / "hooks").iterdir():
         path.chmod(0o755)
@@ -245,9 +249,11 @@ def test_a_repository_of_the_newer_object_format(house: Path) -> None:
     edit(house / "a.txt", lambda text: text.replace("one\n", "mine\n", 1))
     commit(house)
     edit(house.parent / "template" / "template" / "a.txt", lambda text: text.replace("one\n", "theirs\n", 1))
+    (house.parent / "template" / "template" / "feature.txt").unlink()
     release(house.parent / "template", "1.2.0")
     done = update(house)
     assert done.returncode == 1 and "- `a.txt`, lines 1 to " in done.stderr, done.stderr
+    assert not (house / "feature.txt").exists(), "nobody had edited it"
     assert len(git(house, "ls-files", "--unmerged").splitlines()) == 3 and (house / "new").read_text() == "old\n"
 
 
