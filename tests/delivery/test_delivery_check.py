@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from docs.tools import lab_schemas
 from support.cluster import Lab
@@ -24,6 +28,7 @@ import check  # noqa: E402
 from checks import gitlab_rb  # noqa: E402
 from checks.findings import Findings  # noqa: E402
 
+LONG = os.environ.get("LONG") == "1"
 SOPS = (Path(__file__).resolve().parent / "sops_secret.yaml").read_text(encoding="utf-8")
 # A file's new text, a replacement in it, or None: it goes.
 Change = str | tuple[str, str] | None
@@ -126,6 +131,9 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
     "a name twice below clusters": ({"clusters/homelab/copy.yaml": kustomization("demo")}, "Kustomization flux-system: Flux cannot build clusters/homelab"),
     "no object below clusters": ({"clusters/homelab/notes.yaml": "a: 1\n"}, "Flux cannot build clusters/homelab"),
     "a key twice": ({DEMO: ("  prune: true\n", "  prune: true\n  prune: true\n")}, "prune"),
+    "a key twice in the values of a release": (
+        {"apps/gitlab/values.yaml": ("strategy: Recreate", "strategy: Recreate\nstrategy: RollingUpdate")}, "the values in values.yaml of ConfigMap .* the key strategy is there twice",
+    ),
     "a number for a duration": ({DEMO: ("interval: 10m", "interval: 10")}, "spec.interval: 10 is not of type 'string'"),
     "a misspelt field": ({DEMO: ("  prune:", "  prun:")}, r"'prun' was unexpected\); did you mean prune\?"),
     "a misspelt field of a release": ({RELEASE: ("  timeout: 5m", "  timeOut: 5m")}, r"'timeOut' was unexpected\); did you mean timeout\?"),
@@ -235,6 +243,51 @@ def test_the_check_finds_a_copied_folder_whose_marker_or_host_is_still_the_first
         assert old in text
         lab = changed(article, tmp_path / str(number), {**changes, "apps/other/helmrelease.yaml": text.replace(old, new)})
         assert any(re.search(said, fault) for fault in judged(lab).faults), (said, judged(lab).faults)
+
+
+# Keys that are the owner's own words, and what stands below them.
+WORDS = {"annotations", "configMaps", "data", "env", "items", "labels", "limits", "matchLabels", "requests", "stringData"}
+
+
+def names(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    """Yield the names of fields in a document of YAML, without those that the owner makes up."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            if key.value not in WORDS:
+                yield from names(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from names(value)
+
+
+def slips(text: str) -> list[tuple[int, int]]:
+    """Return where each name of a field begins and ends."""
+    nodes = [node for document in yaml.compose_all(text, yaml.SafeLoader) if document is not None for node in names(document)]
+    return [(node.start_mark.index, node.end_mark.index) for node in nodes if len(node.value) > 2 and node.style is None]
+
+
+def test_the_check_finds_any_slip_of_the_pen_in_a_field(article: Lab, tmp_path: Path) -> None:
+    """Whichever field of Flux's objects, of the release's values and of metadata, and whichever letter."""
+    lab = shutil.copytree(article.path, tmp_path / "lab")
+    files = [*sorted((lab / "clusters/homelab").glob("*.yaml")), *sorted((lab / "apps").glob("*/helmrelease.yaml"))]
+    places = [(file, *place) for file in files for place in slips(file.read_text(encoding="utf-8"))]
+    assert len(places) > 150
+
+    @given(st.sampled_from(places), st.integers(0, 30), st.sampled_from(["left out", "twice", "another"]))
+    @settings(max_examples=300 if LONG else 12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    def is_found(place: tuple[Path, int, int], at: int, slip: str) -> None:
+        file, start, end = place
+        text = file.read_text(encoding="utf-8")
+        letter = start + at % (end - start)
+        wrong = {"left out": "", "twice": text[letter] * 2, "another": "q" if text[letter] != "q" else "x"}[slip]
+        file.write_text(text[:letter] + wrong + text[letter + 1 :], encoding="utf-8")
+        try:
+            assert judged(lab).faults, f"{file.relative_to(lab)}: {text[start:letter]}{wrong}{text[letter + 1 : end]}"
+        finally:
+            file.write_text(text, encoding="utf-8")
+
+    is_found()
 
 
 MARKED = '      tag: v0.1.0 # {"$imagepolicy": "flux-system:demo:tag"}\n'

@@ -15,6 +15,7 @@ import pytest
 
 from extensions import facts, upgrades
 from support.cluster import Lab
+from support.program import storage
 from support.questions import labs_with
 from support.rendering import VALID, read_answers, required
 from support.tools import NODE_MODULES, run, tool
@@ -87,6 +88,10 @@ def pins(lab: Lab) -> dict[Pin, str]:
             found[_image(name)] = file.name
         for package, version in re.findall(r"\s([a-z-]+)==([0-9.]+)", text):
             found[package, version] = file.name
+    # What the lab's program starts itself.
+    for file in lab.path.glob("lab_program/**/*.py"):
+        for name in re.findall(r"[\"']([a-z0-9-]+(?:\.[a-z0-9-]+)+/[a-z0-9./_-]+:v?[0-9][\w.-]*)[\"']", file.read_text(encoding="utf-8")):
+            found[_image(name)] = file.name
     for package, version in re.findall(r'^#   "(.*)==(.*)",$', (lab.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.M):
         found[package, version] = "check.py"
     dockerfile = lab.path / "sample-app/Dockerfile"
@@ -109,6 +114,11 @@ def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) 
     found, wanted = extracted(shutil.copytree(lab.path, tmp_path / "lab"), tmp_path), pins(lab)
     assert len(wanted) > 12
     assert {pin: where for pin, where in wanted.items() if pin not in found} == {}
+    assert ("docker.io/library/busybox", storage.IMAGE.rpartition(":")[2]) in wanted
+    # Also where the same version stands in a second file.
+    runners = {file for where in found.values() for file in where if file.startswith("runner/")}
+    images = [file.relative_to(lab.path).as_posix() for file in lab.path.glob("runner/*") if re.search(r"\bimage = \"|^\s*image: ", file.read_text(encoding="utf-8"), re.M)]
+    assert set(images) <= runners, (images, runners)
     # One version of GitLab, in its values and in the answers; so that a proposal changes both.
     files = {file for (name, _), where in found.items() if name == "gitlab/gitlab-ce" for file in where}
     assert {"apps/gitlab/values.yaml", ".copier-answers.yml"} <= files

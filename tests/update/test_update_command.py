@@ -371,7 +371,8 @@ def test_an_address_is_never_an_option(
     edit(house / ".copier-answers.yml", lambda text: text.replace(str(house.parent / "template"), f"'{address}'"))
     commit(house)
     said = untouched(house, lambda: script(house))
-    assert said.returncode == 2
+    assert said.returncode == 2 and address in said.stderr
+    assert "lab-update." not in said.stderr, "Git took the folder for the address, and the address for an option"
     assert not list(house.parent.rglob("pwned"))
     # The template's own part, which an older lab's program may call.
     monkeypatch.chdir(house)
@@ -380,6 +381,22 @@ def test_an_address_is_never_an_option(
     said_here = capsys.readouterr().err
     assert f"The template cannot be reached at {address}: " in said_here
     assert "history.git" not in said_here, "Git took the folder for the address, and the address for an option"
+    assert not list(house.parent.rglob("pwned"))
+
+
+def test_a_folder_is_never_an_option(house: Path) -> None:
+    """A template without a part of its own in an update, in a folder of the lab that is called like an option of Git's."""
+    name = "--upload-pack=touch pwned;x"
+    git(house.parent / "template", "rm", "--quiet", "-r", "hooks")
+    commit(house.parent / "template")
+    (house.parent / "template").rename(house / name)
+    put(house / ".git" / "info", {"exclude": f"{name}/\n"})
+    edit(house / ".copier-answers.yml", lambda text: text.replace(str(house.parent / "template"), f"'{name}'"))
+    edit(house / ".copier-answers.yml", lambda text: text.replace("_commit: v1.0.1", "_commit: v0.9.0"))
+    commit(house)
+    put(house, {"HEAD": ""})
+    said = script(house)
+    assert said.returncode == 2 and f"The template cannot be reached at {name}: " in said.stderr, said.stderr
     assert not list(house.parent.rglob("pwned"))
 
 

@@ -407,6 +407,23 @@ def test_what_a_hook_hands_down_leads_no_command_away(house: Path, monkeypatch: 
     assert seen("status", "--porcelain") == b"" and seen.setting("core.bare") == "false"
 
 
+def test_no_hook_of_the_owners_runs_for_what_the_update_asks_of_git(house: Path) -> None:
+    log = house.parent / "log"
+    put(
+        house.parent / "hooks",
+        dict.fromkeys(("post-index-change", "reference-transaction"), f"#!/bin/sh\necho $0 >> {log}\n"),
+    )
+    for hook in (house.parent / "hooks").iterdir():
+        hook.chmod(0o755)
+    git(house, "config", "core.hooksPath", str(house.parent / "hooks"))
+    here = Git(house)
+    here("update-ref", "refs/heads/ours", "HEAD")
+    here.index([f"100755 {here.store(b'new')} 0\tnew.sh"])
+    assert not log.exists()
+    git(house, "update-ref", "refs/heads/theirs", "HEAD")
+    assert "reference-transaction" in log.read_text(), "the owner's own Git runs them"
+
+
 def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
     module = new_repository(house.parent / "module")
     put(module, {"file.txt": "file\n"})
