@@ -64,6 +64,8 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result["smtp_authentication"] = ["login", "plain", "cram_md5", "none"][number % 4]
         if number % 3:
             result["smtp_verify"] = number % 2 == 0
+    result["job_token_push"] = number % 5 == 0
+    result["deployers"] = ["maintainers", "developers"][number % 3 == 0]
     result["sign_up"] = ["closed", "approval", "open", "as-set"][number % 4]
     if row["backups"]:
         result["backup_registry"] = number % 3 != 0

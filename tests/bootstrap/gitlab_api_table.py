@@ -40,6 +40,7 @@ class Endpoint:
         query, body: the documented attributes, by name; pagination's are known wherever `paginated` is set.
         answers: status to the attributes that its JSON carries (for a list: each of its items).
         authenticated: a PRIVATE-TOKEN is needed.
+        own: it is about the token itself, so any token may ask.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Endpoint:
     answers: dict[int, tuple[str, ...]] = field(default_factory=dict)
     paginated: bool = False
     authenticated: bool = True
+    own: bool = False
 
     @property
     def name(self) -> str:
@@ -92,12 +94,14 @@ DEPLOY_TOKEN = ("id", "name", "username", "expires_at", "revoked", "expired", "s
 ACCESS_TOKEN = ("id", "name", "revoked", "active", "scopes", "user_id", "expires_at", "created_at")
 DEPLOY_KEY = ("id", "title", "key", "can_push")
 PROTECTED_BRANCH = ("id", "name", "push_access_levels", "merge_access_levels", "allow_force_push")
+VARIABLE = ("key", "value", "masked", "hidden", "protected", "raw")
+TAG_RULE = ("id", "project_id", "tag_name_pattern", "minimum_access_level_for_push", "minimum_access_level_for_delete")
 HOOK = ("id", "url", "push_events", "enable_ssl_verification")
 RUNNER = ("id", "description", "runner_type", "status", "online", "paused")
 
 ENDPOINTS = [
-    Endpoint("DELETE", "/personal_access_tokens/self", "personal_access_tokens/#self-revoke", answers={204: ()}),
-    Endpoint("GET", "/personal_access_tokens/self", "personal_access_tokens/#self-inform", answers={200: ACCESS_TOKEN}),
+    Endpoint("DELETE", "/personal_access_tokens/self", "personal_access_tokens/#self-revoke", answers={204: ()}, own=True),
+    Endpoint("GET", "/personal_access_tokens/self", "personal_access_tokens/#self-inform", answers={200: ACCESS_TOKEN}, own=True),
     # Groups and projects
     Endpoint(
         "GET", "/groups/:id", "groups/#retrieve-a-group", query={"with_projects": boolean()}, answers={200: GROUP}
@@ -153,27 +157,57 @@ ENDPOINTS = [
     Endpoint(
         "DELETE", "/groups/:id/deploy_tokens/:token_id", "deploy_tokens/#delete-a-group-deploy-token", answers={204: ()}
     ),
+    *(
+        endpoint
+        for of, page in (("groups", "group_level_variables/#{}-a-group-variable"), ("projects", "project_level_variables/#{}-a-variable"))
+        for endpoint in (
+            Endpoint(
+                "GET",
+                f"/{of}/:id/variables/:key",
+                page.format("get") + "-details" if of == "groups" else "project_level_variables/#get-a-single-variable",
+                answers={200: VARIABLE},
+            ),
+            Endpoint(
+                "POST",
+                f"/{of}/:id/variables",
+                page.format("create"),
+                body={
+                    "key": string(True),
+                    "value": string(True),
+                    "masked": boolean(),
+                    "masked_and_hidden": boolean(),
+                    "protected": boolean(),
+                    "raw": boolean(),
+                },
+                answers={201: VARIABLE},
+            ),
+            Endpoint("DELETE", f"/{of}/:id/variables/:key", page.format("delete"), answers={204: ()}),
+        )
+    ),
+    # https://docs.gitlab.com/api/container_registry_protection_tag_rules/: Free, since GitLab 18.8
     Endpoint(
         "GET",
-        "/groups/:id/variables/:key",
-        "group_level_variables/#get-a-group-variable-details",
-        answers={200: ("key", "value", "masked", "protected", "raw")},
+        "/projects/:id/registry/protection/tag/rules",
+        "container_registry_protection_tag_rules/#list-container-registry-protection-tag-rules",
+        answers={200: TAG_RULE},
+        paginated=True,
     ),
     Endpoint(
         "POST",
-        "/groups/:id/variables",
-        "group_level_variables/#create-a-group-variable",
+        "/projects/:id/registry/protection/tag/rules",
+        "container_registry_protection_tag_rules/#create-a-container-registry-protection-tag-rule",
         body={
-            "key": string(True),
-            "value": string(True),
-            "masked": boolean(),
-            "protected": boolean(),
-            "raw": boolean(),
+            "tag_name_pattern": string(True),
+            "minimum_access_level_for_push": string(False, "maintainer", "owner", "admin"),
+            "minimum_access_level_for_delete": string(False, "maintainer", "owner", "admin"),
         },
-        answers={201: ("key", "value", "masked", "protected", "raw")},
+        answers={201: TAG_RULE},
     ),
     Endpoint(
-        "DELETE", "/groups/:id/variables/:key", "group_level_variables/#delete-a-group-variable", answers={204: ()}
+        "DELETE",
+        "/projects/:id/registry/protection/tag/rules/:rule_id",
+        "container_registry_protection_tag_rules/#delete-a-container-registry-protection-tag-rule",
+        answers={204: ()},
     ),
     Endpoint(
         "GET",

@@ -61,6 +61,8 @@ SETTINGS: dict[str, Any] = {
     "gitops_source": "self",
     "gitops_url": "",
     "gitops_branch": "main",
+    "job_token_push": False,
+    "deployers": "maintainers",
     "scan_interval": "1m",
     "flux_version": "2.9.4",
 }

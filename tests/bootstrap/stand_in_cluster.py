@@ -602,7 +602,8 @@ class Cluster:
                 "demo",
                 spec={"image": release["spec"]["values"]["image"]["repository"]},
             )
-            self.put("ImagePolicy", "flux-system", "demo", spec={}, status={})
+            policy = {"imageRepositoryRef": {"name": "demo"}, "policy": {"semver": {"range": ">=0.0.0"}}}
+            self.put("ImagePolicy", "flux-system", "demo", spec=policy, status={})
 
     def problem_of(self, name: str) -> str:
         settings, namespace = self.world.settings, self.world.settings["gitlab_namespace"]

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from gitlab_api_table import complaints, find_endpoint
+from stand_in_access import MAINTAINER, Access
 
 Answer = tuple[int, Any]
 # Whoever is let in may push. What comes stays in its pack: a test that starts again copies fewer files.
@@ -34,10 +35,11 @@ REPOSITORY = """\
 WEBHOOK_HOST = "webhook-receiver.flux-system.svc.cluster.local"
 
 
-class GitLab:
+class GitLab(Access):
     """The state of one GitLab, and what its API does to it. All of it in plain dicts, so that it can be copied."""
 
     def __init__(self, repositories: Path) -> None:
+        super().__init__()
         self.repositories = repositories
         self.numbers = 100
         self.pats: list[dict[str, Any]] = []
@@ -157,10 +159,13 @@ class GitLab:
         if owner is None:
             kind = "Group" if "/groups/" in endpoint.path else "Project"
             return 404, {"message": f"404 {kind} Not Found"}
-        return getattr(self, name)(owner, segments, query, body, token)
+        path = owner.get("path_with_namespace") or owner.get("full_path") or ""
+        refusal = self.refusal(token, path, MAINTAINER if path else 60) if endpoint.authenticated and not endpoint.own else None
+        return refusal or getattr(self, name)(owner, segments, query, body, token)
 
     def known_token(self, token: str) -> bool:
-        return any(t["token"] == token and not t["revoked"] for t in [*self.pats, *self.project_tokens])
+        everybody = [*self.pats, *self.project_tokens, *self.people, *self.jobs]
+        return any(t["token"] == token and not t.get("revoked") for t in everybody)
 
     def owner(self, path: str, segments: dict[str, str]) -> dict[str, Any] | None:
         if path.startswith("/groups/:id"):
@@ -272,21 +277,44 @@ class GitLab:
         items[:] = [item for item in items if not chosen(item)]
         return (204, None) if len(items) < before else (404, {"message": "404 Not Found"})
 
-    def get_groups_one_variables_one(self, group: Any, segments: Any, *_: Any) -> Answer:
-        item = next((v for v in self.variables if (v["group"], v["key"]) == (group["id"], segments["key"])), None)
-        return (200, self.without(item, "group")) if item else (404, {"message": "404 Variable Not Found"})
+    def variable(self, kind: str, owner: Any, key: str) -> dict[str, Any] | None:
+        return next((v for v in self.variables if (v.get(kind), v["key"]) == (owner["id"], key)), None)
 
-    def post_groups_one_variables(self, group: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
-        if any((v["group"], v["key"]) == (group["id"], body["key"]) for v in self.variables):
+    def show_variable(self, kind: str, owner: Any, key: str) -> Answer:
+        """A hidden value is shown to nobody: https://docs.gitlab.com/ci/variables/#hide-a-cicd-variable"""
+        item = self.variable(kind, owner, key)
+        if item is None:
+            return 404, {"message": "404 Variable Not Found"}
+        return 200, self.without(item, kind) | ({"value": None} if item["hidden"] else {})
+
+    def add_variable(self, kind: str, owner: Any, body: dict[str, Any]) -> Answer:
+        if self.variable(kind, owner, body["key"]):
             return 400, {"message": {"key": [f"({body['key']}) has already been taken"]}}
-        if body.get("masked") and not re.fullmatch(r"\S{8,}", body["value"]):
+        hidden = body.get("masked_and_hidden", False)
+        masked = hidden or body.get("masked", False)
+        if masked and not re.fullmatch(r"\S{8,}", body["value"]):
             return 400, {"message": {"value": ["is invalid"]}}
-        item = {"masked": False, "protected": False, "raw": False} | body
-        self.variables.append({"group": group["id"]} | item)
+        item = {"protected": False, "raw": False} | self.without(body, "masked_and_hidden") | {"masked": masked, "hidden": hidden}
+        self.variables.append({kind: owner["id"]} | item)
         return 201, item
 
+    def get_groups_one_variables_one(self, group: Any, segments: Any, *_: Any) -> Answer:
+        return self.show_variable("group", group, segments["key"])
+
+    def post_groups_one_variables(self, group: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
+        return self.add_variable("group", group, body)
+
     def delete_groups_one_variables_one(self, group: Any, segments: Any, *_: Any) -> Answer:
-        return self.remove(self.variables, lambda v: (v["group"], v["key"]) == (group["id"], segments["key"]))
+        return self.remove(self.variables, lambda v: (v.get("group"), v["key"]) == (group["id"], segments["key"]))
+
+    def get_projects_one_variables_one(self, project: Any, segments: Any, *_: Any) -> Answer:
+        return self.show_variable("project", project, segments["key"])
+
+    def post_projects_one_variables(self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
+        return self.add_variable("project", project, body)
+
+    def delete_projects_one_variables_one(self, project: Any, segments: Any, *_: Any) -> Answer:
+        return self.remove(self.variables, lambda v: (v.get("project"), v["key"]) == (project["id"], segments["key"]))
 
     def get_projects_one_access_tokens(self, project: Any, *_: Any) -> Answer:
         return 200, [
@@ -670,6 +698,10 @@ class Handler(BaseHTTPRequestHandler):
         with world.lock:
             if not self.git_login(name):
                 return self.reply(401, b"", {"Www-Authenticate": 'Basic realm="GitLab"'})
+            pushes, token = "git-receive-pack" in path + query, self.git_user()[1]
+            refusal = "" if name.startswith("external") or not pushes else world.gitlab.git_refusal(token, name)
+            if refusal:
+                return self.reply(403, refusal.encode(), {"Content-Type": "text/plain"})
             world.see("git", f"{self.command} {path}", [])
             fault = world.fault_for("git", f"{self.command} {path}?{query}")
             if fault and fault.before(self):
@@ -684,11 +716,14 @@ class Handler(BaseHTTPRequestHandler):
                 return None
             return self.reply(status, body, headers)
 
+    def git_user(self) -> tuple[str, str]:
+        login = base64.b64decode((self.headers.get("Authorization") or "").removeprefix("Basic ")).decode()
+        user, _, password = login.partition(":")
+        return user, password
+
     def git_login(self, name: str) -> bool:
         world = self.server.world
-        user, _, password = (
-            base64.b64decode((self.headers.get("Authorization") or "").removeprefix("Basic ")).decode().partition(":")
-        )
+        user, password = self.git_user()
         if name.startswith("external"):
             return (user, password) in world.external_logins
         return world.gitlab.known_token(password) and world.gitlab.project(name) is not None
@@ -709,6 +744,11 @@ class Handler(BaseHTTPRequestHandler):
             "GIT_CONFIG_NOSYSTEM": "1",
             "HOME": "/nonexistent",
         }
+        if path.endswith("/git-receive-pack") and not name.startswith("external"):
+            closed = self.server.world.gitlab.closed_refs(self.git_user()[1], name, raw)
+            if closed:
+                hooks = {"GIT_CONFIG_KEY_0": "core.hooksPath", "GIT_CONFIG_VALUE_0": str(self.server.world.gitlab.hook_folder())}
+                environment |= {"GIT_CONFIG_COUNT": "1", "CLOSED_REFS": " ".join(closed)} | hooks
         if self.headers.get("Content-Encoding"):
             environment["HTTP_CONTENT_ENCODING"] = self.headers["Content-Encoding"]
         result = subprocess.run(["git", "http-backend"], input=raw, env=environment, capture_output=True, check=False)

@@ -23,6 +23,7 @@ from support.program import (
     runner,
     secret,
     sync,
+    tokens,
 )
 from support.program import probes as probes_module
 
@@ -192,7 +193,7 @@ def test_a_token_lasts_while_it_is_valid_for_another_month() -> None:
         ("", False, False),
     ):
         token = gitlab.AccessToken(1, "x", active, expires_at, secret.Secret(""))
-        assert sync.lasts(token, today) is lasts
+        assert tokens.lasts(token, today) is lasts
 
 
 def test_the_runners_own_machine_tells_its_status_and_not_the_check_of_its_token() -> None:

@@ -48,6 +48,7 @@ from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
     credential,
+    deployers,
     flux,
     loop,
     preflight_cluster,
@@ -56,6 +57,7 @@ from lab_program.stages import (
     runner,
     storage,
     sync,
+    tokens,
 )
 from lab_program.stages import gitlab as gitlab_stage
 
@@ -68,6 +70,7 @@ __all__ = [
     "cli",
     "console_module",
     "credential",
+    "deployers",
     "environment",
     "errors",
     "flux",
@@ -100,6 +103,7 @@ __all__ = [
     "secret",
     "storage",
     "sync",
+    "tokens",
     "trust",
     "update",
     "upgrade",
