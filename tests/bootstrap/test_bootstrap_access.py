@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -278,3 +279,20 @@ def test_an_earlier_labs_group_variable_is_made_anew_and_its_token_with_it(make_
     token = world.gitlab.job_variables(DEMO, "refs/heads/feature/x")[VARIABLE]
     world.must_run("--only", "groups")
     assert world.gitlab.job_variables(DEMO, "refs/heads/feature/x")[VARIABLE] == token, "and it stays so"
+
+
+# Two administrators
+
+
+def test_another_administrators_run_elsewhere_keeps_its_token(world: World) -> None:
+    """A run that was killed leaves its token valid: whoever works from another folder or machine leaves that alone."""
+    world.must_run("--from", "storage")
+    world.kill_before = lambda call, _count: call.detail.startswith("GET /groups")
+    world.run("--only", "registry")
+    (theirs,) = [pat["token"] for pat in world.gitlab.pats if not pat["revoked"]]
+    elsewhere = world.folder / "another machine"
+    shutil.copytree(world.lab, elsewhere, symlinks=True)
+    world.must_run("--only", "registry", program=[elsewhere / "lab"])
+    assert [pat["token"] for pat in world.gitlab.pats if not pat["revoked"]] == [theirs]
+    world.must_run("--only", "registry")
+    assert not [pat for pat in world.gitlab.pats if not pat["revoked"]], "the next run from the same folder removes it"

@@ -49,6 +49,7 @@ from lab_program.commands.up import NAMES
 from lab_program.stages import (
     credential,
     deployers,
+    findings,
     flux,
     loop,
     preflight_cluster,
@@ -73,6 +74,7 @@ __all__ = [
     "deployers",
     "environment",
     "errors",
+    "findings",
     "flux",
     "git",
     "gitlab",

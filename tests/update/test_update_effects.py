@@ -227,3 +227,16 @@ def test_every_pattern_of_the_tables_is_reached() -> None:
     assert patterns[-1] == "*" and TABLE["kinds"][-1]["kinds"] == ["*"]
     answers = [answer for entry in TABLE["bootstrap"] for answer in entry["answers"]]
     assert len(answers) == len(set(answers)) and set(answers) <= set(QUESTIONS)
+
+
+NEW = [entry for entry in TABLE["bootstrap"] if entry.get("new")]
+
+
+@pytest.mark.parametrize("entry", NEW, ids=lambda entry: entry["answers"][0])
+def test_what_the_bootstrap_closes_is_told_with_the_question_that_opens_it_again(entry: dict[str, Any]) -> None:
+    """Also where nobody has answered it yet: an earlier lab is told at its first update with the question."""
+    name = entry["answers"][0]
+    before = {"groups": ["a"]}
+    told = effects.told({}, {}, (before, before | {name: "x"}), TABLE)
+    assert told == [f"{entry['effect']} (`{name}`)"] and name in entry["effect"] and "./lab up --only" in entry["effect"]
+    assert effects.told({}, {}, (before | {name: "x"}, before | {name: "x"}), TABLE) == []

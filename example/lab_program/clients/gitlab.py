@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from ..secret import Secret
+from ..secret import Secret, hidden_address
 from .gitlab_access import MAINTAINER, Access
 from .gitlab_requests import json_object, segment
 from .gitlab_transport import in_words
@@ -79,8 +80,17 @@ class ProtectedBranch:
 
 @dataclass(frozen=True)
 class Hook:
+    """A webhook; whoever knows its whole address can call it, so only its server is shown."""
+
     id: int
-    url: str
+    server: str
+    url: Secret
+
+    @classmethod
+    def at(cls, number: int, url: str) -> Hook:
+        """Return the webhook to an address."""
+        parts = urlsplit(url)
+        return cls(number, f"{parts.scheme}://{parts.netloc}", hidden_address(url))
 
 
 @dataclass(frozen=True)
@@ -215,12 +225,12 @@ class GitLab(Access):
 
     def hooks(self, project: str) -> list[Hook]:
         path = f"/projects/{segment(project)}/hooks"
-        return [Hook(int(one["id"]), str(one["url"])) for one in self._list(path, f"webhooks of {project}")]
+        return [Hook.at(int(one["id"]), str(one["url"])) for one in self._list(path, f"webhooks of {project}")]
 
     def delete_hooks(self, project: str, hooks: Sequence[Hook]) -> None:
         self._delete_each(f"/projects/{segment(project)}/hooks", [one.id for one in hooks])
 
-    def make_hook(self, project: str, url: str, token: Secret) -> str:
+    def make_hook(self, project: str, url: Secret, token: Secret) -> str:
         """Make a webhook for pushes; return why GitLab does not take its address, or nothing."""
         body = {"url": url, "token": token, "push_events": True, "enable_ssl_verification": False}
         answer = self._post(f"/projects/{segment(project)}/hooks", f"make the webhook of {project}", body, 201, 422)

@@ -15,7 +15,7 @@ from ..errors import AnswerLostError, Failure
 from ..hands_off import HandsOff
 from ..patience import TimedOutError
 from ..probes import FLUX, RECEIVER
-from ..secret import Secret
+from ..secret import Secret, hidden_address
 from ..settings import Settings
 from .base import Stage
 from .credential import GitCredential
@@ -160,10 +160,10 @@ class Sync(Stage):
             self.console.would(f"make a webhook of {project} that tells Flux of pushes")
             return
         receivers = following.wait_for_objects(FLUX, [(RECEIVER, "gitlab"), (RECEIVER, "registry")])
-        addresses = {one.name: str(one.status.get("webhookPath", "")) for one in receivers}
-        self._check_registry_address(Secret(WEBHOOK_RECEIVER + addresses.get("registry", "")))
+        paths = {one.name: str(one.status.get("webhookPath", "")) for one in receivers}
+        self._check_registry_address(hidden_address(WEBHOOK_RECEIVER + paths.get("registry", "")))
         self._ensure_outbound_allowed(WEBHOOK_RECEIVER.removeprefix("http://"))
-        url = WEBHOOK_RECEIVER + addresses.get("gitlab", "")
+        url = hidden_address(WEBHOOK_RECEIVER + paths.get("gitlab", ""))
         try:
             minutes = self.lab.limits.wait_flux_minutes
             self.patience.wait(minutes, f"webhook of {project}", lambda: self._hook_accepted(url))
@@ -171,7 +171,7 @@ class Sync(Stage):
             look = f"{self.settings.gitlab_url}/admin/application_settings/network, Outbound requests"
             raise Failure(f"GitLab does not take the webhook to Flux: {late}", look) from late
 
-    def _hook_accepted(self, url: str) -> str | None:
+    def _hook_accepted(self, url: Secret) -> str | None:
         """Whether the hook is there. GitLab's processes keep its settings for a minute, so that the one that answers
         may not know yet that this address is allowed."""
         refusal = self.patience.settle(
@@ -199,7 +199,7 @@ class Sync(Stage):
             )
         self.console.did("GitLab may call Flux, and no other private address")
 
-    def _ensure_hook(self, url: str) -> str:
+    def _ensure_hook(self, url: Secret) -> str:
         """Keep one webhook to this address, none to an older one of Flux's; return why GitLab refuses it, or
         nothing."""
         project = self.settings.lab_project
@@ -236,8 +236,8 @@ def sort_keys(keys: Sequence[DeployKey], title: str, public: str) -> Keys:
     return Keys(ours, strays)
 
 
-def sort_hooks(hooks: Sequence[Hook], url: str) -> tuple[Hook | None, list[Hook]]:
+def sort_hooks(hooks: Sequence[Hook], url: Secret) -> tuple[Hook | None, list[Hook]]:
     """Return the webhook to an address of Flux's, and the others to Flux."""
-    ours = [hook for hook in hooks if hook.url.startswith(f"{WEBHOOK_RECEIVER}/")]
+    ours = [hook for hook in hooks if hook.server == WEBHOOK_RECEIVER]
     there = next((hook for hook in ours if hook.url == url), None)
     return there, [hook for hook in ours if hook is not there]
