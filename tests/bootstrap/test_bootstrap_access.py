@@ -296,3 +296,24 @@ def test_another_administrators_run_elsewhere_keeps_its_token(world: World) -> N
     assert [pat["token"] for pat in world.gitlab.pats if not pat["revoked"]] == [theirs]
     world.must_run("--only", "registry")
     assert not [pat for pat in world.gitlab.pats if not pat["revoked"]], "the next run from the same folder removes it"
+
+
+# The lab's own group
+
+
+def test_a_maintainer_of_the_applications_group_does_not_rule_the_cluster(make_world: Callable[..., World]) -> None:
+    """The lab's project has a group that only its members see; in the first group they would push to it."""
+    world = make_world(lab_project="ops/homelab")
+    world.must_run()
+    mia = world.gitlab.add_person("mia", HomeLAB=MAINTAINER)
+    assert push(world, "ops/homelab", "mia", mia, "refs/heads/main").returncode
+    assert world.gitlab.answer("GET", "/projects/ops%2Fhomelab", {}, {}, mia)[0] == 404
+    assert push(world, DEMO, "mia", mia, "refs/heads/main").returncode == 0, "the application is theirs"
+    assert {g["full_path"]: g["visibility"] for g in world.gitlab.groups} == {"HomeLAB": "internal", "ops": "private"}
+    rules = world.gitlab.add_person("ann", ops=MAINTAINER)
+    assert push(world, "ops/homelab", "ann", rules, "refs/heads/main").returncode == 0
+
+
+def test_an_earlier_labs_project_stays_in_its_group(built: World) -> None:
+    assert {g["full_path"] for g in built.gitlab.groups} == {"HomeLAB"}
+    assert push(built, LAB, "mia", built.maintainer, "refs/heads/main").returncode == 0, "which the report tells"

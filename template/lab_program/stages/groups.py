@@ -35,7 +35,7 @@ class Groups(Stage):
             if settings.pipeline_auth == "group-variable":
                 self.patience.settle(f"give {group} its {VARIABLE}", partial(self._ensure_variable, group))
         if settings.self_hosted:
-            self._ensure_project(settings.lab_project, "private")
+            self._ensure_lab_project()
             self._ensure_job_tokens()
         if settings.sample_app:
             self._ensure_project(settings.sample_project, settings.group_visibility)
@@ -55,15 +55,15 @@ class Groups(Stage):
             would(f"make sure that GitLab has {settings.sample_project}, with sample-app/ as its content")
         would(f"let only {settings.deployers} push the tags that Flux deploys")
 
-    def ensure_group(self, path: str) -> Group:
-        """Make a group, and the groups above it; return it."""
+    def ensure_group(self, path: str, visibility: str = "") -> Group:
+        """Make a group, and the groups above it, as visible as the answer has them; return it."""
         found = self.lab.gitlab.group(path)
         if found is not None:
             self.console.have(f"group {path}")
             return found
         above = path.rpartition("/")[0]
         parent = self.ensure_group(above) if above else None
-        made = self.lab.gitlab.make_group(path, self.settings.group_visibility, parent)
+        made = self.lab.gitlab.make_group(path, visibility or self.settings.group_visibility, parent)
         self.console.did(f"group {path}")
         return made
 
@@ -80,6 +80,15 @@ class Groups(Stage):
             self.console.did(f"project {path}")
 
         self.patience.settle(f"create the project {path}", ensure)
+
+    def _ensure_lab_project(self) -> None:
+        """Make the lab's project, in a group that only its members see. Who maintains it, rules the cluster."""
+        path = self.settings.lab_project
+        group = path.rpartition("/")[0]
+        if group.lower() not in {one.lower() for one in self.settings.groups}:
+            ensure = partial(self.ensure_group, group, "private")
+            self.patience.settle(f"create the group {group}", ensure)
+        self._ensure_project(path, "private")
 
     def _ensure_job_tokens(self) -> None:
         """Keep jobs of the lab's project from pushing to it, unless the owner's answer lets them.
