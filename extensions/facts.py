@@ -113,12 +113,12 @@ class Lab:
 
     @cached_property
     def main_group(self) -> str:
-        """The group that holds the lab's own project and the sample application."""
+        """The group that holds the sample application."""
         return self._("groups")[0]
 
     @cached_property
     def project(self) -> str:
-        return f"{self.main_group}/{self._('lab_name')}"
+        return f"{self._('lab_group')}/{self._('lab_name')}"
 
     @cached_property
     def sample_project(self) -> str:

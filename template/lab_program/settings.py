@@ -64,6 +64,8 @@ class Settings:
     gitops_source: str
     gitops_url: str
     gitops_branch: str
+    job_token_push: bool
+    deployers: str
     scan_interval: str
     flux_version: str
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gitlab_api_table import find_endpoint
+from stand_in_access import ADMIN, MAINTAINER, Access
 
 Item = dict[str, Any]
 Answer = tuple[int, Any]
@@ -44,10 +45,11 @@ def first_words(text: str) -> list[str]:
     return text.split()[:2]
 
 
-class GitLab:
+class GitLab(Access):
     """The state of one GitLab, and what its API does to it. All of it in plain dicts, so that it can be copied."""
 
     def __init__(self, repositories: Path) -> None:
+        super().__init__()
         self.repositories = repositories
         self.numbers = 100
         self.pats: list[Item] = []
@@ -156,13 +158,18 @@ class GitLab:
         owner = self.owner(endpoint.path, segments)
         if owner is None:
             return 404, {"message": "404 Not Found"}
+        place = owner.get("path_with_namespace") or owner.get("full_path") or ""
+        denial = self.denial(token, place, MAINTAINER if place else ADMIN)
+        if denial and endpoint.authenticated and not endpoint.own:
+            return denial
         name = "_".join([method.lower(), *re.findall(r"[a-z_]+", re.sub(r":\w+", "one", endpoint.path))])
         if hasattr(self, name):
             return getattr(self, name)(owner, segments, query, body, token)  # type: ignore[no-any-return]
         return self.kept(method, endpoint.path, owner, segments, body)
 
     def known_token(self, token: str) -> bool:
-        return any(one["token"] == token and not one["revoked"] for one in [*self.pats, *self.project_tokens])
+        everybody = [*self.pats, *self.project_tokens, *self.people, *self.jobs]
+        return any(one["token"] == token and not one.get("revoked") for one in everybody)
 
     def owner(self, path: str, segments: dict[str, str]) -> Item | None:
         if path.startswith("/groups/:id"):
@@ -194,7 +201,9 @@ class GitLab:
         if not found:
             return 404, {"message": "404 Not Found"}
         if method == "GET":
-            return 200, self.without(found[0], *PLACES, "token")
+            # A hidden value is shown to nobody: https://docs.gitlab.com/ci/variables/#hide-a-cicd-variable
+            unseen = {"value": None} if found[0].get("hidden") else {}
+            return 200, self.without(found[0], *PLACES, "token") | unseen
         items.remove(found[0])
         self.forget_keys()
         return 204, None
@@ -204,7 +213,8 @@ class GitLab:
         unique, status = UNIQUE.get(kind, ("", 0))
         if unique and any(first_words(one[unique]) == first_words(body[unique]) for one in here):
             return status, {"message": {unique: [f"({body[unique]}) has already been taken"]}}
-        if kind == "variables" and body.get("masked") and not re.fullmatch(r"\S{8,}", body["value"]):
+        masked = body.get("masked") or body.get("masked_and_hidden")
+        if kind == "variables" and masked and not re.fullmatch(r"\S{8,}", body["value"]):
             return 400, {"message": {"value": ["is invalid"]}}
         if kind == "hooks" and urlsplit(body["url"]).hostname not in self.whitelist:
             return 422, {"error": "Invalid url given"}
@@ -218,10 +228,16 @@ class GitLab:
         """Return what GitLab makes of what it was asked for."""
         number, secret = self.number(), secrets.token_urlsafe(15)
         push, merge, tags = ({"access_level": body.get(f"{do}_access_level", 40)} for do in ("push", "merge", "create"))
+        if kind == "variables":
+            hidden = body.get("masked_and_hidden", False)
+            body = self.without(body, "masked_and_hidden") | {
+                "hidden": hidden,
+                "masked": hidden or body.get("masked", False),
+            }
         added: dict[str, Item] = {
             "deploy_tokens": {"username": f"gitlab+deploy-token-{number}", "token": f"gldt-{secret}"} | ALIVE,
             "access_tokens": {"user_id": number, "access_level": 40, "token": f"glpat-{secret}"} | ALIVE,
-            "variables": {"masked": False, "protected": False, "raw": False},
+            "variables": {"protected": False, "raw": False},
             "deploy_keys": {"can_push": False},
             "protected_tags": {"create_access_levels": [tags]},
             "protected_branches": {

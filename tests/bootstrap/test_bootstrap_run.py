@@ -159,8 +159,8 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
     assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": certificate}] * 3
     assert secrets["apps/lab-tls"] == secrets["gitlab/lab-tls"]
     assert "flux-system/gitlab-status" not in secrets
-    assert [(v["of"], v["value"], v["masked"], v["protected"]) for v in result["variables"]] == [
-        (group, f"<deploy token push-homelab of {group}>", True, False) for group in ("HomeLAB", "Tools/Apps")
+    assert [(v["of"], v["value"], v["masked"], v["hidden"], v["protected"]) for v in result["variables"] if v["key"] == "DOCKER_REGISTRY_TOKEN"] == [
+        (group, f"<deploy token push-homelab of {group}>", True, True, True) for group in ("HomeLAB", "Tools/Apps")
     ]
     assert [g["full_path"] for g in result["groups"]] == ["HomeLAB", "Tools", "Tools/Apps"]
     assert result["hooks"] == [] and [p["path_with_namespace"] for p in result["projects"]] == ["HomeLAB/demo"]
@@ -239,6 +239,9 @@ def test_every_request_of_the_table_is_used(journey: Journey) -> None:
 USED_ELSEWHERE = {
     "DELETE /groups/:id/deploy_tokens/:token_id",
     "DELETE /groups/:id/variables/:key",
+    "DELETE /projects/:id/registry/protection/tag/rules/:rule_id",
+    "DELETE /projects/:id/variables/:key",
+    "PUT /projects/:id",
     "DELETE /projects/:id/access_tokens/:token_id",
     "DELETE /projects/:id/deploy_keys/:key_id",
     "DELETE /projects/:id/hooks/:hook_id",

@@ -48,6 +48,8 @@ from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
     credential,
+    deployers,
+    findings,
     flux,
     loop,
     preflight_cluster,
@@ -56,6 +58,7 @@ from lab_program.stages import (
     runner,
     storage,
     sync,
+    tokens,
 )
 from lab_program.stages import gitlab as gitlab_stage
 
@@ -68,8 +71,10 @@ __all__ = [
     "cli",
     "console_module",
     "credential",
+    "deployers",
     "environment",
     "errors",
+    "findings",
     "flux",
     "git",
     "gitlab",
@@ -101,6 +106,7 @@ __all__ = [
     "secret",
     "storage",
     "sync",
+    "tokens",
     "trust",
     "update",
     "upgrade",

@@ -263,3 +263,16 @@ def test_controllers_that_run_before_git_has_them_are_told_as_taken_over(article
     assert "makes" not in said
     removed = "\n".join(effects.told(after, before, (article.answers, article.answers), TABLE))
     assert "Flux removes from the cluster: ClusterRole" in removed and "takes" not in removed
+
+
+NEW = [entry for entry in TABLE["bootstrap"] if entry.get("new")]
+
+
+@pytest.mark.parametrize("entry", NEW, ids=lambda entry: entry["answers"][0])
+def test_what_the_bootstrap_closes_is_told_with_the_question_that_opens_it_again(entry: dict[str, Any]) -> None:
+    """Also where nobody has answered it yet: an earlier lab is told at its first update with the question."""
+    name = entry["answers"][0]
+    before = {"groups": ["a"]}
+    told = effects.told({}, {}, (before, before | {name: "x"}), TABLE)
+    assert told == [f"{entry['effect']} (`{name}`)"] and name in entry["effect"] and "./lab up --only" in entry["effect"]
+    assert effects.told({}, {}, (before | {name: "x"}, before | {name: "x"}), TABLE) == []
