@@ -504,7 +504,7 @@ class World:
         for item in rest:
             if item in ("-o", "-p", "-i"):
                 options.append((item, next(rest)))
-            else:
+            elif item != "-k":  # a flag that asks for less
                 words.append(item)
         if "external.example" in words[0]:
             return self.external_ssh(words, dict(options))
@@ -736,12 +736,12 @@ def world_in(folder: Path, **settings: Any) -> Iterator[World]:
 class Terminal:
     """A run with a terminal, whose questions are answered as they come."""
 
-    def __init__(self, world: World, *arguments: str, **environment: str) -> None:
+    def __init__(self, world: World, *arguments: str, command: str = "up", **environment: str) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.chdir(world.folder)
-            os.execve(str(world.lab / "lab"), ["lab", "up", *arguments], world.environment(**environment))
-        self.text = ""
+            os.execve(str(world.lab / "lab"), ["lab", command, *arguments], world.environment(**environment))
+        self.bytes = b""
         self.deadline = time.monotonic() + 120
 
     def read(self) -> bool:
@@ -751,11 +751,15 @@ class Terminal:
             os.killpg(self.pid, signal.SIGKILL)
             raise AssertionError(f"the run did not end by itself; so far:\n{self.text[-3000:]}")
         try:
-            part = os.read(self.master, 65536).decode()
+            part = os.read(self.master, 65536)
         except OSError:
             return False
-        self.text += part
-        return part != ""
+        self.bytes += part
+        return part != b""
+
+    @property
+    def text(self) -> str:
+        return self.bytes.decode(errors="replace")
 
     def read_until(self, words: str) -> None:
         while words not in self.text and self.read():

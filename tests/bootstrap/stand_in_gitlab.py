@@ -754,8 +754,15 @@ class Fault:
     """
 
     def __init__(
-        self, source: str, pattern: str, kind: int | str, times: int = 0, retry_after: str | None = None
+        self,
+        source: str,
+        pattern: str,
+        kind: int | str,
+        times: int = 0,
+        retry_after: str | None = None,
+        message: str = "",
     ) -> None:
+        self.message = message or f"{kind} by order"
         self.source, self.pattern, self.kind, self.times, self.retry_after = (
             source,
             re.compile(pattern),
@@ -776,7 +783,7 @@ class Fault:
             headers = {"Content-Type": "application/json"} | (
                 {"Retry-After": self.retry_after} if self.retry_after else {}
             )
-            handler.reply(self.kind, json.dumps({"message": f"{self.kind} by order"}).encode(), headers)
+            handler.reply(self.kind, json.dumps({"message": self.message}).encode(), headers)
             return True
         if self.kind == "reset":
             handler.drop()
