@@ -55,6 +55,8 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result["storage_root"] = "/srv/storage-1"
     if row["runner_kind"] == "docker":
         result["runner_host"] = f"runner.{domain}"
+    if row["runner_kind"] != "none":
+        result["runner_scope"] = ["groups", "instance"][number % 2]
     if row["gitops_source"] == "external":
         result["gitops_url"] = ["https://git.example.com/me/lab.git", "ssh://git@git.example.com:2222/me/lab.git"][number % 2]
     if row["smtp_enabled"]:

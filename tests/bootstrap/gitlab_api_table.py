@@ -177,6 +177,28 @@ ENDPOINTS = [
     ),
     Endpoint(
         "GET",
+        "/projects/:id/variables/:key",
+        "project_level_variables/#get-a-single-variable",
+        answers={200: ("key", "value", "masked", "protected", "raw")},
+    ),
+    Endpoint(
+        "POST",
+        "/projects/:id/variables",
+        "project_level_variables/#create-a-variable",
+        body={
+            "key": string(True),
+            "value": string(True),
+            "masked": boolean(),
+            "protected": boolean(),
+            "raw": boolean(),
+        },
+        answers={201: ("key", "value", "masked", "protected", "raw")},
+    ),
+    Endpoint(
+        "DELETE", "/projects/:id/variables/:key", "project_level_variables/#delete-a-variable", answers={204: ()}
+    ),
+    Endpoint(
+        "GET",
         "/projects/:id/access_tokens",
         "project_access_tokens/#list-all-project-access-tokens",
         query={"state": string(False, "active", "inactive")},
@@ -315,8 +337,12 @@ ENDPOINTS = [
         body={
             "runner_type": string(True, "instance_type", "group_type", "project_type"),
             "description": string(),
+            "group_id": integer(),  # "required if runner_type is group_type"
+            "project_id": integer(),  # "required if runner_type is project_type"
             "run_untagged": boolean(),
             "locked": boolean(),
+            "access_level": string(False, "not_protected", "ref_protected"),
+            "tag_list": array("string"),
         },
         answers={201: ("id", "token", "token_expires_at")},
     ),

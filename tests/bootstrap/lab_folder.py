@@ -57,6 +57,7 @@ SETTINGS: dict[str, Any] = {
     "runner_host": "gitlab-runner",
     "runner_user": "cloud-user",
     "runner_home": "",
+    "runner_scope": "groups",
     "runner_namespace": "gitlab-runner",
     "gitops_source": "self",
     "gitops_url": "",

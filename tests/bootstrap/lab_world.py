@@ -429,23 +429,23 @@ class World:
         deployment = self.cluster.find("Deployment", self.settings["app_namespace"], "demo")
         return bool(deployment and deployment["status"]["readyReplicas"])
 
-    def runner_token(self) -> str:
+    def runner_tokens(self) -> set[str]:
+        """The tokens with which the runner was started: each name in its settings is a variable of its environment."""
         if self.settings["runner_kind"] == "kubernetes":
-            return self.cluster.runner_token
+            return self.cluster.runner_tokens
         started = (self.folder / "container up").read_text() if self.vm_up else ""
-        found = re.search(r"^RUNNER_TOKEN=(.*)$", started, re.M)
-        return found[1] if found else ""
+        return {token for token in re.findall(r"^RUNNER_TOKEN\w*=(.*)$", started, re.M) if token}
 
     def vm_step(self) -> None:
-        """The runner, once started with a valid token, reports to GitLab."""
-        token = self.runner_token()
+        """Each runner, once started with a valid token, reports to GitLab."""
+        tokens = self.runner_tokens()
         for runner in self.gitlab.runners:
-            if runner["token"] == token and token:
+            if runner["token"] in tokens:
                 runner.update(status="online", online=True)
 
     def runner_is_online(self) -> bool:
-        token = self.runner_token()
-        return any(r["token"] == token for r in self.gitlab.runners if token)
+        tokens = self.runner_tokens()
+        return any(r["token"] in tokens for r in self.gitlab.runners)
 
     def repository_problem(self, url: str, branch: str) -> str:
         """Why Flux cannot read its repository; nothing where it can."""
@@ -680,6 +680,7 @@ class World:
             "variables": rows(gitlab.variables, "key", "value", "masked", "protected"),
             "hooks": rows(gitlab.hooks, "url", "token"),
             "runners": rows(gitlab.runners, "description", "runner_type", "status", "token"),
+            "project variables": rows(gitlab.project_variables, "key", "value", "masked", "protected"),
             "tags": rows(gitlab.tags, "name"),
             "images": gitlab.images,
             "whitelist": gitlab.whitelist,

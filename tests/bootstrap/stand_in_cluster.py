@@ -116,7 +116,7 @@ class Cluster:
         self.probes: list[str] = []
         self.suspended = False
         self.seconds = 0
-        self.runner_token = ""
+        self.runner_tokens: set[str] = set()
 
     # Objects
 
@@ -498,18 +498,18 @@ class Cluster:
         )
 
     def start_runner(self) -> None:
-        """The runner's pod in the cluster waits for its Secret, and keeps the token that it was started with."""
+        """The runner's pod in the cluster waits for its Secret, and keeps the tokens that it was started with."""
         if self.find("Kustomization", "flux-system", "runner") is None:
             return
         pod = self.find("Pod", "gitlab-runner", "gitlab-runner-pod")
-        token = self.secret("gitlab-runner", "gitlab-runner-token").get("RUNNER_TOKEN", "")
+        tokens = set(self.secret("gitlab-runner", "gitlab-runner-token").values()) - {""}
         if pod is None:
-            self.runner_token = ""
+            self.runner_tokens = set()
             labels = {"app.kubernetes.io/instance": "gitlab-runner"}
             metadata = {"labels": labels, "creationTimestamp": self.now()}
             pod = self.put("Pod", "gitlab-runner", "gitlab-runner-pod", metadata=metadata, status={})
-        if token and not self.runner_token:
-            self.runner_token = token
+        if tokens and not self.runner_tokens:
+            self.runner_tokens = tokens
             pod["status"] = {"containerStatuses": [{"state": {"running": {"startedAt": self.now()}}}]}
 
     def run_jobs(self) -> None:

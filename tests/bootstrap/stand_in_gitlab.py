@@ -31,6 +31,8 @@ REPOSITORY = """\
 [fastimport]
 	unpackLimit = 1
 """
+# What a runner was made with, and the list of runners does not show.
+BELONGING = ("group_id", "project_id", "run_untagged", "locked", "access_level", "tag_list")
 WEBHOOK_HOST = "webhook-receiver.flux-system.svc.cluster.local"
 
 
@@ -49,6 +51,7 @@ class GitLab:
         self.protected_branches: list[dict[str, Any]] = []
         self.protected_tags: list[dict[str, Any]] = []
         self.variables: list[dict[str, Any]] = []
+        self.project_variables: list[dict[str, Any]] = []
         self.hooks: list[dict[str, Any]] = []
         self.runners: list[dict[str, Any]] = []
         self.verified_runners: tuple[int, ...] = ()  # no part of the state: GitLab forgets them by itself
@@ -288,6 +291,21 @@ class GitLab:
     def delete_groups_one_variables_one(self, group: Any, segments: Any, *_: Any) -> Answer:
         return self.remove(self.variables, lambda v: (v["group"], v["key"]) == (group["id"], segments["key"]))
 
+    def get_projects_one_variables_one(self, project: Any, segments: Any, *_: Any) -> Answer:
+        chosen = (project["id"], segments["key"])
+        item = next((v for v in self.project_variables if (v["project"], v["key"]) == chosen), None)
+        return (200, self.without(item, "project")) if item else (404, {"message": "404 Variable Not Found"})
+
+    def post_projects_one_variables(self, project: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
+        if any((v["project"], v["key"]) == (project["id"], body["key"]) for v in self.project_variables):
+            return 400, {"message": {"key": [f"({body['key']}) has already been taken"]}}
+        item = {"masked": False, "protected": False, "raw": False} | body
+        self.project_variables.append({"project": project["id"]} | item)
+        return 201, item
+
+    def delete_projects_one_variables_one(self, project: Any, segments: Any, *_: Any) -> Answer:
+        return self.remove(self.project_variables, lambda v: (v["project"], v["key"]) == (project["id"], segments["key"]))
+
     def get_projects_one_access_tokens(self, project: Any, *_: Any) -> Answer:
         return 200, [
             self.without(t, "token", "project")
@@ -439,10 +457,37 @@ class GitLab:
     def delete_projects_one_hooks_one(self, project: Any, segments: Any, *_: Any) -> Answer:
         return self.remove(self.hooks, lambda h: h["project"] == project["id"] and str(h["id"]) == segments["hook_id"])
 
-    def get_runners_all(self, *_: Any) -> Answer:
+    def get_runners_all(self, _o: Any, _s: Any, query: dict[str, str], *_: Any) -> Answer:
         """A check of its token counts as the runner's own word: lib/api/ci/helpers/runner.rb, authenticate_runner!."""
         seen = {"status": "online", "online": True}
-        return 200, [self.without(r, "token") | (seen if r["id"] in self.verified_runners else {}) for r in self.runners]
+        return 200, [
+            self.without(r, "token", *BELONGING) | (seen if r["id"] in self.verified_runners else {})
+            for r in self.runners
+            if r["runner_type"] == query.get("type", r["runner_type"])
+        ]
+
+    def runners_for(self, path: str, ref_is_protected: bool, tags: set[str]) -> list[str]:
+        """Return the descriptions of the runners that would take a job of a project.
+
+        A group's runner takes jobs of the group and all below it, a project's those of that project
+        (https://docs.gitlab.com/ci/runners/runners_scope/); a protected one those of protected branches and tags
+        (https://docs.gitlab.com/ci/runners/configure_runners/#prevent-runners-from-revealing-sensitive-information);
+        a job with tags is taken by a runner that has them all, one without by a runner that runs untagged jobs
+        (https://docs.gitlab.com/ci/runners/configure_runners/#control-jobs-that-a-runner-can-run).
+        """
+        found, project = [], self.project(path)
+        for runner in self.runners:
+            group = next((g["full_path"].lower() for g in self.groups if g["id"] == runner.get("group_id")), None)
+            belongs = {
+                "instance_type": True,
+                "group_type": group is not None and path.lower().startswith(f"{group}/"),
+                "project_type": project is not None and project["id"] == runner.get("project_id"),
+            }[runner["runner_type"]]
+            may = runner.get("access_level") != "ref_protected" or ref_is_protected
+            fits = tags <= set(runner.get("tag_list") or ()) and (bool(tags) or runner.get("run_untagged", True))
+            if belongs and may and fits:
+                found.append(runner["description"])
+        return found
 
     def get_runners_one_managers(self, _o: Any, segments: Any, *_: Any) -> Answer:
         """The machines that have shown the runner's token; the one that runs it, once it does, and whoever verified it."""
@@ -470,8 +515,14 @@ class GitLab:
         return 200, {"id": item["id"], "token": item["token"], "token_expires_at": None}
 
     def post_user_runners(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
+        kinds = {"group_type": (self.groups, "group_id"), "project_type": (self.projects, "project_id")}
+        items, key = kinds.get(body["runner_type"], ([], ""))
+        if key and key not in body:
+            return 400, {"error": f"{key} is missing"}
+        if key and not any(item["id"] == body[key] for item in items):
+            return 400, {"message": "400 Bad request - Missing/invalid scope"}
         token = "glrt-" + secrets.token_urlsafe(15)
-        item = {
+        item = {name: body[name] for name in BELONGING if name in body} | {
             "id": self.number(),
             "description": body.get("description", ""),
             "runner_type": body["runner_type"],
@@ -525,7 +576,10 @@ class GitLab:
     def run_pipelines(self, runner_online: bool) -> None:
         """Time passes: a runner takes a job, and a job that ends well has pushed its image."""
         for pipeline in self.pipelines:
-            if pipeline["status"] == "pending" and runner_online:
+            path = next(p["path_with_namespace"] for p in self.projects if p["id"] == pipeline["project"])
+            # Tags of the lab's projects are protected.
+            taken = runner_online and self.runners_for(path, ref_is_protected=True, tags=set())
+            if pipeline["status"] == "pending" and taken:
                 pipeline["status"] = "running"
             elif pipeline["status"] == "running":
                 pipeline["status"] = self.pipeline_result

@@ -83,11 +83,12 @@ def wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
 def test_the_runner_is_set_up_through_a_real_sshd(machine: World) -> None:
     run = machine.must_run("--only", "preflight")
     assert "Docker 29.1.0, compose 5.0.0" in run.out
-    for stage in ("flux", "gitlab", "runner"):
+    for stage in ("flux", "gitlab", "groups", "runner"):
         machine.must_run("--only", stage)
     home = Path(machine.settings["runner_home"])
-    token = machine.gitlab.runners[0]["token"]
-    assert (home / ".env").read_text() == f"RUNNER_TOKEN={token}\n"
+    group, protected = (runner["token"] for runner in machine.gitlab.runners)
+    tokens = f"RUNNER_TOKEN_OF_HOMELAB={group}\nRUNNER_TOKEN_PROTECTED={protected}\n"
+    assert (home / ".env").read_text() == tokens
     assert (home / ".env").stat().st_mode & 0o777 == 0o600
     assert (home / "compose.yaml").read_text() == (machine.lab / "runner" / "compose.yaml").read_text()
     assert machine.vm_up and machine.gitlab.runners[0]["online"]

@@ -6,15 +6,15 @@ https://docs.gitlab.com/api/rest/ describes each of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
-from ..errors import Failure
 from ..secret import Secret
-from .gitlab_transport import Transport, in_words
-from .http import Answer
+from .gitlab_requests import one_object as _object
+from .gitlab_requests import segment
+from .gitlab_runners import RunnerRequests
+from .gitlab_transport import in_words
 from .outbound import Outbound
 
 MAINTAINER = 40
@@ -86,21 +86,6 @@ class Hook:
 
 
 @dataclass(frozen=True)
-class Runner:
-    id: int
-    description: str
-    token: Secret
-
-
-@dataclass(frozen=True)
-class RunnerManager:
-    """A machine that has shown a runner's token."""
-
-    system_id: str
-    status: str
-
-
-@dataclass(frozen=True)
 class Pipeline:
     status: str
     url: str
@@ -111,35 +96,8 @@ class Pipeline:
         return self.status in ("failed", "canceled", "skipped")
 
 
-def segment(text: str) -> str:
-    """Return *text* for one segment of a path; a group's a/b becomes a%2Fb."""
-    return quote(text, safe="")
-
-
-class GitLab:
+class GitLab(RunnerRequests):
     """The API. Every method may raise Failure, and those that make something AnswerLostError: see Transport.request."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def _get(self, path: str, what: str, *accepted: int) -> Answer:
-        return self._transport.request("GET", path, what, *(accepted or (200,)))
-
-    def _post(self, path: str, what: str, body: Mapping[str, Any], *accepted: int) -> Answer:
-        return self._transport.request("POST", path, what, *(accepted or (201,)), body=body)
-
-    def _list(self, path: str, what: str) -> Iterator[Mapping[str, Any]]:
-        """Yield a whole list, over all its pages."""
-        page, mark = "1", "&" if "?" in path else "?"
-        while page:
-            answer = self._get(f"{path}{mark}per_page=100&page={page}", f"list {what}")
-            yield from json.loads(answer.body)
-            page = answer.headers.get("x-next-page", "").strip()
-
-    def _delete_each(self, path: str, ids: Iterable[int]) -> None:
-        """Delete what is below a path under these numbers. Gone already is as good."""
-        for one in ids:
-            self._transport.request("DELETE", f"{path}/{one}", f"delete {path}/{one}", 204, 404)
 
     # Groups and projects
 
@@ -180,6 +138,19 @@ class GitLab:
     def make_masked_variable(self, group: str, key: str, value: Secret) -> None:
         body = {"key": key, "value": value, "masked": True, "protected": False, "raw": True}
         self._post(f"/groups/{segment(group)}/variables", f"set {key} of {group}", body)
+
+    def has_project_variable(self, project: str, key: str) -> bool:
+        path = f"/projects/{segment(project)}/variables/{segment(key)}"
+        return self._get(path, f"show the variables of {project}", 200, 404).status == 200
+
+    def make_protected_variable(self, project: str, key: str, value: str) -> None:
+        """Give the jobs of a project's protected branches, and no others, a variable that is no secret."""
+        body = {"key": key, "value": value, "masked": False, "protected": True, "raw": True}
+        self._post(f"/projects/{segment(project)}/variables", f"set {key} of {project}", body)
+
+    def delete_project_variable(self, project: str, key: str) -> None:
+        path = f"/projects/{segment(project)}/variables/{segment(key)}"
+        self._transport.request("DELETE", path, f"remove {key} of {project}", 204, 404)
 
     # Tokens
 
@@ -287,34 +258,6 @@ class GitLab:
         answer = self._transport.request("PUT", path, "allow GitLab to call Flux", 200, body=body)
         return Outbound.read(_object(answer))
 
-    # Runners
-
-    def verify_runner(self, token: Secret, system_id: str) -> int | None:
-        """Return the number of the runner that has a token, shown as from the machine *system_id*; None where none
-        has."""
-        body = {"token": token, "system_id": system_id}
-        answer = self._transport.request(
-            "POST", "/runners/verify", "check the runner's token", 200, 403, body=body, token=Secret("")
-        )
-        return int(_object(answer)["id"]) if answer.status == 200 else None
-
-    def runners(self, description: str) -> list[Runner]:
-        """Return the instance runners of a description."""
-        found = self._list("/runners/all?type=instance_type", "runners")
-        return [_runner(one) for one in found if one.get("description") == description]
-
-    def delete_runners(self, runners: Sequence[Runner]) -> None:
-        self._delete_each("/runners", [one.id for one in runners])
-
-    def make_runner(self, description: str) -> Runner:
-        body = {"runner_type": "instance_type", "description": description, "run_untagged": True, "locked": False}
-        return _runner(_object(self._post("/user/runners", "make a runner", body)))
-
-    def runner_managers(self, runner: int) -> list[RunnerManager]:
-        """Return the machines that have shown a runner's token."""
-        answer = self._get(f"/runners/{runner}/managers", "show the machines of the runner")
-        return [RunnerManager(str(one["system_id"]), str(one["status"])) for one in json.loads(answer.body)]
-
     # What the loop leaves behind
 
     def tags(self, project: str) -> list[str]:
@@ -345,13 +288,6 @@ class GitLab:
         path = f"/projects/{segment(project)}/registry/repositories?tags=true"
         found = json.loads(self._get(path, f"list images of {project}").body)
         return {str(tag["name"]) for one in found for tag in one.get("tags") or []}
-
-
-def _object(answer: Answer) -> Mapping[str, Any]:
-    content = json.loads(answer.body or b"{}")
-    if not isinstance(content, dict):
-        raise Failure("GitLab answered with a list where an object was asked for.")
-    return content
 
 
 def _group(one: Mapping[str, Any]) -> Group:
@@ -387,7 +323,3 @@ def _branch(one: Mapping[str, Any]) -> ProtectedBranch:
     levels = one.get("push_access_levels") or []
     ids = (level.get("deploy_key_id") for level in levels)
     return ProtectedBranch(str(one["name"]), tuple(int(key) for key in ids if key is not None))
-
-
-def _runner(one: Mapping[str, Any]) -> Runner:
-    return Runner(int(one["id"]), str(one.get("description", "")), Secret(str(one.get("token", ""))))
