@@ -559,6 +559,8 @@ class World:
 
     def remember_secrets(self, content: Any) -> None:
         for item in content if isinstance(content, list) else [content]:
+            if isinstance(item, dict) and item.get("masked") is False:
+                continue  # a variable that everybody may read in a job's log
             for name in ("token", "value"):
                 if isinstance(item, dict) and isinstance(item.get(name), str) and item[name]:
                     self.secrets.add(item[name])

@@ -250,6 +250,15 @@ def test_an_update_that_fails_the_checks_is_a_draft(forge: Forge) -> None:
     assert options[3].startswith("merge_request.title=Draft: ") and "https://gitlab.lab/homelab/homelab/-/jobs/7" in options[4]
 
 
+def test_the_checks_of_a_proposal_run_on_what_the_job_has_installed_by_its_hashes(forge: Forge) -> None:
+    """uv would fetch what the checks need anew, and whatever a package's name leads to that day."""
+    forge.write(".gitlab/check.py", "import sys\nsys.exit(3)\n")
+    forge.release("v1.1.0")
+    done = forge.propose(LAB_TOOLS="installed")
+    options, = forge.options()
+    assert done.returncode == 0 and options[3].startswith("merge_request.title=Draft: ") and options[3].endswith(": checks fail")
+
+
 def test_an_update_that_cannot_be_made_proposes_nothing_and_fails(forge: Forge) -> None:
     done = forge.propose("echo 'This template requires Copier version >= 99' >&2; exit 3")
     assert done.returncode == 2 and "nothing is proposed" in done.stdout and ">= 99" in done.stderr and forge.options() == []

@@ -46,7 +46,7 @@ class Runner(Stage):
             return
         if self.lab.dry_run:
             names = ", ".join(one.name for one in wanted)
-            self.console.would(f"make sure that GitLab has {names}, their tokens only where the runner reads them")
+            self.console.would(f"make sure that GitLab has the runners {names}, their tokens only where they are read")
             self.console.would(f"start the runner ({kind})")
             return
         # Before anything is looked at: without GitLab there is nothing to mend.
