@@ -132,18 +132,18 @@ def test_any_other_source_stays_as_it_was_given(source: str) -> None:
     assert adapter.with_whole_source({"_src_path": source, "a": 1}) == {"_src_path": source, "a": 1}
 
 
-def test_a_lab_that_was_made_before_the_question_keeps_who_may_sign_up(clone: Path, tmp_path: Path) -> None:
-    """A new lab is closed; what an owner has set in GitLab by hand is not for an update to change."""
+def test_a_lab_that_was_made_before_a_question_keeps_who_may_sign_up_and_use_the_runner(clone: Path, tmp_path: Path) -> None:
+    """A new lab is closed; what an owner has set in GitLab by hand, or built upon, is not for an update to change."""
     lab = tmp_path / "lab"
     assert copier_cli("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", clone, lab).returncode == 0
     file = lab / ".copier-answers.yml"
-    assert recorded_answers(lab)["sign_up"] == "closed"
-    file.write_text(re.sub("(?m)^sign_up: .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
+    assert (recorded_answers(lab)["sign_up"], recorded_answers(lab)["runner_scope"]) == ("closed", "groups")
+    file.write_text(re.sub("(?m)^(sign_up|runner_scope): .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
     git(lab, "add", "--all")
     git(lab, "commit", "--quiet", "--message", "As it was before")
     done = copier_cli("update", "--trust", "--defaults", "--vcs-ref", "HEAD", lab)
     assert done.returncode == 0, done.stderr
-    assert recorded_answers(lab)["sign_up"] == "as-set"
+    assert (recorded_answers(lab)["sign_up"], recorded_answers(lab)["runner_scope"]) == ("as-set", "instance")
 
 
 def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:
