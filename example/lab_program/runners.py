@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .settings import Settings
 
 INSTANCE, GROUP, PROJECT = "instance_type", "group_type", "project_type"
-# The tag that jobs of the lab's protected branches ask for (.gitlab-ci.yml), and the variable that tells it to no others.
+# The tag that jobs of the lab's protected branches ask for (.gitlab-ci.yml), and the variable that tells it to them.
 PROTECTED_TAG = "protected"
 PROTECTED_VARIABLE = "LAB_RUNNER"
 # What each variable with a token begins with.
