@@ -220,6 +220,7 @@ RIGHT: dict[str, dict[str, Change]] = {
             "resources:\n", 'images:\n  - name: registry.lab/homelab/demo\n    newTag: v0.1.0 # {"$imagepolicy": "flux-system:demo:tag"}\nresources:\n  - more.yaml\n'
         ),
     },
+    "tag and digest, which Flux writes in one commit": {RELEASE: (MARKED, MARKED + '      digest: "" # {"$imagepolicy": "flux-system:demo:digest"}\n')},
     "a marker taken off, to hold a version": {RELEASE: (MARKED, "      tag: v0.1.0\n")},
     "a comment about markers": {RELEASE: ("  values:\n", '  values:\n    # tag: 1 # {"$imagepolicy": "flux-system:nobody:tag"}\n')},
     "an encrypted Secret": {
