@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extensions import facts
@@ -91,6 +91,7 @@ def test_the_lab_has_a_runner_a_group_and_one_for_its_protected_branches(changed
 paths = st.from_regex(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5}(?:/[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5})?", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(paths, paths)
 @example("a_2d", "a-")
 @example("a_b", "a/b")
@@ -101,6 +102,7 @@ def test_two_groups_never_share_a_variable_and_each_is_a_name_for_a_shell(one: s
     assert program.runners.token_variable(one) == facts.token_variable(one) and program.runners.is_token(facts.token_variable(one))
 
 
+@settings(deadline=None)
 @given(st.lists(paths, min_size=1, max_size=6))
 def test_the_groups_with_a_runner_cover_all_and_none_lies_below_another(groups: list[str]) -> None:
     found = [one.lower() for one in facts.top_groups(groups)]

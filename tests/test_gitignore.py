@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cluster import Lab
@@ -51,12 +51,14 @@ def drawn(pattern: str, name: str) -> str:
     return pattern.replace("{}", name)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(folders, patterns, names), min_size=20, max_size=60))
 def test_git_leaves_out_keys_backups_and_what_was_decrypted(lab_folder: Path, found: list[tuple[str, str, str]]) -> None:
     paths = [folder + drawn(pattern, name) for folder, pattern, name in found]
     assert set(paths) - ignored(lab_folder, paths) == set()
 
 
+@settings(deadline=None)
 @given(st.lists(names, min_size=3, max_size=8))
 def test_git_takes_what_is_public_or_encrypted(lab_folder: Path, found: list[str]) -> None:
     assert ignored(lab_folder, [drawn(pattern, name) for pattern in KEPT for name in found]) == set()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hooks import words
@@ -113,6 +113,7 @@ pieces = st.sampled_from([*ATTACKS, "\x1b", "\x1b[", "\x9b", "\x1b]", "\x07", "\
 texts = st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=12).map("".join)
 
 
+@settings(deadline=None)
 @given(texts)
 @example("\x1b\x1b[31m")
 @example("\x1b\x00[31m")
