@@ -60,6 +60,7 @@ class Settings:
     runner_host: str
     runner_user: str
     runner_home: str
+    runner_scope: str
     runner_namespace: str
     gitops_source: str
     gitops_url: str

@@ -57,6 +57,8 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result["runner_host"] = f"runner.{domain}"
     if row["gitops_source"] == "self" and number % 3:
         result["lab_group"] = ["infra/Lab", GROUPS[number % 3][0]][number % 2]
+    if row["runner_kind"] != "none":
+        result["runner_scope"] = ["groups", "instance"][number % 2]
     if row["gitops_source"] == "external":
         result["gitops_url"] = ["https://git.example.com/me/lab.git", "ssh://git@git.example.com:2222/me/lab.git"][number % 2]
     if row["smtp_enabled"]:

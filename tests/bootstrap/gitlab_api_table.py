@@ -92,7 +92,7 @@ DELETE /runners/:id runners/#delete-a-runner-by-id 204
 POST /runners/verify runners/#verify-authentication-for-a-registered-runner 200* id token token_expires_at
     token! system_id
 POST /user/runners users/#create-a-runner-linked-to-a-user 201 id token token_expires_at
-    runner_type!=instance_type|group_type|project_type description run_untagged:boolean locked:boolean
+    runner_type!=instance_type|group_type|project_type description group_id:integer project_id:integer run_untagged:boolean locked:boolean access_level=not_protected|ref_protected tag_list:[string]
 # The loop
 GET /projects/:id/repository/tags tags/#list-all-project-repository-tags 200+ name target
 GET /projects/:id/repository/tags/:tag_name tags/#retrieve-a-repository-tag 200 name target

@@ -53,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def drop(self) -> None:
         """The connection breaks without an answer."""
@@ -73,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault and isinstance(kind, int):
             headers = {"Content-Type": "application/json"}
             headers |= {"Retry-After": fault.retry_after} if fault.retry_after else {}
-            return self.reply(kind, json.dumps({"message": f"{kind} by order"}).encode(), headers)
+            return self.reply(kind, json.dumps({"message": fault.message or f"{kind} by order"}).encode(), headers)
         if kind == "reset":
             return self.drop()
         before = world.fingerprint(reading=self.command == "GET")

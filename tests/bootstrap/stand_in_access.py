@@ -34,6 +34,7 @@ class Access:
     repositories: Path
 
     def __init__(self) -> None:
+        super().__init__()
         self.people: list[dict[str, Any]] = []
         self.jobs: list[dict[str, Any]] = []
         self.tag_rules: list[dict[str, Any]] = []

@@ -85,7 +85,7 @@ class Forge:
         settings = json.loads((ROOT / "example/lab_program/settings.json").read_text(encoding="utf-8"))
         (ours / "settings.json").write_text(json.dumps(settings | {"admin_email": "me@lab"}), encoding="utf-8")
         # The lab's script takes its driver from the template; nothing of that is in this one's rendering.
-        for name in ("__init__.py", "run.py", "files.py", "update/__init__.py", "update/command.py", "update/journal.py"):
+        for name in ("__init__.py", "run.py", "files.py", "words.py", "update/__init__.py", "update/command.py", "update/journal.py"):
             (self.template / "hooks" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / "hooks" / name, self.template / "hooks" / name)
         self.write("one.txt", "".join(f"line {number}\n" for number in range(12)))
@@ -249,6 +249,15 @@ def test_an_update_that_fails_the_checks_is_a_draft(forge: Forge) -> None:
     assert forge.propose("echo new > two.txt", CHECKS_FAIL="1").returncode == 0
     options, = forge.options()
     assert options[3].startswith("merge_request.title=Draft: ") and "https://gitlab.lab/homelab/homelab/-/jobs/7" in options[4]
+
+
+def test_the_checks_of_a_proposal_run_on_what_the_job_has_installed_by_its_hashes(forge: Forge) -> None:
+    """uv would fetch what the checks need anew, and whatever a package's name leads to that day."""
+    forge.write(".gitlab/check.py", "import sys\nsys.exit(3)\n")
+    forge.release("v1.1.0")
+    done = forge.propose(LAB_TOOLS="installed")
+    options, = forge.options()
+    assert done.returncode == 0 and options[3].startswith("merge_request.title=Draft: ") and options[3].endswith(": checks fail")
 
 
 def test_an_update_that_cannot_be_made_proposes_nothing_and_fails(forge: Forge) -> None:

@@ -16,6 +16,7 @@ from support.program import (
     findings,
     flux,
     gitlab,
+    gitlab_runners,
     gitlab_stage,
     http,
     loop,
@@ -254,7 +255,7 @@ def test_a_token_lasts_while_it_is_valid_for_another_month() -> None:
 
 
 def test_the_runners_own_machine_tells_its_status_and_not_the_check_of_its_token() -> None:
-    manager = gitlab.RunnerManager
+    manager = gitlab_runners.RunnerManager
     assert runner.runner_status([]) == "never_contacted"
     assert runner.runner_status([manager(runner.TOKEN_CHECK, "online")]) == "never_contacted"
     assert (

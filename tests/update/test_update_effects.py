@@ -74,10 +74,16 @@ def test_what_reaches_gitlabs_pod_is_a_downtime(
     assert "Pushing this restarts GitLab. Expect about 5 minutes of downtime. (" in told(shared, article, **changes)
 
 
+def test_who_may_use_the_runner_changes_with_the_bootstrap_only(shared: Path, article: Lab, helm: bool) -> None:
+    said = told(shared, article, runner_scope="instance")
+    assert "GitLab's runners follow only with `./lab up --only runner`." in said
+
+
 def test_the_runners_settings_are_the_bootstraps(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, runner_concurrent=7)
     assert (
-        "Nothing until you run `./lab up --only runner`, which restarts the runner. (`runner/config.toml`)"
+        "Nothing until you run `./lab up --only runner`: it makes the runners that the file names in GitLab, and"
+        " restarts the runner. Its jobs may do from then on what the file says. (`runner/config.toml`)"
         in said
     )
     assert "Flux" not in said

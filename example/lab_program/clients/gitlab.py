@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..secret import Secret, hidden_address
 from .gitlab_access import MAINTAINER, Access
 from .gitlab_requests import json_object, segment
+from .gitlab_runners import RunnerRequests
 from .gitlab_transport import in_words
 from .outbound import Outbound
 
@@ -94,21 +95,6 @@ class Hook:
 
 
 @dataclass(frozen=True)
-class Runner:
-    id: int
-    description: str
-    token: Secret
-
-
-@dataclass(frozen=True)
-class RunnerManager:
-    """A machine that has shown a runner's token."""
-
-    system_id: str
-    status: str
-
-
-@dataclass(frozen=True)
 class Pipeline:
     status: str
     url: str
@@ -119,7 +105,7 @@ class Pipeline:
         return self.status in ("failed", "canceled", "skipped")
 
 
-class GitLab(Access):
+class GitLab(Access, RunnerRequests):
     """The API. Every method may raise Failure, and those that make something AnswerLostError: see Transport.request."""
 
     # Groups and projects
@@ -246,34 +232,6 @@ class GitLab(Access):
         answer = self._transport.request("PUT", path, "allow GitLab to call Flux", 200, body=body)
         return Outbound.read(json_object(answer))
 
-    # Runners
-
-    def verify_runner(self, token: Secret, system_id: str) -> int | None:
-        """Return the number of the runner that has a token, shown as from the machine *system_id*; None where none
-        has."""
-        body = {"token": token, "system_id": system_id}
-        answer = self._transport.request(
-            "POST", "/runners/verify", "check the runner's token", 200, 403, body=body, token=Secret("")
-        )
-        return int(json_object(answer)["id"]) if answer.status == 200 else None
-
-    def runners(self, description: str) -> list[Runner]:
-        """Return the instance runners of a description."""
-        found = self._list("/runners/all?type=instance_type", "runners")
-        return [_runner(one) for one in found if one.get("description") == description]
-
-    def delete_runners(self, runners: Sequence[Runner]) -> None:
-        self._delete_each("/runners", [one.id for one in runners])
-
-    def make_runner(self, description: str) -> Runner:
-        body = {"runner_type": "instance_type", "description": description, "run_untagged": True, "locked": False}
-        return _runner(json_object(self._post("/user/runners", "make a runner", body)))
-
-    def runner_managers(self, runner: int) -> list[RunnerManager]:
-        """Return the machines that have shown a runner's token."""
-        answer = self._get(f"/runners/{runner}/managers", "show the machines of the runner")
-        return [RunnerManager(str(one["system_id"]), str(one["status"])) for one in json.loads(answer.body)]
-
     # What the loop leaves behind
 
     def tags(self, project: str) -> list[str]:
@@ -342,7 +300,3 @@ def _branch(one: Mapping[str, Any]) -> ProtectedBranch:
     levels = [int(level.get("access_level") or 0) for level in (*pushes, *merges) if not level.get("deploy_key_id")]
     lowest = min((level for level in levels if level), default=MAINTAINER)
     return ProtectedBranch(str(one["name"]), tuple(int(key) for key in ids if key is not None), lowest)
-
-
-def _runner(one: Mapping[str, Any]) -> Runner:
-    return Runner(int(one["id"]), str(one.get("description", "")), Secret(str(one.get("token", ""))))

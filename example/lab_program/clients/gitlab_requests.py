@@ -18,7 +18,7 @@ def segment(text: str) -> str:
 
 
 class Requests:
-    """What every part of the API's client is made of."""
+    """What every part of the API's client is made of; the transport raises what becomes of a request."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -44,7 +44,11 @@ class Requests:
 
 
 def json_object(answer: Answer) -> Mapping[str, Any]:
-    """Return the object that an answer holds."""
+    """Return the object that an answer holds.
+
+    Raises:
+        Failure: it holds something else.
+    """
     content = json.loads(answer.body or b"{}")
     if not isinstance(content, dict):
         raise Failure("GitLab answered with a list where an object was asked for.")

@@ -145,7 +145,7 @@ class Propose(Command):
                 f" right, and push to this branch.</p>{description}"
             )
         # They run here already: what they say decides whether it is a draft. A job's own push starts no pipeline.
-        elif self._run("uv", "run", "--quiet", ".gitlab/check.py", capture=False).returncode:
+        elif self._run(*_checks(), ".gitlab/check.py", capture=False).returncode:
             title = f"Draft: {title}: checks fail"
             job = os.environ["CI_JOB_URL"]
             description = f"<p><strong>The checks fail with it:</strong> {job} says how.</p>{description}"
@@ -184,6 +184,11 @@ def address(project: str, user: str) -> str:
     """Return the address to push to. With a user's name in it, it is none that the runner has rewritten to its job token."""
     scheme, mark, rest = project.partition("://")
     return f"{scheme}{mark}{f'{user}@' if user and scheme.startswith('http') else ''}{rest}.git"
+
+
+def _checks() -> list[str]:
+    """Return what runs the checks: this Python, where the job has installed what they need by its hashes; otherwise uv."""
+    return [sys.executable] if os.environ.get("LAB_TOOLS") == "installed" else ["uv", "run", "--quiet"]
 
 
 def as_html(report: str) -> str:
