@@ -157,7 +157,7 @@ def test_a_lab_that_was_made_before_the_questions_stays_as_it_is_and_is_told_wha
     assert {path.name: b"homelab/lab" in path.read_bytes() for path in ours} == {path.name: True for path in ours}
     assert not [path for path in ours if b"lab-ops" in path.read_bytes()]
     report = (lab / "update-report.md").read_text(encoding="utf-8")
-    assert all(f"(`{name}`)" in report for name in ("lab_group", "job_token_push", "deployers")) and "Transfer project" in report
+    assert all(f"(`{name}`)" in report for name in ("lab_group", "job_token_push", "deployers", "runner_scope")) and "Transfer project" in report
 
 
 def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:

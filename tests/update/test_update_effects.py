@@ -280,5 +280,5 @@ def test_what_the_bootstrap_closes_is_told_with_the_question_that_opens_it_again
     name = entry["answers"][0]
     before = {"groups": ["a"]}
     told = effects.told({}, {}, (before, before | {name: "x"}), TABLE)
-    assert told == [f"{entry['effect']} (`{name}`)"] and name in entry["effect"] and "./lab up --only" in entry["effect"]
+    assert told == [f"{entry['effect']} (`{name}`)"] and name in entry["effect"] and "./lab up" in entry["effect"]
     assert effects.told({}, {}, (before | {name: "x"}, before | {name: "x"}), TABLE) == []
