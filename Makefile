@@ -64,6 +64,7 @@ lock: $(VENV)/test ## Pin the newest versions of what requirements/*.in name
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/run.in -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/test.in -o requirements/test.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate --upgrade requirements/checkov.in -o requirements/checkov.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform linux --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements/test.txt requirements/pipeline.in -o template/.gitlab/requirements.txt
 
 .PHONY: clean
 clean: ## Remove what make made here

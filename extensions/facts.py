@@ -62,12 +62,29 @@ SIGN_UP = {
 }
 # The sample application: its project below the main group, its host below the base domain, its release.
 SAMPLE_NAME = "demo"
+# What may run privileged beside a job: Docker's own image, as pipelines spell it, with or without a digest.
+PRIVILEGED_SERVICES = [f"{name}:*-dind{digest}" for name in ("docker", "docker.io/library/docker") for digest in ("", "@sha256:*")]
+# What Docker and its daemon beside the job share.
+DOCKER_CERTIFICATES = "/certs/client"
 # Where a job finds the certificate of the lab's own authority.
 JOB_CA_FOLDER = "/usr/local/share/ca-certificates/lab"
 # Where GitLab's pod finds it, before it is copied to the certificates that GitLab trusts.
 GITLAB_CA_FOLDER = "/etc/gitlab-ca"
 # The deploy token that pushes images where `pipeline_auth` is `group-variable` has this user name.
 REGISTRY_PUSH_USER = "lab-push"
+
+
+def top_groups(groups: list[str]) -> list[str]:
+    """Return the groups, each once, that lie below none of the others: a group's runner serves all below it."""
+    known = {one.lower(): one for one in reversed(groups)}
+    below = {one for one in known for other in known if one.startswith(f"{other}/")}
+    return [one for one in dict.fromkeys(known[each.lower()] for each in groups) if one.lower() not in below]
+
+
+def token_variable(group: str) -> str:
+    """Return the variable for the token of a group's runner: another one for each path, however GitLab spells its capitals."""
+    escaped = "".join(one.upper() if one.isalnum() else "__" if one == "_" else f"_{ord(one):02X}" for one in group.lower())
+    return f"RUNNER_TOKEN_OF_{escaped}"
 
 
 class Lab:
@@ -84,6 +101,7 @@ class Lab:
     gitlab_ca_folder = GITLAB_CA_FOLDER
     registry_push_user = REGISTRY_PUSH_USER
     secret = SECRETS
+    privileged_services = PRIVILEGED_SERVICES
     runner_namespace = RUNNER_NAMESPACE
     sshd_port = SSHD_PORT
     traefik_ssh_port = TRAEFIK_SSH_PORT
@@ -114,12 +132,12 @@ class Lab:
 
     @cached_property
     def main_group(self) -> str:
-        """The group that holds the lab's own project and the sample application."""
+        """The group that holds the sample application."""
         return self._("groups")[0]
 
     @cached_property
     def project(self) -> str:
-        return f"{self.main_group}/{self._('lab_name')}"
+        return f"{self._('lab_group')}/{self._('lab_name')}"
 
     @cached_property
     def sample_project(self) -> str:
@@ -216,6 +234,26 @@ class Lab:
         return f"lab-{self._('lab_name')}"
 
     @cached_property
+    def runners(self) -> list[dict[str, Any]]:
+        """The runners of GitLab's that one process on the machine, or in the cluster, serves; each has a token of its own.
+
+        A runner belongs to the whole instance, to one group with all below it, or to projects
+        (docs.gitlab.com/ci/runners/runners_scope/). The lab's program makes them: lab_program/runners.py has the same list.
+        """
+        building = {"image": self.job_image, "volumes": self.runner_volumes, "protected": False}
+        if self._("runner_scope") == "instance":
+            found = [{"name": self.runner_name, "variable": "RUNNER_TOKEN", **building}]
+        else:
+            own = [self.project.rpartition("/")[0]] if self._("gitops_source") == "self" else []
+            served = top_groups([*self._("groups"), *own])
+            found = [{"name": f"{self.runner_name} of {one}", "variable": token_variable(one), **building} for one in served]
+        if self._("gitops_source") == "self":
+            volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
+            own = {"image": JOB_IMAGE, "volumes": volumes, "protected": True}
+            found.append({"name": f"{self.runner_name} protected", "variable": "RUNNER_TOKEN_PROTECTED", **own})
+        return found
+
+    @cached_property
     def runner_tag(self) -> str:
         """The runner goes with GitLab's major and minor version (docs.gitlab.com/runner/#gitlab-runner-versions)."""
         major, minor, _ = self._("gitlab_version").split(".")
@@ -228,7 +266,7 @@ class Lab:
     @cached_property
     def runner_volumes(self) -> list[str]:
         """What every job mounts: a cache, Docker-in-Docker's certificates, and the certificate of an own authority."""
-        volumes = ["/certs/client", "/cache"] if self._("build_method") == "dind" else ["/cache"]
+        volumes = [DOCKER_CERTIFICATES, "/cache"] if self._("build_method") == "dind" else ["/cache"]
         if self._("private_ca"):
             volumes.append(f"{self._('runner_home')}/ca.crt:{JOB_CA_FOLDER}/ca.crt:ro")
         return volumes

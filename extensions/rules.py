@@ -246,13 +246,30 @@ def _groups(value: Any, answers: Answers) -> str | None:
         if path.lower() in seen:
             return f"`{path}` and `{seen[path.lower()]}` are one group to GitLab and the registry; keep one of them"
         seen[path.lower()] = path
-        longest = max(answers["lab_name"], SAMPLE_NAME, key=len)
-        if len(f"{path}/{longest}") > names.LONGEST_PATH:
-            most = names.LONGEST_PATH - len(f"/{longest}")
-            return f"`{path[:20]}…` has {len(path)} characters, too long once `/{longest}` stands after it; {most} at most"
-    for name, whose in ((answers["lab_name"], "the lab's own"), (SAMPLE_NAME, "the sample application's")):
-        if f"{value[0]}/{name}".lower() in seen:
-            return f"`{value[0]}/{name}` is {whose} project, so no group can have that path; rename the group"
+        if (found := _too_long(path, max(answers["lab_name"], SAMPLE_NAME, key=len))) is not None:
+            return found
+    if f"{value[0]}/{SAMPLE_NAME}".lower() in seen:
+        return f"`{value[0]}/{SAMPLE_NAME}` is the sample application's project, so no group can have that path; rename the group"
+    return None
+
+
+def _too_long(path: str, name: str) -> str | None:
+    """Say whether a group's path has no room for the project's name behind it."""
+    if len(f"{path}/{name}") <= names.LONGEST_PATH:
+        return None
+    return f"`{path[:20]}…` has {len(path)} characters, too long once `/{name}` stands after it; {names.LONGEST_PATH - len(f'/{name}')} at most"
+
+
+def _lab_group(value: Any, answers: Answers) -> str | None:
+    if (found := names.group_path(value)) is not None:
+        return found
+    project = f"{value}/{answers['lab_name']}"
+    if (found := _too_long(value, answers["lab_name"])) is not None:
+        return found
+    if project.lower() in {group.lower() for group in answers["groups"]}:
+        return f"`{project}` would be the lab's own project, and `groups` has a group of that path; give another, such as `{answers['lab_name']}-ops`"
+    if value.lower() == f"{answers['groups'][0]}/{SAMPLE_NAME}".lower():
+        return f"`{value}` is the sample application's project, so no group can have that path; give another"
     return None
 
 
@@ -316,6 +333,7 @@ RULES: dict[str, Rule] = {
     "runner_home": _runner_home,
     "runner_concurrent": lambda value, _: values.whole_number(value, 1, 64, "jobs at a time"),
     "docker_version": lambda value, _: values.docker_version(value),
+    "lab_group": _lab_group,
     "gitops_url": _gitops_url,
     "gitops_branch": _gitops_branch,
     "sync_interval": lambda value, _: values.duration(value),

@@ -24,6 +24,7 @@ from .update import copier_contract, effects, journal, moves, plan, recorded, re
 from .update.findings import Findings
 from .update.refusals import Refused
 from .update.state import Lab
+from .words import say
 
 HERE = Path(__file__).resolve().parent
 # Where the lab's own command wants to be told how the update ended.
@@ -75,7 +76,7 @@ class Begun:
         self.lock.close()
         if not self.finished:
             self.finished = True
-            print("The update stopped, and the lab is as it was.", file=sys.stderr)
+            say("The update stopped, and the lab is as it was.")
 
 
 def before(notes: Any, conf: Mapping[str, Any], version_from: str, version_to: str, judge: Judge) -> None:
@@ -214,7 +215,7 @@ def after(notes: Any, quiet: bool) -> None:
     if not quiet:
         # The terminal may be closed by now; the lab is updated, and the file has the report.
         with contextlib.suppress(OSError):
-            print(f"\n{(begun.lab / journal.REPORT).read_text(encoding='utf-8')}", file=sys.stderr)
+            say(f"\n{(begun.lab / journal.REPORT).read_text(encoding='utf-8')}")
     if found.conflicts:
         files = ", ".join(sorted(found.conflicts))
         raise Refused(f"The lab is updated, but conflicts remain in {files}. {journal.REPORT} says where.")

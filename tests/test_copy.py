@@ -132,18 +132,32 @@ def test_any_other_source_stays_as_it_was_given(source: str) -> None:
     assert adapter.with_whole_source({"_src_path": source, "a": 1}) == {"_src_path": source, "a": 1}
 
 
-def test_a_lab_that_was_made_before_the_question_keeps_who_may_sign_up(clone: Path, tmp_path: Path) -> None:
-    """A new lab is closed; what an owner has set in GitLab by hand is not for an update to change."""
+def test_a_lab_that_was_made_before_the_questions_stays_as_it_is_and_is_told_what_closes(clone: Path, tmp_path: Path) -> None:
+    """A new lab is closed; what an owner has set in GitLab by hand, or built upon, is not for an update to change."""
     lab = tmp_path / "lab"
     assert copier_cli("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", clone, lab).returncode == 0
     file = lab / ".copier-answers.yml"
-    assert recorded_answers(lab)["sign_up"] == "closed"
-    file.write_text(re.sub("(?m)^sign_up: .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
+    assert (recorded_answers(lab)["sign_up"], recorded_answers(lab)["runner_scope"]) == ("closed", "groups")
+    assert recorded_answers(lab)["lab_group"] == f"{recorded_answers(lab)['lab_name']}-ops", "a new lab's project has a group of its own"
+    file.write_text(
+        re.sub("(?m)^(sign_up|runner_scope|lab_group|job_token_push|deployers): .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    ours = [path for path in lab.rglob("*") if path.is_file() and ".git" not in path.parts and b"lab-ops" in path.read_bytes()]
+    assert len(ours) >= 3, "settings, Flux's source, statuses"
+    for path in ours:
+        path.write_bytes(path.read_bytes().replace(b"lab-ops", b"homelab"))
     git(lab, "add", "--all")
     git(lab, "commit", "--quiet", "--message", "As it was before")
     done = copier_cli("update", "--trust", "--defaults", "--vcs-ref", "HEAD", lab)
     assert done.returncode == 0, done.stderr
-    assert recorded_answers(lab)["sign_up"] == "as-set"
+    now = recorded_answers(lab)
+    assert (now["sign_up"], now["runner_scope"]) == ("as-set", "instance")
+    assert (now["job_token_push"], now["deployers"]) == (False, "maintainers")
+    assert now["lab_group"] == now["groups"][0] == "homelab", "an update moves no project"
+    assert {path.name: b"homelab/lab" in path.read_bytes() for path in ours} == {path.name: True for path in ours}
+    assert not [path for path in ours if b"lab-ops" in path.read_bytes()]
+    report = (lab / "update-report.md").read_text(encoding="utf-8")
+    assert all(f"(`{name}`)" in report for name in ("lab_group", "job_token_push", "deployers", "runner_scope")) and "Transfer project" in report
 
 
 def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from extensions import facts
 from extensions.facts import Lab
+from support import program
 
 DEFAULT: dict[str, Any] = {
     "lab_name": "home", "base_domain": "lab", "gitlab_host": "gitlab.lab", "registry_host": "registry.lab", "https_port": 443,
-    "ssh_port": 2223, "gitlab_namespace": "git", "app_namespace": "default", "app_security": "enforced", "groups": ["HomeLAB", "b"], "gitops_source": "self",
+    "ssh_port": 2223, "gitlab_namespace": "git", "app_namespace": "default", "app_security": "enforced", "groups": ["HomeLAB", "b"], "lab_group": "ops", "gitops_source": "self",
     "gitops_url": "https://git.lab/a.git", "storage_backend": "nfs", "data_backend": "storage-class", "storage_root": "/storage",
     "config_size": "1Gi", "logs_size": "5Gi", "data_size": "50Gi", "gitlab_size": "small", "gitlab_version": "19.3.4",
-    "build_method": "dind", "docker_version": "29.8.1", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker",
+    "build_method": "dind", "docker_version": "29.8.1", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker", "runner_scope": "groups",
     "trusted_proxies": ["10.42.0.0/16"], "node_networks": ["192.168.1.0/24"], "backup_keep_days": 7,
 }
 CA = {"private_ca": True}
@@ -28,14 +33,14 @@ FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("registry_url", {"https_port": 8443}, "https://registry.lab:8443"),
     ("registry_address", {}, "registry.lab"),
     ("main_group", {}, "HomeLAB"),
-    ("project", {}, "HomeLAB/home"),
+    ("project", {}, "ops/home"),
     ("sample_project", {}, "HomeLAB/demo"),
     ("sample_image", {}, "registry.lab/homelab/demo"),
     ("sample_host", {}, "demo.lab"),
     ("git_service_host", {}, "gitlab-ssh.git.svc.cluster.local"),
-    ("gitops_url", {}, "ssh://git@gitlab-ssh.git.svc.cluster.local:2223/HomeLAB/home.git"),
+    ("gitops_url", {}, "ssh://git@gitlab-ssh.git.svc.cluster.local:2223/ops/home.git"),
     ("gitops_url", {"gitops_source": "external"}, "https://git.lab/a.git"),
-    ("repository_url", {}, "ssh://git@gitlab.lab:2223/HomeLAB/home.git"),
+    ("repository_url", {}, "ssh://git@gitlab.lab:2223/ops/home.git"),
     ("repository_url", {"gitops_source": "external"}, "https://git.lab/a.git"),
     ("ssh_clone_prefix", {}, "ssh://git@gitlab.lab:2223"),
     ("backends", {}, {"config": "nfs", "logs": "nfs", "data": "storage-class"}),
@@ -79,6 +84,54 @@ def test_a_private_authority_reaches_every_job() -> None:
     source, target, mode = certificate.split(":")
     assert source == "/home/a/ca.crt" and target == f"{lab.job_ca_folder}/ca.crt" and mode == "ro"
     assert lab.job_environment == [f"SSL_CERT_DIR=/etc/ssl/certs:{lab.job_ca_folder}"]
+
+
+@pytest.mark.parametrize(("changed", "runners"), [
+    (
+        {},  # the lab's own project has a group of its own
+        [
+            ("lab-home of HomeLAB", "RUNNER_TOKEN_OF_HOMELAB"),
+            ("lab-home of b", "RUNNER_TOKEN_OF_B"),
+            ("lab-home of ops", "RUNNER_TOKEN_OF_OPS"),
+            ("lab-home protected", "RUNNER_TOKEN_PROTECTED"),
+        ],
+    ),
+    (
+        {"lab_group": "HomeLAB"},
+        [("lab-home of HomeLAB", "RUNNER_TOKEN_OF_HOMELAB"), ("lab-home of b", "RUNNER_TOKEN_OF_B"), ("lab-home protected", "RUNNER_TOKEN_PROTECTED")],
+    ),
+    ({"runner_scope": "instance"}, [("lab-home", "RUNNER_TOKEN"), ("lab-home protected", "RUNNER_TOKEN_PROTECTED")]),
+    ({"runner_scope": "instance", "gitops_source": "external"}, [("lab-home", "RUNNER_TOKEN")]),
+    ({"gitops_source": "external", "groups": ["a", "A/b", "a-b"]}, [("lab-home of a", "RUNNER_TOKEN_OF_A"), ("lab-home of a-b", "RUNNER_TOKEN_OF_A_2DB")]),
+])
+def test_the_lab_has_a_runner_a_group_and_one_for_its_protected_branches(changed: dict[str, Any], runners: list[tuple[str, str]]) -> None:
+    lab = Lab(DEFAULT | changed)
+    assert [(one["name"], one["variable"]) for one in lab.runners] == runners
+    assert [one["protected"] for one in lab.runners] == [name == "lab-home protected" for name, _ in runners]
+
+
+paths = st.from_regex(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5}(?:/[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5})?", fullmatch=True)
+
+
+@settings(deadline=None)
+@given(paths, paths)
+@example("a_2d", "a-")
+@example("a_b", "a/b")
+@example("HomeLAB", "homelab")
+def test_two_groups_never_share_a_variable_and_each_is_a_name_for_a_shell(one: str, other: str) -> None:
+    assert (facts.token_variable(one) == facts.token_variable(other)) is (one.lower() == other.lower())
+    assert re.fullmatch(r"RUNNER_TOKEN_OF_[A-Z0-9_]+", facts.token_variable(one))
+    assert program.runners.token_variable(one) == facts.token_variable(one) and program.runners.is_token(facts.token_variable(one))
+
+
+@settings(deadline=None)
+@given(st.lists(paths, min_size=1, max_size=6))
+def test_the_groups_with_a_runner_cover_all_and_none_lies_below_another(groups: list[str]) -> None:
+    found = [one.lower() for one in facts.top_groups(groups)]
+    assert facts.top_groups(groups) == program.runners.top_groups(groups) and len(found) == len(set(found))
+    for group in groups:
+        assert [one for one in found if f"{group.lower()}/".startswith(f"{one}/")] != []
+    assert not [one for one in found for other in found if one.startswith(f"{other}/")]
 
 
 def test_the_cluster_runner_has_a_privileged_namespace() -> None:

@@ -18,7 +18,7 @@ from yamllint.config import YamlLintConfig
 
 from support import gitlab_rb
 from support.cluster import Lab, kustomize
-from support.program import settings_of
+from support.program import runners, settings_of
 from support.questions import QUESTIONS
 from support.references import problems
 from support.rendering import ROOT
@@ -185,11 +185,13 @@ def test_runner_files_are_what_compose_and_the_runner_read(lab: Lab) -> None:
         settings = tomllib.loads(lab.values["gitlab-runner/gitlab-runner"]["configMaps"]["config"]["data"]["config.toml"])
     known = set((KEYS / "runner_config_keys.txt").read_text(encoding="utf-8").split())
     assert [key for key in toml_keys(settings) if key not in known] == []
-    runner = settings["runners"][0]
-    assert settings["concurrent"] == lab.answers["runner_concurrent"] and runner["executor"] == kind
-    assert runner[kind]["privileged"] is (lab.answers["build_method"] == "dind")
-    assert runner["token"] == "$RUNNER_TOKEN" and runner["url"].startswith(f"https://{lab.answers['gitlab_host']}")
-    assert ("tls-ca-file" in runner) is lab.answers["private_ca"]
+    assert settings["concurrent"] == lab.answers["runner_concurrent"]
+    # The program makes each of them, and hands its token to the variable that its settings name.
+    wanted = [(one.name, f"${one.variable}") for one in runners.wanted(settings_of(lab.path))]
+    assert [(one["name"], one["token"]) for one in settings["runners"]] == wanted
+    for runner in settings["runners"]:
+        assert runner["executor"] == kind and runner["url"].startswith(f"https://{lab.answers['gitlab_host']}")
+        assert ("tls-ca-file" in runner) is lab.answers["private_ca"]
 
 
 def toml_keys(value: object, prefix: str = "") -> list[str]:

@@ -6,11 +6,13 @@ import base64
 import json
 import secrets as random_source
 from typing import NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 HIDDEN = "[hidden]"
 # Shorter values occur by chance; to remove them would make nonsense of other words.
 SHORTEST = 6
+# A part of an address that is longer stands for itself: a digest, a token.
+LONG_PART = 30
 _patterns: dict[str, None] = {}
 
 
@@ -70,6 +72,14 @@ def redact(text: str) -> str:
         if form in text:
             text = text.replace(form, HIDDEN)
     return text
+
+
+def hidden_address(url: str) -> Secret:
+    """Return an address that is a secret, such as a webhook's; the part that makes it one is removed by itself, too."""
+    for part in urlsplit(url).path.split("/"):
+        if len(part) > LONG_PART:
+            Secret(part)
+    return Secret(url)
 
 
 def random_secret() -> Secret:

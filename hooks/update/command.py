@@ -14,13 +14,13 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import HANDED_DOWN, Git
+from ..words import say
 from . import journal
 
 DONE, CONFLICTS, REFUSED, CUT_OFF = range(4)
@@ -95,7 +95,7 @@ def main(template: Template, arguments: list[str]) -> int:
         _refuse_unreadable_answers(copier)
         return _run(copier, [*_options(template, wanted), *wanted.words], where)
     except Stop as reason:
-        print(f"{reason}\nThe lab is as it was.", file=sys.stderr)
+        say(f"{reason}\nThe lab is as it was.")
         return REFUSED
 
 
@@ -131,22 +131,18 @@ def _finished(lab: Path, git: Git, where: Path) -> int:
         try:
             done = journal.finish(lab, git, where)
         except (OSError, KeyError, ValueError) as error:
-            print(
+            say(
                 f"An update was cut off while it wrote, and cannot be brought to its end: {error}\nMend that, and"
                 f" run ./lab update again."
-                f" What it would write lies in {where / journal.JOURNAL}.",
-                file=sys.stderr,
+                f" What it would write lies in {where / journal.JOURNAL}."
             )
             return CUT_OFF
     begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(done.begun))
-    print(
-        f"An update was cut off on {begun}, while it wrote. It is finished now; nothing else was begun. Its report:\n",
-        file=sys.stderr,
-    )
+    say(f"An update was cut off on {begun}, while it wrote. It is finished now; nothing else was begun. Its report:\n")
     for path, name in sorted(done.left.items()):
         version = f"The update's version: `git cat-file blob {name[:12]}`" if name else "The update would delete it."
-        print(f"`{path}` was changed since, and stays as it is. {version}", file=sys.stderr)
-    print(done.report, file=sys.stderr)
+        say(f"`{path}` was changed since, and stays as it is. {version}")
+    say(done.report)
     return CONFLICTS if done.conflicts else DONE
 
 
@@ -341,16 +337,10 @@ def _run(copier: list[str], words: list[str], where: Path) -> int:
     if conflicts is not None:
         return CONFLICTS if conflicts else DONE
     if journal.is_unfinished(where):
-        print(
-            "The update was cut off while it wrote. Run ./lab update again: it brings the update to its end.",
-            file=sys.stderr,
-        )
+        say("The update was cut off while it wrote. Run ./lab update again: it brings the update to its end.")
         return CUT_OFF
     if status < 0:
-        print(
-            f"Copier was ended by signal {-status}, before anything was changed. The lab is as it was; update again.",
-            file=sys.stderr,
-        )
+        say(f"Copier was ended by signal {-status}, before anything was changed. The lab is as it was; update again.")
     return DONE if status == 0 else REFUSED
 
 

@@ -210,12 +210,15 @@ def _files(paths: list[str], table: list[dict[str, Any]]) -> list[str]:
 
 
 def _by_the_bootstrap(before: Mapping[str, Any], after: Mapping[str, Any], table: list[dict[str, Any]]) -> list[str]:
-    changed = changed_answers(before, after)
-    return [
-        f"{entry['effect']} ({', '.join(f'`{name}`' for name in entry['answers'] if name in changed)})"
-        for entry in table
-        if set(entry["answers"]) & set(changed)
-    ]
+    changed, added = {*changed_answers(before, after)}, after.keys() - before.keys()
+    lines = []
+    for entry in table:
+        # What the bootstrap does otherwise from now on is told with the question that undoes it.
+        tells = changed | added if entry.get("new") else changed
+        names = [f"`{name}`" for name in entry["answers"] if name in tells]
+        if names:
+            lines.append(f"{entry['effect']} ({', '.join(names)})")
+    return lines
 
 
 def _some(paths: list[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from copier.errors import UserMessageError
 
 from ..files import Entry, Git, GitError
+from ..words import clean
 from . import merging
 from .state import LINK, SUBMODULE, Lab, look
 
@@ -32,6 +33,9 @@ MARKERS = (
 
 class Refused(UserMessageError):
     """Why there is no update. The lab is as it was; Copier prints the text, and exits with 1."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(clean(text))
 
 
 def looked_at(folder: Path, git: Git) -> Lab:

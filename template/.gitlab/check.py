@@ -26,6 +26,8 @@ import tempfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True
+LAB = Path(__file__).resolve().parent.parent
+sys.path.append(str(LAB))
 
 from checks import charts, gitlab_rb, images, owners, references, secrets, style  # noqa: E402
 from checks.findings import Findings  # noqa: E402
@@ -34,7 +36,7 @@ from checks.reading import copy_for_flux  # noqa: E402
 from checks.releases import render_all  # noqa: E402
 from checks.validating import validate  # noqa: E402
 
-LAB = Path(__file__).resolve().parent.parent
+from lab_program.console import clean  # noqa: E402
 
 
 def inspect(lab: Path, findings: Findings) -> str:
@@ -65,14 +67,14 @@ def inspect(lab: Path, findings: Findings) -> str:
 
 
 def main() -> int:
-    """Print what was found; return 1 if there is a fault."""
+    """Print what was found, which may quote what others have pushed; return 1 if there is a fault."""
     findings = Findings()
     style.check(LAB, findings)
     read = inspect(LAB, findings)
     for what in findings.unjudged:
-        print(f"Not judged: {what}")
+        print(clean(f"Not judged: {what}"))
     for fault in findings.faults:
-        print(fault, end="\n\n", file=sys.stderr)
+        print(clean(fault), end="\n\n", file=sys.stderr)
     if findings.faults:
         print(f"{len(findings.faults)} faults; {read}.", file=sys.stderr)
         return 1

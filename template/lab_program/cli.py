@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from .commands import COMMANDS
 from .commands.base import Command, Invocation
-from .console import Console
+from .console import Console, complain
 from .environment import for_programs
 from .errors import ExitCode, Failure, Interrupted, WrongCall
 from .programs import Programs
@@ -143,7 +143,7 @@ def _run(lab: Path, command: type[Command], invocation: Invocation, console: Con
 
 def _complain(wrong: WrongCall, command: str) -> None:
     """Say what is wrong with a call."""
-    sys.stderr.write(f"./lab: {wrong}\nTry ./lab {command}--help.\n")
+    complain(f"./lab: {wrong}\nTry ./lab {command}--help.")
 
 
 def _unforeseen(error: Exception, lab: Path) -> Failure:

@@ -20,7 +20,9 @@ from .secret import Secret, redact
 # Escape sequences (ECMA-48) and control characters: another machine's words must not move the cursor, or more.
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[ -/]*[0-~])"
-    r"|\x9b[0-?]*[ -/]*[@-~]|\r(?=\n)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    r"|\x9b[0-?]*[ -/]*[@-~]|\r(?=\n)"
+    # Line ends that a terminal may know and this program does not, and what turns the direction of writing.
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 COLOURS = {"ok": 32, "done": 32, "would": 33, "warn": 33, "bad": 31, "failed": 31}
 LOGS_KEPT = 20
@@ -29,6 +31,11 @@ LOGS_KEPT = 20
 def clean(text: str) -> str:
     """Return *text* without secrets, escape sequences and control characters, so that it may be shown."""
     return redact(_ESCAPES.sub("", text))
+
+
+def complain(text: str) -> None:
+    """Say what is wrong with a call: before there is a console, or in a command that speaks for another program."""
+    sys.stderr.write(f"{clean(text)}\n")
 
 
 def indented(text: str) -> str:

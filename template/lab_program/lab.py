@@ -23,6 +23,7 @@ from .errors import Failure
 from .patience import Patience
 from .programs import Programs
 from .settings import Settings
+from .workspace import place
 
 
 class Consent:
@@ -139,7 +140,7 @@ class Lab:
 
     @cached_property
     def session(self) -> Session:
-        return Session(self.pod, self.transport, self.console, self.settings)
+        return Session(self.pod, self.transport, self.console, self.settings, place(self.folder))
 
     @cached_property
     def gitlab(self) -> GitLab:

@@ -61,10 +61,13 @@ class Settings:
     runner_host: str
     runner_user: str
     runner_home: str
+    runner_scope: str
     runner_namespace: str
     gitops_source: str
     gitops_url: str
     gitops_branch: str
+    job_token_push: bool
+    deployers: str
     scan_interval: str
     flux_version: str
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +22,20 @@ UNFINISHED = ".lab-new."
 # What bootstrap.sh of earlier versions made; whether its process lives cannot be told from another namespace.
 EARLIER = "lab-bootstrap."
 DAY = 86400
+
+
+# https://www.freedesktop.org/software/systemd/man/latest/machine-id.html
+MACHINE = Path("/etc/machine-id")
+
+
+def place(lab: Path) -> str:
+    """Return a name for a lab's folder on this machine, the same in each run: no other administrator's run has it."""
+    try:
+        machine = MACHINE.read_text(encoding="utf-8").strip()
+    except OSError:
+        machine = ""
+    whole = "\0".join((machine or socket.gethostname(), str(os.getuid()), str(lab.resolve())))
+    return hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 @contextlib.contextmanager

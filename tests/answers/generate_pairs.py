@@ -55,6 +55,10 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result["storage_root"] = "/srv/storage-1"
     if row["runner_kind"] == "docker":
         result["runner_host"] = f"runner.{domain}"
+    if row["gitops_source"] == "self" and number % 3:
+        result["lab_group"] = ["infra/Lab", GROUPS[number % 3][0]][number % 2]
+    if row["runner_kind"] != "none":
+        result["runner_scope"] = ["groups", "instance"][number % 2]
     if row["gitops_source"] == "external":
         result["gitops_url"] = ["https://git.example.com/me/lab.git", "ssh://git@git.example.com:2222/me/lab.git"][number % 2]
     if row["smtp_enabled"]:
@@ -64,6 +68,8 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result["smtp_authentication"] = ["login", "plain", "cram_md5", "none"][number % 4]
         if number % 3:
             result["smtp_verify"] = number % 2 == 0
+    result["job_token_push"] = number % 5 == 0
+    result["deployers"] = ["maintainers", "developers"][number % 3 == 0]
     result["sign_up"] = ["closed", "approval", "open", "as-set"][number % 4]
     if row["backups"]:
         result["backup_registry"] = number % 3 != 0

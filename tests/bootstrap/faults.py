@@ -16,6 +16,7 @@ class Fault:
         kind: for requests a status (500; 429 with `retry_after`), `reset` (no answer, nothing done), `slow` (an answer that
             comes too late); for programs what they say; for both `lost` (done, no answer) and `half` (done, half an answer).
         times: how often; 0: always.
+        message: what GitLab says with a status.
     """
 
     source: str
@@ -23,6 +24,7 @@ class Fault:
     kind: int | str
     times: int = 0
     retry_after: str | None = None
+    message: str = ""
     hits: int = 0
 
     def applies(self, source: str, detail: str) -> bool:

@@ -18,15 +18,17 @@ SETS = {
     "ACCESS_TOKEN": "id name revoked active scopes user_id expires_at created_at",
     "DEPLOY_KEY": "id title key can_push",
     "PROTECTED_BRANCH": "id name push_access_levels merge_access_levels allow_force_push",
+    "VARIABLE": "key value masked hidden protected raw",
+    "TAG_RULE": "id project_id tag_name_pattern minimum_access_level_for_push minimum_access_level_for_delete",
     "HOOK": "id url push_events enable_ssl_verification",
     "RUNNER": "id description runner_type status online paused",
 }
 # A line a request: its method and path as the documentation writes them (`:name` is a segment; `:id` may be an encoded path), the
-# page below DOCS, the status (+: a list in pages; *: without a token), and the attributes that the answer carries (of a list: each
+# page below DOCS, the status (+: a list in pages; *: without a token; ^: about the token itself, so that any token may ask), and the attributes that the answer carries (of a list: each
 # item). Below it what it takes: `?` in the query, otherwise in the body; `!` is required; :type (nothing: string); =values.
 TABLE = """
-DELETE /personal_access_tokens/self personal_access_tokens/#self-revoke 204
-GET /personal_access_tokens/self personal_access_tokens/#self-inform 200 ACCESS_TOKEN
+DELETE /personal_access_tokens/self personal_access_tokens/#self-revoke 204^
+GET /personal_access_tokens/self personal_access_tokens/#self-inform 200^ ACCESS_TOKEN
 # Groups and projects
 GET /groups/:id groups/#retrieve-a-group 200 GROUP
     ?with_projects:boolean
@@ -43,10 +45,14 @@ GET /groups/:id/deploy_tokens deploy_tokens/#list-group-deploy-tokens 200+ DEPLO
 POST /groups/:id/deploy_tokens deploy_tokens/#create-a-group-deploy-token 201 DEPLOY_TOKEN token
     name! scopes!:[string] expires_at username
 DELETE /groups/:id/deploy_tokens/:token_id deploy_tokens/#delete-a-group-deploy-token 204
-GET /groups/:id/variables/:key group_level_variables/#get-a-group-variable-details 200 key value masked protected raw
-POST /groups/:id/variables group_level_variables/#create-a-group-variable 201 key value masked protected raw
-    key! value! masked:boolean protected:boolean raw:boolean
+GET /groups/:id/variables/:key group_level_variables/#get-a-group-variable-details 200 VARIABLE
+POST /groups/:id/variables group_level_variables/#create-a-group-variable 201 VARIABLE
+    key! value! masked:boolean masked_and_hidden:boolean protected:boolean raw:boolean
 DELETE /groups/:id/variables/:key group_level_variables/#delete-a-group-variable 204
+GET /projects/:id/variables/:key project_level_variables/#get-a-single-variable 200 VARIABLE
+POST /projects/:id/variables project_level_variables/#create-a-variable 201 VARIABLE
+    key! value! masked:boolean masked_and_hidden:boolean protected:boolean raw:boolean
+DELETE /projects/:id/variables/:key project_level_variables/#delete-a-variable 204
 GET /projects/:id/access_tokens project_access_tokens/#list-all-project-access-tokens 200+ ACCESS_TOKEN
     ?state=active|inactive
 POST /projects/:id/access_tokens project_access_tokens/#create-a-project-access-token 201 ACCESS_TOKEN token
@@ -65,6 +71,11 @@ PATCH /projects/:id/protected_branches/:name protected_branches/#update-a-protec
 GET /projects/:id/protected_tags/:name protected_tags/#get-a-single-protected-tag-or-wildcard-protected-tag 200 name create_access_levels
 POST /projects/:id/protected_tags protected_tags/#protect-a-repository-tag 201 name create_access_levels
     name! create_access_level:integer=0|30|40
+# Container tags: in the Free tier, since GitLab 18.8
+GET /projects/:id/registry/protection/tag/rules container_registry_protection_tag_rules/#list-container-registry-protection-tag-rules 200+ TAG_RULE
+POST /projects/:id/registry/protection/tag/rules container_registry_protection_tag_rules/#create-a-container-registry-protection-tag-rule 201 TAG_RULE
+    tag_name_pattern! minimum_access_level_for_push=maintainer|owner|admin minimum_access_level_for_delete=maintainer|owner|admin
+DELETE /projects/:id/registry/protection/tag/rules/:rule_id container_registry_protection_tag_rules/#delete-a-container-registry-protection-tag-rule 204
 # Webhooks
 GET /application/settings settings/#get-details-on-current-application-settings 200 id outbound_local_requests_whitelist
 PUT /application/settings settings/#update-application-settings 200 id outbound_local_requests_whitelist
@@ -81,7 +92,7 @@ DELETE /runners/:id runners/#delete-a-runner-by-id 204
 POST /runners/verify runners/#verify-authentication-for-a-registered-runner 200* id token token_expires_at
     token! system_id
 POST /user/runners users/#create-a-runner-linked-to-a-user 201 id token token_expires_at
-    runner_type!=instance_type|group_type|project_type description run_untagged:boolean locked:boolean
+    runner_type!=instance_type|group_type|project_type description group_id:integer project_id:integer run_untagged:boolean locked:boolean access_level=not_protected|ref_protected tag_list:[string]
 # The loop
 GET /projects/:id/repository/tags tags/#list-all-project-repository-tags 200+ name target
 GET /projects/:id/repository/tags/:tag_name tags/#retrieve-a-repository-tag 200 name target
@@ -135,6 +146,7 @@ class Endpoint:
     answers: dict[int, tuple[str, ...]]
     paginated: bool
     authenticated: bool
+    own: bool
 
     @property
     def name(self) -> str:
@@ -164,8 +176,9 @@ def endpoints(table: str) -> list[Endpoint]:
             parameters([word for word in taken.split() if word.startswith("?") == is_query])
             for is_query in (True, False)
         )
-        answers, paginated, authenticated = {int(status.rstrip("+*")): answer}, "+" in status, "*" not in status
-        found.append(Endpoint(method, path, page, query, body, answers, paginated, authenticated))
+        marks = status.lstrip("0123456789")
+        answers, paginated, authenticated = {int(status.removesuffix(marks)): answer}, "+" in marks, "*" not in marks
+        found.append(Endpoint(method, path, page, query, body, answers, paginated, authenticated, own="^" in marks))
     return found
 
 

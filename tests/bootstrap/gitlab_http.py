@@ -53,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def drop(self) -> None:
         """The connection breaks without an answer."""
@@ -73,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault and isinstance(kind, int):
             headers = {"Content-Type": "application/json"}
             headers |= {"Retry-After": fault.retry_after} if fault.retry_after else {}
-            return self.reply(kind, json.dumps({"message": f"{kind} by order"}).encode(), headers)
+            return self.reply(kind, json.dumps({"message": fault.message or f"{kind} by order"}).encode(), headers)
         if kind == "reset":
             return self.drop()
         before = world.fingerprint(reading=self.command == "GET")
@@ -163,17 +164,24 @@ class Handler(BaseHTTPRequestHandler):
         external = name.startswith("external")
         if not ((user, password) in world.external_logins if external else known):
             return self.reply(401, b"", {"Www-Authenticate": 'Basic realm="GitLab"'})
+        refusal = "" if external or "git-receive-pack" not in rest + query else world.gitlab.git_refusal(password, name)
+        if refusal:
+            return self.reply(403, refusal.encode(), {"Content-Type": "text/plain"})
         world.see("git", f"{self.command} {path}")
 
         def answer() -> Reply:
-            found = self.http_backend(f"/{name.lower()}.git/{rest}", query, raw)
+            closed = (
+                world.gitlab.closed_refs(password, name, raw) if rest == "git-receive-pack" and not external else []
+            )
+            found = self.http_backend(f"/{name.lower()}.git/{rest}", query, raw, closed)
             if rest == "git-receive-pack" and not external:
                 world.gitlab.after_push(name)
             return found
 
         return self.carry_out("git", f"{self.command} {path}?{query}", f"push {name}", answer)
 
-    def http_backend(self, path: str, query: str, raw: bytes) -> Reply:
+    def http_backend(self, path: str, query: str, raw: bytes, closed: list[str]) -> Reply:
+        """Run git's own server; a push to a closed ref is refused by a hook, as GitLab does it."""
         environment = {
             "PATH": os.environ["PATH"],
             "GIT_PROJECT_ROOT": str(self.server.world.gitlab.repositories),
@@ -188,6 +196,14 @@ class Handler(BaseHTTPRequestHandler):
             "GIT_CONFIG_NOSYSTEM": "1",
             "HOME": "/nonexistent",
         }
+        if closed:
+            hooks = self.server.world.gitlab.hook_folder()
+            environment |= {
+                "GIT_CONFIG_COUNT": "1",
+                "GIT_CONFIG_KEY_0": "core.hooksPath",
+                "GIT_CONFIG_VALUE_0": str(hooks),
+            }
+            environment["CLOSED_REFS"] = " ".join(closed)
         if self.headers.get("Content-Encoding"):
             environment["HTTP_CONTENT_ENCODING"] = self.headers["Content-Encoding"]
         result = subprocess.run(["git", "http-backend"], input=raw, env=environment, capture_output=True, check=False)

@@ -24,6 +24,7 @@ SETTINGS: dict[str, Any] = json.loads((ROOT / "example/lab_program/settings.json
     "gitlab_host": "gitlab.localhost",
     "registry_host": "registry.localhost",
     "sample_host": "demo.localhost",
+    "lab_project": "HomeLAB/homelab",
     "tls_source": "cert-manager",
     "cluster_issuer": "letsencrypt",
     "private_ca": False,
@@ -127,7 +128,8 @@ def manifests(settings: dict[str, Any]) -> dict[str, str]:
     parts += ["runner"] if settings["runner_kind"] == "kubernetes" else []
     kustomizations = [flux_object("Kustomization", Path(path).name, path=f"./{path}") for path in parts]
     account = {"kind": "ServiceAccount", "metadata": {"name": "gitlab-check", "namespace": namespace}}
-    images = flux_object("ImageRepository", "demo", image=image), flux_object("ImagePolicy", "demo")
+    policy = {"imageRepositoryRef": {"name": "demo"}, "policy": {"semver": {"range": ">=0.0.0"}}}
+    images = flux_object("ImageRepository", "demo", image=image), flux_object("ImagePolicy", "demo", **policy)
     values = f"image:\n  repository: 127.0.0.1:1/gitlab/gitlab-ce\n  tag: {settings['gitlab_version']}-ce.0\n"
     return {
         **{f"{cluster}/flux-system/{name}": text for name, text in flux_folder(settings, cluster).items()},

@@ -199,9 +199,9 @@ class World:
         assert not self.errors, (self.errors, run.text)
         return run
 
-    def terminal(self, *arguments: str, **environment: str) -> Terminal:
-        """One run of ./lab up in a terminal."""
-        return Terminal(self.lab / "lab", "up", *arguments, cwd=self.folder, env=self.environment(**environment))
+    def terminal(self, *arguments: str, command: str = "up", **environment: str) -> Terminal:
+        """One run of ./lab in a terminal."""
+        return Terminal(self.lab / "lab", command, *arguments, cwd=self.folder, env=self.environment(**environment))
 
     # What the stand-ins ask
 
@@ -216,7 +216,7 @@ class World:
         self.cluster.seconds += 1
         self.pods.step()
         self.flux.step()
-        self.gitlab.run_pipelines(self.pods.running_runner() is not None)
+        self.gitlab.run_pipelines(bool(self.pods.running_runners()))
         if self.kill_before and self.kill_before(call, len(self.calls)):
             self.kill()
             raise ConnectionAbortedError(detail)

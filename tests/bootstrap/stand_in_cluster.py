@@ -78,7 +78,7 @@ class Cluster:
         self.crash = ""
         self.refused: Object = {}  # the status of a Deployment whose pods Kubernetes refuses
         self.failing_jobs: dict[str, str] = {}  # what a Job says that fails, by the beginning of its name
-        self.runner_token = ""
+        self.runner_tokens: set[str] = set()
         self.flux_works = True
         self.flux_lag = 0  # how often Flux still looks at the repository without seeing what was pushed
         self.image_scan_error = ""

@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gitlab_api_table import find_endpoint
+from stand_in_access import ADMIN, MAINTAINER, Access
+from stand_in_runners import Runners
 
 Item = dict[str, Any]
 Answer = tuple[int, Any]
@@ -44,10 +46,11 @@ def first_words(text: str) -> list[str]:
     return text.split()[:2]
 
 
-class GitLab:
+class GitLab(Access, Runners):
     """The state of one GitLab, and what its API does to it. All of it in plain dicts, so that it can be copied."""
 
     def __init__(self, repositories: Path) -> None:
+        super().__init__()
         self.repositories = repositories
         self.numbers = 100
         self.pats: list[Item] = []
@@ -60,8 +63,6 @@ class GitLab:
         self.protected_tags: list[Item] = []
         self.variables: list[Item] = []
         self.hooks: list[Item] = []
-        self.runners: list[Item] = []
-        self.verified_runners: tuple[int, ...] = ()  # no part of the state: GitLab forgets them by itself
         self.tags: list[Item] = []
         self.pipelines: list[Item] = []
         self.images: dict[str, list[str]] = {}
@@ -131,13 +132,15 @@ class GitLab:
     def run_pipelines(self, runner_online: bool) -> None:
         """Time passes: a runner takes a job, and a job that ends well has pushed its image."""
         for pipeline in self.pipelines:
-            if pipeline["status"] == "pending" and runner_online:
+            path = (self.project(str(pipeline["project"])) or {})["path_with_namespace"]
+            # Tags of the lab's projects are protected.
+            taken = runner_online and self.runners_for(path, ref_is_protected=True, tags=set())
+            if pipeline["status"] == "pending" and taken:
                 pipeline["status"] = "running"
             elif pipeline["status"] == "running":
                 pipeline["status"] = self.pipeline_result
                 if self.pipeline_result == "success":
-                    project = self.project(str(pipeline["project"])) or {}
-                    self.images.setdefault(project["path_with_namespace"].lower(), []).append(pipeline["ref"])
+                    self.images.setdefault(path.lower(), []).append(pipeline["ref"])
 
     def forget_keys(self) -> None:
         """A key that is gone may push to no branch any more; GitLab's database sees to that."""
@@ -156,13 +159,18 @@ class GitLab:
         owner = self.owner(endpoint.path, segments)
         if owner is None:
             return 404, {"message": "404 Not Found"}
+        place = owner.get("path_with_namespace") or owner.get("full_path") or ""
+        denial = self.denial(token, place, MAINTAINER if place else ADMIN)
+        if denial and endpoint.authenticated and not endpoint.own:
+            return denial
         name = "_".join([method.lower(), *re.findall(r"[a-z_]+", re.sub(r":\w+", "one", endpoint.path))])
         if hasattr(self, name):
             return getattr(self, name)(owner, segments, query, body, token)  # type: ignore[no-any-return]
         return self.kept(method, endpoint.path, owner, segments, body)
 
     def known_token(self, token: str) -> bool:
-        return any(one["token"] == token and not one["revoked"] for one in [*self.pats, *self.project_tokens])
+        everybody = [*self.pats, *self.project_tokens, *self.people, *self.jobs]
+        return any(one["token"] == token and not one.get("revoked") for one in everybody)
 
     def owner(self, path: str, segments: dict[str, str]) -> Item | None:
         if path.startswith("/groups/:id"):
@@ -194,7 +202,9 @@ class GitLab:
         if not found:
             return 404, {"message": "404 Not Found"}
         if method == "GET":
-            return 200, self.without(found[0], *PLACES, "token")
+            # A hidden value is shown to nobody: https://docs.gitlab.com/ci/variables/#hide-a-cicd-variable
+            unseen = {"value": None} if found[0].get("hidden") else {}
+            return 200, self.without(found[0], *PLACES, "token") | unseen
         items.remove(found[0])
         self.forget_keys()
         return 204, None
@@ -204,7 +214,8 @@ class GitLab:
         unique, status = UNIQUE.get(kind, ("", 0))
         if unique and any(first_words(one[unique]) == first_words(body[unique]) for one in here):
             return status, {"message": {unique: [f"({body[unique]}) has already been taken"]}}
-        if kind == "variables" and body.get("masked") and not re.fullmatch(r"\S{8,}", body["value"]):
+        masked = body.get("masked") or body.get("masked_and_hidden")
+        if kind == "variables" and masked and not re.fullmatch(r"\S{8,}", body["value"]):
             return 400, {"message": {"value": ["is invalid"]}}
         if kind == "hooks" and urlsplit(body["url"]).hostname not in self.whitelist:
             return 422, {"error": "Invalid url given"}
@@ -218,10 +229,16 @@ class GitLab:
         """Return what GitLab makes of what it was asked for."""
         number, secret = self.number(), secrets.token_urlsafe(15)
         push, merge, tags = ({"access_level": body.get(f"{do}_access_level", 40)} for do in ("push", "merge", "create"))
+        if kind == "variables":
+            hidden = body.get("masked_and_hidden", False)
+            body = self.without(body, "masked_and_hidden") | {
+                "hidden": hidden,
+                "masked": hidden or body.get("masked", False),
+            }
         added: dict[str, Item] = {
             "deploy_tokens": {"username": f"gitlab+deploy-token-{number}", "token": f"gldt-{secret}"} | ALIVE,
             "access_tokens": {"user_id": number, "access_level": 40, "token": f"glpat-{secret}"} | ALIVE,
-            "variables": {"masked": False, "protected": False, "raw": False},
+            "variables": {"protected": False, "raw": False},
             "deploy_keys": {"can_push": False},
             "protected_tags": {"create_access_levels": [tags]},
             "protected_branches": {
@@ -309,40 +326,6 @@ class GitLab:
     def put_application_settings(self, _o: Any, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
         self.whitelist = body["outbound_local_requests_whitelist"]
         return self.get_application_settings()
-
-    def get_runners_all(self, *_: Any) -> Answer:
-        """A check of its token counts as the runner's own word: lib/api/ci/helpers/runner.rb, authenticate_runner!."""
-        seen = {"status": "online", "online": True}
-        return 200, [
-            self.without(r, "token") | (seen if r["id"] in self.verified_runners else {}) for r in self.runners
-        ]
-
-    def get_runners_one_managers(self, _o: Any, segments: Any, *_: Any) -> Answer:
-        """The machines that have shown the runner's token; the one that runs it, once it does, and whoever verified it."""
-        item = next((r for r in self.runners if str(r["id"]) == segments["id"]), None)
-        if item is None:
-            return 404, {"message": "404 Runner Not Found"}
-        machines = [("lab-bootstrap", "online")] if item["id"] in self.verified_runners else []
-        if item["status"] != "never_contacted":
-            machines.append(("s_89e5e9956577", item["status"]))
-        return 200, [
-            {"id": number, "system_id": name, "contacted_at": None, "status": status}
-            for number, (name, status) in enumerate(machines)
-        ]
-
-    def post_runners_verify(self, _o: Any, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
-        item = next((r for r in self.runners if r["token"] == body["token"]), None)
-        if item is None:
-            return 403, {"message": "403 Forbidden"}
-        if item["token"].startswith("glrt-") and not body.get("system_id"):
-            return 400, {"error": "system_id is missing"}
-        self.verified_runners += (item["id"],)
-        return 200, {"id": item["id"], "token": item["token"], "token_expires_at": None}
-
-    def post_user_runners(self, _o: Any, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
-        new = {"description": "", "paused": False, "status": "never_contacted", "online": False}
-        self.runners.append(new | body | {"id": self.number(), "token": f"glrt-{secrets.token_urlsafe(15)}"})
-        return 201, {"id": self.numbers, "token": self.runners[-1]["token"], "token_expires_at": None}
 
     def post_projects_one_repository_tags(self, project: Item, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
         name, place = body["tag_name"], {"project": project["id"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from stand_in_cluster import GITLAB_LOOKS, Object
@@ -21,7 +22,7 @@ class Pods:
         self.start_gitlab()
         self.run_jobs()
         self.start_runner()
-        self.report_runner()
+        self.report_runners()
 
     def start_gitlab(self) -> None:
         """Start GitLab's pod, once its Secrets are there. One that runs does without them."""
@@ -77,28 +78,27 @@ class Pods:
     # The runner, on its machine or in the cluster
 
     def start_runner(self) -> None:
-        """Start the runner's pod once its Secret is there; it keeps the token that it was started with."""
+        """Start the runner's pod once its Secret is there; it keeps the tokens that it was started with."""
         cluster, place = self.cluster, ("Pod", "gitlab-runner", "gitlab-runner-pod")
         if cluster.find("Kustomization", "flux-system", "runner") is None:
             return
         if place not in cluster.objects:
-            cluster.runner_token = ""
+            cluster.runner_tokens = set()
             labels = {"app.kubernetes.io/instance": "gitlab-runner"}
             cluster.put(*place, metadata={"labels": labels, "creationTimestamp": cluster.now()}, status={})
-        token = cluster.secret("gitlab-runner", "gitlab-runner-token").get("RUNNER_TOKEN", "")
-        if token and not cluster.runner_token:
-            cluster.runner_token = token
+        tokens = set(cluster.secret("gitlab-runner", "gitlab-runner-token").values()) - {""}
+        if tokens and not cluster.runner_tokens:
+            cluster.runner_tokens = tokens
             running = {"running": {"startedAt": cluster.now()}}
             cluster.objects[place]["status"] = {"containerStatuses": [{"state": running}]}
 
-    def running_runner(self) -> Object | None:
-        """Return the runner, as GitLab knows it, whose token a started one has."""
+    def running_runners(self) -> list[Object]:
+        """Return the runners, as GitLab knows them, whose tokens a started one has: each is a variable of its environment."""
         started = self.world.container.read_text() if self.world.container.exists() else ""
-        lines = [*started.splitlines(), f"RUNNER_TOKEN={self.cluster.runner_token}"]
-        return next((one for one in self.world.gitlab.runners if f"RUNNER_TOKEN={one['token']}" in lines), None)
+        tokens = {*re.findall(r"^RUNNER_TOKEN\w*=(.+)$", started, re.MULTILINE), *self.cluster.runner_tokens}
+        return [one for one in self.world.gitlab.runners if one["token"] in tokens]
 
-    def report_runner(self) -> None:
-        """Let the runner, once started with a valid token, report to GitLab."""
-        runner = self.running_runner()
-        if runner:
+    def report_runners(self) -> None:
+        """Let each runner, once started with a valid token, report to GitLab."""
+        for runner in self.running_runners():
             runner.update(status="online", online=True)

@@ -95,7 +95,7 @@ class Programs:
         return self.ssh(arguments, text)
 
     def ssh(self, arguments: list[str], text: str) -> Answer:
-        options, (address, *command) = getopt.getopt(arguments, "o:p:i:")
+        options, (address, *command) = getopt.getopt(arguments, "ko:p:i:")
         if "external.example" in address:
             return self.external_ssh(shlex.split(" ".join(command)), Path(dict(options).get("-i", "/nonexistent")))
         return self.machine(address, " ".join(command), text)

@@ -244,7 +244,9 @@ def test_what_belongs_to_the_owner_stays(journey: Journey) -> None:
     auths = world.summary()["secrets"]["default/regcred"]["data"]
     assert auths["ghcr.io"] == {"username": "owner", "password": "theirs"} and len(auths) == 2
     env = Path(world.settings["runner_home"]) / ".env"
-    assert env.read_text() == f"HTTP_PROXY=http://proxy:3128\nRUNNER_TOKEN={world.gitlab.runners[0]['token']}\n"
+    group, protected = (runner["token"] for runner in world.gitlab.runners)
+    tokens = f"RUNNER_TOKEN_OF_HOMELAB={group}\nRUNNER_TOKEN_PROTECTED={protected}\n"
+    assert env.read_text() == f"HTTP_PROXY=http://proxy:3128\n{tokens}"
     assert env.stat().st_mode & 0o777 == 0o600
     assert world.gitlab.whitelist == ["printer.lan", "webhook-receiver.flux-system.svc.cluster.local"]
 

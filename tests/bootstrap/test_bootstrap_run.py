@@ -50,7 +50,11 @@ def test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing(world: Worl
         }
     ]
     assert [(r["description"], r["runner_type"], r["status"]) for r in result["runners"]] == [
-        ("lab-homelab", "instance_type", "online")
+        ("lab-homelab of HomeLAB", "group_type", "online"),
+        ("lab-homelab protected", "project_type", "online"),
+    ]
+    assert [one for one in result["variables"] if one["key"] == "LAB_RUNNER"] == [
+        {"key": "LAB_RUNNER", "value": "protected", "masked": False, "hidden": False, "protected": True, "of": "HomeLAB/homelab"}
     ]
     assert result["root tokens that are valid"] == []
     assert result["gitlab pods"] == 1
@@ -79,7 +83,11 @@ def test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing(world: Worl
             "url": "http://webhook-receiver.flux-system.svc.cluster.local/hook/<path of registry>"
         },
     }
-    assert result["vm"]["it's home/.env"] == ["RUNNER_TOKEN=<runner lab-homelab>\n", "0o600"]
+    assert result["vm"]["it's home/.env"] == [
+        "RUNNER_TOKEN_OF_HOMELAB=<runner lab-homelab of HomeLAB>\n"
+        "RUNNER_TOKEN_PROTECTED=<runner lab-homelab protected>\n",
+        "0o600",
+    ]
     assert {"it's home/compose.yaml", "it's home/config.toml"} < set(result["vm"])
     assert result["tags"] == [{"name": "v1.0.0", "of": "HomeLAB/demo"}]
     assert result["repositories"] == {
@@ -155,12 +163,15 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
     }
     keys = {f"{world.settings['registry_address']}/homelab/", f"{world.settings['registry_address']}/tools/apps/"}
     assert set(secrets["apps/regcred"]) == set(secrets["flux-system/regcred"]) == keys
-    assert secrets["gitlab-runner/gitlab-runner-token"] == {"RUNNER_TOKEN": "<runner lab-homelab>"}
+    assert secrets["gitlab-runner/gitlab-runner-token"] == {
+        "RUNNER_TOKEN_OF_HOMELAB": "<runner lab-homelab of HomeLAB>",
+        "RUNNER_TOKEN_OF_TOOLS_2FAPPS": "<runner lab-homelab of Tools/Apps>",
+    }
     assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": certificate}] * 3
     assert secrets["apps/lab-tls"] == secrets["gitlab/lab-tls"]
     assert "flux-system/gitlab-status" not in secrets
-    assert [(v["of"], v["value"], v["masked"], v["protected"]) for v in result["variables"]] == [
-        (group, f"<deploy token push-homelab of {group}>", True, False) for group in ("HomeLAB", "Tools/Apps")
+    assert [(v["of"], v["value"], v["masked"], v["hidden"], v["protected"]) for v in result["variables"] if v["key"] == "DOCKER_REGISTRY_TOKEN"] == [
+        (group, f"<deploy token push-homelab of {group}>", True, True, True) for group in ("HomeLAB", "Tools/Apps")
     ]
     assert [g["full_path"] for g in result["groups"]] == ["HomeLAB", "Tools", "Tools/Apps"]
     assert result["hooks"] == [] and [p["path_with_namespace"] for p in result["projects"]] == ["HomeLAB/demo"]
@@ -239,6 +250,9 @@ def test_every_request_of_the_table_is_used(journey: Journey) -> None:
 USED_ELSEWHERE = {
     "DELETE /groups/:id/deploy_tokens/:token_id",
     "DELETE /groups/:id/variables/:key",
+    "DELETE /projects/:id/registry/protection/tag/rules/:rule_id",
+    "DELETE /projects/:id/variables/:key",
+    "PUT /projects/:id",
     "DELETE /projects/:id/access_tokens/:token_id",
     "DELETE /projects/:id/deploy_keys/:key_id",
     "DELETE /projects/:id/hooks/:hook_id",

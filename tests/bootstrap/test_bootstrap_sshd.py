@@ -15,6 +15,7 @@ import pytest
 
 from lab_world import World
 from support.loopback import free_port
+from support.ssh_settings import EVERYTHING
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
@@ -33,7 +34,8 @@ def machine(make_world: Callable[..., World]) -> Iterator[World]:
     port = free_port()
     command = folder / "command"
     command.write_text(
-        f'#!/bin/sh\nexport PATH="{world.programs.machine_bin()}:/usr/bin:/bin"\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
+        f'#!/bin/sh\nexport PATH="{world.programs.machine_bin()}:/usr/bin:/bin"\nenv >>"{world.folder}/seen there"\n'
+        'exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
     )
     command.chmod(0o755)
     (folder / "sshd_config").write_text(f"""
@@ -56,6 +58,7 @@ Host gitlab-runner
   IdentitiesOnly yes
   StrictHostKeyChecking accept-new
   UserKnownHostsFile "{folder}/known_hosts"
+{EVERYTHING}
 """)
     (world.bin / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F "{folder}/ssh_config" "$@"\n')
     if os.getuid() == 0:
@@ -80,14 +83,51 @@ def wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
 def test_the_runner_is_set_up_through_a_real_sshd(machine: World) -> None:
     run = machine.must_run("--only", "preflight")
     assert "Docker 29.1.0, compose 5.0.0" in run.out
-    for stage in ("flux", "gitlab", "runner"):
+    for stage in ("flux", "gitlab", "groups", "runner"):
         machine.must_run("--only", stage)
     home = Path(machine.settings["runner_home"])
-    token = machine.gitlab.runners[0]["token"]
-    assert (home / ".env").read_text() == f"RUNNER_TOKEN={token}\n"
+    group, protected = (runner["token"] for runner in machine.gitlab.runners)
+    tokens = f"RUNNER_TOKEN_OF_HOMELAB={group}\nRUNNER_TOKEN_PROTECTED={protected}\n"
+    assert (home / ".env").read_text() == tokens
     assert (home / ".env").stat().st_mode & 0o777 == 0o600
     assert (home / "compose.yaml").read_text() == (machine.lab / "runner" / "compose.yaml").read_text()
     assert machine.container.exists() and machine.gitlab.runners[0]["online"]
     machine.changes.clear()
     again = machine.must_run("--only", "runner")
     assert "   done " not in again.out and len(machine.changes) == 2
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the socket of an agent that holds a key of the owner's."""
+    socket_ = f"/tmp/agent-{os.getpid()}"  # short enough for a socket
+    with subprocess.Popen(["ssh-agent", "-D", "-a", socket_], stdout=subprocess.DEVNULL) as running:
+        while not Path(socket_).exists() and running.poll() is None:
+            time.sleep(0.01)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+        subprocess.run(["ssh-add", "-q", str(tmp_path / "key")], check=True, env={**os.environ, "SSH_AUTH_SOCK": socket_})
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket_)
+        yield socket_
+        running.terminate()
+
+
+def seen_there(world: World) -> set[str]:
+    """Return the names of the variables that commands on the machine had, whenever there was one."""
+    return {line.partition("=")[0] for line in (world.folder / "seen there").read_text().splitlines()}
+
+
+@pytest.mark.tool("sshd")
+def test_whoever_is_root_on_the_runners_machine_gets_no_hold_of_the_owners_agent(machine: World, agent: str) -> None:
+    """The owner's configuration forwards everything to every machine; sshd would take it."""
+    by_hand = subprocess.run(
+        [machine.bin / "ssh", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", "gitlab-runner", "true"],
+        env={**os.environ, "SSH_AUTH_SOCK": agent, "DISPLAY": ":9"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert by_hand.returncode == 0, by_hand.stderr
+    # ClearAllForwardings is about ports; an agent is still handed on.
+    assert "SSH_AUTH_SOCK" in seen_there(machine)
+    (machine.folder / "seen there").unlink()
+    run = machine.must_run("--only", "preflight", SSH_AUTH_SOCK=agent, DISPLAY=":9")
+    assert "Docker 29.1.0" in run.out and "started-on-this-machine" not in run.text
+    assert {"SSH_CONNECTION"} <= seen_there(machine)
+    assert not {"SSH_AUTH_SOCK", "DISPLAY", "SSH_TTY"} & seen_there(machine)

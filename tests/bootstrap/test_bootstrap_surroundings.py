@@ -204,7 +204,7 @@ def test_a_dry_run_looks_and_changes_nothing(
         "groups HomeLAB",
         "deploy token",
         "tag HomeLAB/demo",
-        "make sure that GitLab has the runner",
+        "make sure that GitLab has the runners lab-homelab of HomeLAB",
     ]
     planned += (
         ["ask for Flux's user name", "bring https://git.example"]

@@ -280,11 +280,12 @@ class Handler(gitlab_http.Handler):
                 return self._json(
                     404, {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known to registry"}]}
                 )
-            return self._json(200, {"name": "/".join(parts[:-2]), "tags": tags})
+            return self._json(200, {"name": "/".join(parts[:-2]), "tags": list(dict.fromkeys(tags))})
         if parts[-2] == "manifests" and parts[-1] in tags:
             config = {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": f"sha256:{hashlib.sha256(parts[-1].encode()).hexdigest()}",
+                # Pushed again, a tag leads to other bytes.
+                "digest": f"sha256:{hashlib.sha256(f'{parts[-1]} {tags.count(parts[-1])}'.encode()).hexdigest()}",
                 "size": 2,
             }
             body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -208,6 +209,72 @@ def test_a_policy_without_an_image_keeps_no_release_from_being_ready(world: Worl
     world.push(f"{name}, held at its tag")
     world.wait("the release", lambda: world.ready("helmreleases", name, "default"), 60)
     assert len(world.pods("default", name)) == 1
+
+
+DIGEST = '# {{"$imagepolicy": "flux-system:{}:digest"}}'
+
+
+def pinned(world: World, name: str) -> dict[str, str]:
+    """Return tag and digest as the repository has them now, and the image that the Deployment has."""
+    text = world.show(f"apps/{name}/helmrelease.yaml")
+    tag, digest = re.search(r"tag: (\S+) #", text), re.search(r'digest: "?([^"\s]+)"? #', text)
+    item = world.api.get("deployments", name, "default")
+    image = item["spec"]["template"]["spec"]["containers"][0]["image"] if item else ""
+    return {"tag": tag[1] if tag else "", "digest": digest[1] if digest else "", "image": image.partition("/")[2]}
+
+
+def test_a_tag_that_is_pushed_again_is_not_deployed_where_its_digest_is_pinned(world: World) -> None:
+    """As the lab's README says how to: whoever may push the tag anew changes nothing of what runs."""
+    name = "sealed"
+    add_application(world, name)
+    file = world.lab / "apps" / name / "helmrelease.yaml"
+    text = file.read_text(encoding="utf-8").replace(
+        "    imagePolicy:\n", "    imagePolicy:\n      digestReflectionPolicy: IfNotPresent\n"
+    )
+    file.write_text(
+        re.sub(r"^( *)(tag: .*\n)", rf'\1\2\1digest: "" {DIGEST.format(name)}\n', text, flags=re.MULTILINE),
+        encoding="utf-8",
+    )
+    world.push("An application whose image is pinned to its bytes")
+    world.gitlab.push_image(f"homelab/{name}", "v1.0.0")
+
+    def is_pinned(tag: str) -> bool:
+        now = pinned(world, name)
+        return now["tag"] == tag and now["image"] == f"homelab/{name}:{tag}@{now['digest']}"
+
+    world.wait("tag and digest", lambda: is_pinned("v1.0.0"), 90)
+    first = pinned(world, name)
+    world.gitlab.push_image(f"homelab/{name}", "v1.0.0")
+    # Another application's image goes all the way meanwhile, and a scan of this one has seen the other bytes.
+    push_and_follow(world, "demo", "v7.0.0")
+    world.plane.kubectl(
+        "annotate",
+        "imagerepository",
+        name,
+        "--namespace",
+        "flux-system",
+        "--overwrite",
+        "reconcile.fluxcd.io/requestedAt=again",
+    )
+    repository = lambda: world.api.get("imagerepositories", name, "flux-system") or {}  # noqa: E731
+    world.wait("another scan", lambda: repository().get("status", {}).get("lastHandledReconcileAt") == "again")
+    push_and_follow(world, "demo", "v7.0.1")
+    assert pinned(world, name) == first
+    world.gitlab.push_image(f"homelab/{name}", "v1.0.1")
+    world.wait("the next tag and its digest", lambda: is_pinned("v1.0.1"), 90)
+    assert pinned(world, name)["digest"] != first["digest"]
+    changed = world.git_of_repository(
+        "log",
+        world.answers["gitops_branch"],
+        "-1",
+        "-p",
+        "--format=",
+        "-G",
+        "v1.0.1",
+        "--",
+        f"apps/{name}/helmrelease.yaml",
+    )
+    assert len(re.findall(r"^\+ +(?:tag|digest): ", changed, re.MULTILINE)) == 2, "one commit has both"
 
 
 def test_a_renamed_application_runs_on_with_its_volume(world: World) -> None:

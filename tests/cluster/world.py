@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -131,7 +132,7 @@ class World:
             tokens = [runner["token"] for runner in self.gitlab.gitlab.runners]
         if self.answers["runner_kind"] == "docker":
             started = self.container.read_text(encoding="utf-8") if self.container.exists() else ""
-            return any(f"RUNNER_TOKEN={token}" in started for token in tokens)
+            return any(re.search(rf"^RUNNER_TOKEN\w*={re.escape(token)}$", started, re.MULTILINE) for token in tokens)
         pods = self.api.list("pods", "gitlab-runner")
         return any(condition(pod)[0] == "True" for pod in pods) and bool(tokens)
 
@@ -272,6 +273,11 @@ class World:
         """Return a file as the repository's branch has it now."""
         command = ["git", "--git-dir", str(self.repository), "show", f"{self.answers['gitops_branch']}:{path}"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def git_of_repository(self, *arguments: str) -> str:
+        """Return what Git says of the repository that Flux follows."""
+        command = ["git", "--git-dir", str(self.repository), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     # Looking
 

@@ -14,13 +14,15 @@ from typing import Any
 from support import program
 
 
-def made() -> dict[str, set[tuple[str, frozenset[str]]]]:
-    """Return type and keys of each Secret that the program writes, by name. One name may come in several shapes.
+def made(lab: Path) -> dict[str, set[tuple[str, frozenset[str]]]]:
+    """Return type and keys of each Secret that the program writes for a lab, by name. One name may come in several shapes.
 
     Read from its syntax trees: the calls of put_secret, whose values are a dictionary there, or one that is built just before.
+    The runner's has a key for each of the lab's runners.
     """
-    found: dict[str, set[tuple[str, frozenset[str]]]] = {}
-    for file in sorted((program.PACKAGE / "stages").glob("*.py")):
+    tokens = frozenset(one.variable for one in program.runners.wanted(program.settings_of(lab)))
+    found: dict[str, set[tuple[str, frozenset[str]]]] = {program.runner.SECRET: {("Opaque", tokens)}}
+    for file in sorted(set((program.PACKAGE / "stages").glob("*.py")) - {Path(program.runner.__file__)}):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         words = {name.id: value.value for name, value in _assigned(tree) if isinstance(value, ast.Constant)} | {"FLUX": "flux-system"}
         for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:

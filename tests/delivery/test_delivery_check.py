@@ -316,6 +316,7 @@ RIGHT: dict[str, dict[str, Change]] = {
             "resources:\n", 'images:\n  - name: registry.lab/homelab/demo\n    newTag: v0.1.0 # {"$imagepolicy": "flux-system:demo:tag"}\nresources:\n  - more.yaml\n'
         ),
     },
+    "tag and digest, which Flux writes in one commit": {RELEASE: (MARKED, MARKED + '      digest: "" # {"$imagepolicy": "flux-system:demo:digest"}\n')},
     "a marker taken off, to hold a version": {RELEASE: (MARKED, "      tag: v0.1.0\n")},
     "a comment about markers": {RELEASE: ("  values:\n", '  values:\n    # tag: 1 # {"$imagepolicy": "flux-system:nobody:tag"}\n')},
     "an encrypted Secret": {
@@ -528,6 +529,14 @@ def test_the_check_ends_with_1_and_its_faults_without_a_traceback(article: Lab, 
     assert done.returncode == 1 and "Traceback" not in done.stderr and "clusters/homelab/demo.yaml: this is no YAML" in done.stderr
 
 
+def test_a_name_that_others_have_pushed_moves_no_cursor_when_the_check_quotes_it(article: Lab, tmp_path: Path) -> None:
+    """Git takes any byte in a file's name but NUL and the slash."""
+    lab = changed(article, tmp_path, {"apps/WORDS\x1b]0;title\x07\x1b[2J\u202e\x9b1m.yaml": "a:  1\n"})
+    done = run(sys.executable, lab / ".gitlab/check.py", cwd="/")
+    assert done.returncode == 1 and "WORDS" in done.stderr
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", done.stdout + done.stderr)
+
+
 def test_the_check_brings_its_tools_along_in_the_versions_that_these_tests_use(article: Lab) -> None:
     header = dict(re.findall(r'^#   "(.*)==(.*)",$', (article.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.M))
     pinned = dict(re.findall(r"^([\w.-]+)==([\w.-]+)", (ROOT / "requirements/test.txt").read_text(encoding="utf-8"), re.M))
@@ -535,7 +544,7 @@ def test_the_check_brings_its_tools_along_in_the_versions_that_these_tests_use(a
     imported = {"helm_python", "jsonschema", "kubernetes_validate", "referencing", "tree_sitter", "tree_sitter_ruby", "yaml"}
     used = set()
     for file in [article.path / ".gitlab/check.py", *(article.path / ".gitlab/checks").glob("*.py")]:
-        used |= set(re.findall(r"^(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.M)) - sys.stdlib_module_names - {"checks"}
+        used |= set(re.findall(r"^(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.M)) - sys.stdlib_module_names - {"checks", "lab_program"}
     assert used == imported
 
 

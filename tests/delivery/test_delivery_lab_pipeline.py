@@ -16,6 +16,7 @@ import yaml
 import evaluator
 from job_shell import read_pipeline
 from support.cluster import Lab
+from support.program import propose
 from support.rendering import ROOT
 from support.tools import run, tool
 
@@ -48,7 +49,7 @@ def test_what_the_jobs_call_is_in_the_lab(lab: Lab) -> None:
 
 # ./lab propose
 
-TOKEN = "glcbt-64_TokenOfTheJob"
+TOKEN, UPDATE_TOKEN = "glcbt-64_TokenOfTheJob", "glpat-TokenOfTheUpdate"
 QUESTIONS = "_subdirectory: template\n_answers_file: .copier-answers.yml\ncolour:\n  type: str\n  default: red\n"
 # Stands in for a private forge: takes pushes over the file system, and writes down the options of each.
 HOOK = """\
@@ -84,7 +85,7 @@ class Forge:
         settings = json.loads((ROOT / "example/lab_program/settings.json").read_text(encoding="utf-8"))
         (ours / "settings.json").write_text(json.dumps(settings | {"admin_email": "me@lab"}), encoding="utf-8")
         # The lab's script takes its driver from the template; nothing of that is in this one's rendering.
-        for name in ("__init__.py", "run.py", "files.py", "update/__init__.py", "update/command.py", "update/journal.py"):
+        for name in ("__init__.py", "run.py", "files.py", "words.py", "update/__init__.py", "update/command.py", "update/journal.py"):
             (self.template / "hooks" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / "hooks" / name, self.template / "hooks" / name)
         self.write("one.txt", "".join(f"line {number}\n" for number in range(12)))
@@ -160,7 +161,7 @@ class Forge:
         }
         done = subprocess.run([program or "./lab", *([] if program else ["propose"])], cwd=clone, env=variables, capture_output=True, text=True, check=False)
         calls = (programs / "calls").read_text() if (programs / "calls").exists() else ""
-        assert TOKEN not in calls and TOKEN not in done.stdout + done.stderr, "the token is on no command line and not in the log"
+        assert not any(token in calls + done.stdout + done.stderr for token in (TOKEN, UPDATE_TOKEN)), "no token is on a command line or in the log"
         self.clone, self.home = clone, home
         return done
 
@@ -250,6 +251,15 @@ def test_an_update_that_fails_the_checks_is_a_draft(forge: Forge) -> None:
     assert options[3].startswith("merge_request.title=Draft: ") and "https://gitlab.lab/homelab/homelab/-/jobs/7" in options[4]
 
 
+def test_the_checks_of_a_proposal_run_on_what_the_job_has_installed_by_its_hashes(forge: Forge) -> None:
+    """uv would fetch what the checks need anew, and whatever a package's name leads to that day."""
+    forge.write(".gitlab/check.py", "import sys\nsys.exit(3)\n")
+    forge.release("v1.1.0")
+    done = forge.propose(LAB_TOOLS="installed")
+    options, = forge.options()
+    assert done.returncode == 0 and options[3].startswith("merge_request.title=Draft: ") and options[3].endswith(": checks fail")
+
+
 def test_an_update_that_cannot_be_made_proposes_nothing_and_fails(forge: Forge) -> None:
     done = forge.propose("echo 'This template requires Copier version >= 99' >&2; exit 3")
     assert done.returncode == 2 and "nothing is proposed" in done.stdout and ">= 99" in done.stderr and forge.options() == []
@@ -263,20 +273,40 @@ def test_a_template_out_of_reach_is_said(forge: Forge) -> None:
     assert done.returncode == 2 and "/home/me/template, is not there" in done.stderr and "nothing is proposed" in done.stdout
 
 
-def test_git_asks_for_the_token_where_nobody_sees_it(forge: Forge) -> None:
+@pytest.mark.parametrize(
+    ("given", "user", "password"), [({"LAB_UPDATE_TOKEN": UPDATE_TOKEN}, "template-update", UPDATE_TOKEN), ({}, "gitlab-ci-token", TOKEN)]
+)
+def test_git_asks_for_the_token_where_nobody_sees_it(forge: Forge, given: dict[str, str], user: str, password: str) -> None:
     """And trusts a private authority for GitLab's own address only, so that the template may lie elsewhere."""
-    forge.propose("true", CI_SERVER_TLS_CA_FILE="/builds/ca.crt")
-    settings = {"HOME": str(forge.home), "PATH": os.environ["PATH"], "CI_JOB_TOKEN": TOKEN}
+    forge.propose("true", CI_SERVER_TLS_CA_FILE="/builds/ca.crt", **given)
+    settings = {"HOME": str(forge.home), "PATH": os.environ["PATH"], "CI_JOB_TOKEN": TOKEN, **given}
     asked = f"protocol=file\nhost=\npath={forge.server}/homelab/homelab.git\n\n"
     url = f"file://{forge.server}"
     helper = subprocess.run(
         ["git", "config", "--global", f"credential.{url}.helper"], env=settings, capture_output=True, text=True, check=True
     ).stdout.strip()
-    assert TOKEN not in helper and TOKEN not in (forge.home / ".gitconfig").read_text()
+    assert password not in helper and password not in (forge.home / ".gitconfig").read_text()
     answer = subprocess.run(["sh", "-c", f"{helper.removeprefix('!')} get"], input=asked, env=settings, capture_output=True, text=True, check=True)
-    assert answer.stdout == f"username=gitlab-ci-token\npassword={TOKEN}\n"
+    assert answer.stdout == f"username={user}\npassword={password}\n"
     trusted = subprocess.run(["git", "config", "--global", "--get-regexp", "sslcainfo"], env=settings, capture_output=True, text=True, check=True)
     assert trusted.stdout == f"http.{url}.sslcainfo /builds/ca.crt\n"
+
+
+def test_the_address_of_a_push_is_none_that_the_runner_has_rewritten_to_its_job_token(tmp_path: Path) -> None:
+    """The runner has Git put the job's token into addresses that begin with GitLab's own (url.<base>.insteadOf)."""
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "config", f"url.https://gitlab-ci-token:{TOKEN}@gitlab.lab.insteadOf", "https://gitlab.lab")
+    asked = {user: git(tmp_path, "ls-remote", "--get-url", propose.address("https://gitlab.lab/a/b", user)) for user in ("", propose.USER)}
+    assert asked == {"": f"https://gitlab-ci-token:{TOKEN}@gitlab.lab/a/b.git", "template-update": "https://template-update@gitlab.lab/a/b.git"}
+
+
+def test_a_push_that_the_job_token_may_not_make_names_the_variable(forge: Forge) -> None:
+    (forge.origin / "hooks/pre-receive").write_text("#!/bin/sh\necho 'You are not allowed to upload code.' >&2\nexit 1\n")
+    done = forge.propose("echo new > two.txt")
+    assert done.returncode and "not allowed to upload" in done.stderr
+    assert "LAB_UPDATE_TOKEN" in done.stderr and "./lab up --only sync" in done.stderr and "protected branch" in done.stderr
+    done = forge.propose("echo new > two.txt", LAB_UPDATE_TOKEN=UPDATE_TOKEN)
+    assert done.returncode and "./lab up --only sync" not in done.stderr
 
 
 def test_the_earlier_name_of_the_job_goes_on(forge: Forge) -> None:

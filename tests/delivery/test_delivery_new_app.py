@@ -348,7 +348,7 @@ def test_it_says_what_comes_next(article: Lab, shared: Path, tmp_path: Path) -> 
     assert not done.stderr
     for words in (
         "https://gitlab.lab/HomeLAB/web/shop", "sample-app/.gitlab-ci.yml", "sends shop.lab to Traefik", "git tag v0.1.0",
-        "git add apps/shop clusters/homelab/shop.yaml", "Protected tags",
+        "git add apps/shop clusters/homelab/shop.yaml", "./lab up --only groups protects its tags",
     ):
         assert words in done.stdout, words
     for name, words in {"pair-07": "a certificate that covers it in the Secret tls-7 of the namespace git;", "pair-01": ".gitlab/image.gitlab-ci.yml"}.items():

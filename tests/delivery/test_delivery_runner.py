@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from support import program
 from support.cluster import Lab
+from support.texts import answered
 from support.tools import run, tool
 
 if sys.version_info >= (3, 11):
@@ -38,7 +40,7 @@ def as_on_the_machine(runner: Path, target: Path) -> Path:
     """Copy a runner's files as the bootstrap does, with a token in .env."""
     shutil.copytree(runner, target)
     (target / "ca.crt").write_text("certificate\n")
-    environment = (target / ".env.example").read_text(encoding="utf-8").replace("RUNNER_TOKEN=", f"RUNNER_TOKEN={TOKEN}")
+    environment = re.sub(r"^(RUNNER_TOKEN\w*)=$", rf"\1={TOKEN}", (target / ".env.example").read_text(encoding="utf-8"), flags=re.M)
     (target / ".env").write_text(environment, encoding="utf-8")
     (target / ".env").chmod(0o600)
     return target
@@ -100,8 +102,8 @@ def test_the_clean_up_is_a_loop_that_a_shell_reads(article: Lab, tmp_path: Path)
 def test_the_token_is_nowhere_but_in_env(lab: Lab, tmp_path: Path) -> None:
     folder = as_on_the_machine(lab.path / "runner", tmp_path / "runner")
     assert [file.name for file in sorted(folder.iterdir()) if TOKEN in file.read_text(encoding="utf-8")] == [".env"]
-    assert (folder / ".env.example").read_text(encoding="utf-8").rstrip().endswith("RUNNER_TOKEN=")
-    assert settings_of(lab)["runners"][0]["token"] == "$RUNNER_TOKEN"
+    variables = re.findall(r"^(\w+)=$", (lab.path / "runner/.env.example").read_text(encoding="utf-8"), re.M)
+    assert [one["token"] for one in settings_of(lab)["runners"]] == [f"${name}" for name in variables]
     compose = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["services"]
     assert compose["gitlab-runner"]["env_file"] == [".env"] and "env_file" not in compose["clean-up"]
     assert not re.search(r"glrt-|environment:", (folder / "compose.yaml").read_text(encoding="utf-8"))
@@ -120,31 +122,106 @@ def test_git_never_takes_env(lab: Lab, tmp_path: Path) -> None:
     assert "runner/.env" not in staged and "runner/.env.example" in staged
 
 
+def building_and_protected(lab: Lab) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the executors' settings: of the runners that build, and of those for protected branches alone."""
+    found = [(one["name"].endswith(" protected"), one[one["executor"]]) for one in settings_of(lab)["runners"]]
+    return [one for protected, one in found if not protected], [one for protected, one in found if protected]
+
+
 @with_runner
 def test_jobs_may_do_what_their_way_of_building_needs_and_no_more(lab: Lab) -> None:
-    runner = settings_of(lab)["runners"][0]
-    executor, dind = runner[runner["executor"]], lab.answers["build_method"] == "dind"
-    assert executor["privileged"] is dind
-    assert "docker.sock" not in str(executor), "no job reaches the machine's own Docker"
-    if runner["executor"] == "docker":
-        assert ("/certs/client" in executor["volumes"], "/cache" in executor["volumes"]) == (dind, True)
-        assert executor.get("security_opt") == (None if dind else ["seccomp=unconfined", "apparmor=unconfined"])
-    else:
-        mounts = [one["mount_path"] for one in executor.get("volumes", {}).get("empty_dir", [])]
-        assert mounts == (["/certs/client"] if dind else [])
-        context = executor.get("build_container_security_context")
-        wanted = {"seccomp_profile": {"type": "Unconfined"}, "app_armor_profile": {"type": "Unconfined"}}
-        assert context == (None if dind else wanted)
-        namespace, = [one for one in lab.of_kind("Namespace") if one["metadata"]["name"] == executor["namespace"]]
-        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged", "which both ways need"
+    building, _ = building_and_protected(lab)
+    dind = lab.answers["build_method"] == "dind"
+    assert building
+    for executor in building:
+        assert executor["privileged"] is False
+        assert "docker.sock" not in str(executor), "no job reaches the machine's own Docker"
+        if lab.answers["runner_kind"] == "docker":
+            assert ("/certs/client" in executor["volumes"], "/cache" in executor["volumes"]) == (dind, True)
+            assert executor.get("security_opt") == (None if dind else ["seccomp=unconfined", "apparmor=unconfined"])
+        else:
+            mounts = [one["mount_path"] for one in executor.get("volumes", {}).get("empty_dir", [])]
+            assert mounts == (["/certs/client"] if dind else [])
+            context = executor.get("build_container_security_context")
+            wanted = {"seccomp_profile": {"type": "Unconfined"}, "app_armor_profile": {"type": "Unconfined"}}
+            assert context == (None if dind else wanted) and executor["automount_service_account_token"] is False
+            namespace, = [one for one in lab.of_kind("Namespace") if one["metadata"]["name"] == executor["namespace"]]
+            assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged", "which both ways need"
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Say whether a name is in a list of the runner's, as doublestar.Match compares them: no `*` goes over a slash."""
+    return re.fullmatch("".join("[^/]*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern)), name) is not None
+
+
+def is_privileged(executor: dict[str, Any], kind: str, service: str | None) -> bool:
+    """Say whether a container of a job would be privileged: a service's, or the job's own where none is named.
+
+    gitlab-runner, executors/docker/docker.go, createHostConfigForService and isInAllowedPrivilegedImages: an empty list
+    allows every image. common/config.go, GetContainerSecurityContext: a container's own setting goes before `privileged`.
+    """
+    if service is None:
+        return bool(executor.get("build_container_security_context", {}).get("privileged", executor["privileged"]))
+    if kind == "kubernetes":
+        return bool(executor.get("service_container_security_context", {}).get("privileged", executor["privileged"]))
+    allowed = executor.get("allowed_privileged_services") or []
+    return bool(executor.get("services_privileged", executor["privileged"])) and (not allowed or any(matches(one, service) for one in allowed))
+
+
+DOCKER = f"docker:29.8.1-dind@sha256:{'0' * 64}"
+
+
+STRANGERS = (
+    "alpine", "postgres:17", "evil/docker:29.8.1-dind", "evil.example/docker:1-dind", "docker:29.8.1-cli", "docker:latest", "docker:dind/../x", "dockerx:1-dind", "docker:1-dind/x",
+    "docker.io/evil/docker:1-dind", "docker.io.evil.example/library/docker:1-dind", "registry.lab/docker:1-dind",
+)
+
+
+@with_runner
+def test_no_job_is_privileged_and_no_service_but_docker_beside_it(lab: Lab) -> None:
+    """A job that wants to be root on the machine names an image of its own as its service."""
+    kind, dind = lab.answers["runner_kind"], lab.answers["build_method"] == "dind"
+    building, protected = building_and_protected(lab)
+    for executor in [*building, *protected]:
+        assert not is_privileged(executor, kind, None)
+    for executor in building:
+        if kind == "docker":
+            assert [one for one in STRANGERS if is_privileged(executor, kind, one)] == []
+        for own in ("docker:29.8.1-dind", DOCKER, "docker.io/library/docker:29.8.1-dind"):
+            assert is_privileged(executor, kind, own) is dind, "what the sample's pipeline starts"
+    for executor in protected:
+        assert [one for one in (*STRANGERS, DOCKER, "docker:29.8.1-dind") if is_privileged(executor, kind, one)] == []
+        assert "Unconfined" not in str(executor) and "security_opt" not in executor and "certs" not in str(executor.get("volumes"))
+
+
+@with_runner
+def test_an_image_that_one_project_pulled_is_asked_for_again_with_the_next_ones_own_credential(lab: Lab) -> None:
+    """docs.gitlab.com/runner/executors/docker/#how-pull-policies-work: a fallback, or a job's own choice, would hand it out."""
+    for executor in (one for several in building_and_protected(lab) for one in several):
+        assert executor["pull_policy"] == executor["allowed_pull_policies"] == ["always"]
+
+
+@with_runner
+def test_the_labs_own_jobs_ask_for_the_protected_runner_where_there_is_one(lab: Lab) -> None:
+    pipeline = yaml.safe_load((lab.path / ".gitlab-ci.yml").read_text(encoding="utf-8"))
+    assert pipeline["default"]["tags"] == ["$LAB_RUNNER"] and pipeline["variables"]["LAB_RUNNER"] == ""
+    assert not [name for name, job in pipeline.items() if isinstance(job, dict) and "tags" in job and name != "default"]
+    _, protected = building_and_protected(lab)
+    assert len(protected) == (lab.answers["gitops_source"] == "self")
+    assert program.runners.PROTECTED_VARIABLE == "LAB_RUNNER"
+
+
+def test_the_default_in_the_cluster_is_buildkit() -> None:
+    given_ = {kind: answered({"runner_kind": kind})["build_method"] for kind in ("docker", "kubernetes")}
+    assert given_ == {"docker": "dind", "kubernetes": "buildkit"}
 
 
 @with_runner
 def test_a_job_without_an_image_of_its_own_ends(lab: Lab) -> None:
     """BuildKit's image starts a daemon; a job that fell back on it would never begin."""
-    runner = settings_of(lab)["runners"][0]
-    image = runner[runner["executor"]]["image"]
-    assert re.fullmatch(r"docker:[\d.]+-cli|alpine:[\d.]+", image)
+    for runner in settings_of(lab)["runners"]:
+        image = runner[runner["executor"]]["image"]
+        assert re.fullmatch(r"docker:[\d.]+-cli|alpine:[\d.]+", image)
 
 
 @with_runner
@@ -171,9 +248,12 @@ def test_jobs_trust_the_labs_own_authority(lab: Lab) -> None:
 
 @in_the_cluster
 def test_the_runner_in_the_cluster_has_its_token_from_a_secret_and_its_settings_from_git(lab: Lab) -> None:
-    values = lab.values["gitlab-runner/gitlab-runner"]
-    assert values["env"]["RUNNER_TOKEN"] == {"valueFrom": {"secretKeyRef": {"name": "gitlab-runner-token", "key": "RUNNER_TOKEN"}}}
-    assert settings_of(lab)["runners"][0]["token"] == "$RUNNER_TOKEN"
+    environment = lab.values["gitlab-runner/gitlab-runner"]["env"]
+    assert {one["token"] for one in settings_of(lab)["runners"]} == {f"${name}" for name in environment}
+    for name, value in environment.items():
+        # A lab that is updated has no token of the protected runner yet, and its other runner goes on.
+        optional = {"optional": True} if name == "RUNNER_TOKEN_PROTECTED" else {}
+        assert value == {"valueFrom": {"secretKeyRef": {"name": "gitlab-runner-token", "key": name, **optional}}}
     deployment, = [one for one in lab.of_kind("Deployment") if one["metadata"]["name"] == "gitlab-runner"]
     assert any("checksum" in key for key in deployment["spec"]["template"]["metadata"]["annotations"]), "new settings restart it"
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]

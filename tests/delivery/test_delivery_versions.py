@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import evaluator
 from flux_semver import allows, latest, parse
 from job_shell import read_pipeline, run_job
+from support import program
 from support.cluster import Lab
 from support.rendering import ROOT
 
@@ -168,3 +169,20 @@ KNOWN = {
 
 def test_the_rule_in_these_tests_agrees_with_the_librarys_own_examples() -> None:
     assert {key: (version := parse(key[0])) is not None and allows(key[1])(version) for key in KNOWN} == KNOWN
+
+
+# Which tags GitLab keeps from developers (lab_program/stages/deployers.py)
+
+
+@EXAMPLES
+@given(st.one_of(st.from_regex(r"[0-9v.\-A-Za-z_]{1,20}", fullmatch=True), st.from_regex(r"v?[0-9]{1,3}(\.[0-9]{1,3}){2}(-[0-9a-z.-]{1,9})?", fullmatch=True)))
+def test_every_tag_that_flux_reads_as_a_version_is_protected(tag: str) -> None:
+    if parse(tag) is not None:
+        assert re.search(program.deployers.VERSIONS, tag, re.ASCII) and re.fullmatch(program.deployers.VERSIONS, tag, re.ASCII)
+
+
+@EXAMPLES
+@given(st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True))
+def test_no_branch_and_no_commit_in_a_pipeline_is_named_like_a_version(slug: str) -> None:
+    """CI_COMMIT_REF_SLUG has letters, digits and hyphens: https://docs.gitlab.com/ci/variables/predefined_variables/"""
+    assert re.search(program.deployers.VERSIONS, slug, re.ASCII) is None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import json
+import re
 from typing import Any
 
 import pytest
@@ -10,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import program
 from support.program import (
+    findings,
     flux,
     gitlab,
+    gitlab_runners,
     gitlab_stage,
     http,
     loop,
@@ -23,6 +28,7 @@ from support.program import (
     runner,
     secret,
     sync,
+    tokens,
 )
 from support.program import probes as probes_module
 
@@ -173,14 +179,67 @@ def test_of_a_projects_keys_fluxs_own_stays_and_what_is_in_its_way_goes() -> Non
 
 def test_of_the_webhooks_to_flux_one_stays() -> None:
     base = gitlab_stage.WEBHOOK_RECEIVER + "/hook/"
-    hooks = [
-        gitlab.Hook(1, "https://chat/x"),
-        gitlab.Hook(2, base + "old"),
-        gitlab.Hook(3, base + "new"),
-        gitlab.Hook(4, base + "new"),
-    ]
-    there, strays = sync.sort_hooks(hooks, base + "new")
-    assert there == hooks[2] and strays == [hooks[1], hooks[3]]
+    urls = (
+        "https://chat/x",
+        f"{gitlab_stage.WEBHOOK_RECEIVER}.evil/hook/new",
+        base + "old",
+        base + "new",
+        base + "new",
+    )
+    hooks = [gitlab.Hook.at(number, url) for number, url in enumerate(urls)]
+    there, strays = sync.sort_hooks(hooks, secret.Secret(base + "new"))
+    assert there == hooks[3] and strays == [hooks[2], hooks[4]]
+
+
+NODE_ARGS = '["server","--disable","servicelb"{}]'
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [
+        ({"k3s.io/node-args": NODE_ARGS.format("")}, "in the clear"),
+        ({"k3s.io/node-args": NODE_ARGS.format(',"--secrets-encryption=false"')}, "in the clear"),
+        ({"k3s.io/node-args": NODE_ARGS.format(',"--secrets-encryption"')}, "encrypts"),
+        ({"k3s.io/node-args": NODE_ARGS.format(',"--secrets-encryption=true"')}, "encrypts"),
+        ({"k3s.io/node-args": NODE_ARGS.format(""), "k3s.io/encryption-config-hash": "start-1"}, "encrypts"),
+        ({"k3s.io/node-args": '["agent"]'}, ""),
+        ({"k3s.io/node-args": "no JSON"}, ""),
+        ({}, ""),
+    ],
+)
+def test_k3s_without_encryption_is_said_where_it_can_be_seen(annotations: dict[str, str], said: str) -> None:
+    """Another Kubernetes, an agent, and what cannot be read say nothing of it."""
+    found = list(preflight_cluster.encryption([K({"metadata": {"name": "n1", "annotations": annotations}})]))
+    words = [one.what for one in found if isinstance(one, (findings.Good, findings.Advice))]
+    assert (said in words[0] and "n1" in words[0]) if said else words == []
+
+
+def test_what_a_pull_secret_holds_is_removed_from_output() -> None:
+    """Its own log-ins, those that the owner added, and one that is not to be read."""
+    auth = base64.b64encode(b"me:the-owners-password").decode()
+    config = {
+        "auths": {
+            "ghcr.io": {"auth": auth},
+            "quay.io": {"username": "me", "password": "quay-password", "sometoken": "of-another-kind"},
+        }
+    }
+    for text in (json.dumps(config), '{"auths": {"broken.io": {"password": "half-a-password'):
+        registry.auths_of(K({"data": {registry.KEY: base64.b64encode(text.encode()).decode()}}))
+        assert text not in secret.redact(f"cannot apply {text}")
+        quoted = base64.b64encode(text.encode()).decode()
+        # The last characters of base64 depend on what follows.
+        assert re.fullmatch(r"cannot apply \[hidden\].{0,4}", secret.redact(f"cannot apply {quoted}"))
+    for part in (auth, "the-owners-password", "quay-password", "of-another-kind"):
+        assert part not in secret.redact(f"it says {part} here"), part
+
+
+def test_the_address_of_a_webhook_is_removed_from_output() -> None:
+    """With the server before it, and without."""
+    url = f"{gitlab_stage.WEBHOOK_RECEIVER}/hook/{'0a1b' * 16}"
+    hook = gitlab.Hook.at(1, url)
+    for words in (url, url.removeprefix(gitlab_stage.WEBHOOK_RECEIVER), "0a1b" * 16, f"{hook}"):
+        assert "0a1b0a1b" not in secret.redact(words)
+    assert secret.redact("https://chat.example.com/hooks") == "https://chat.example.com/hooks"
 
 
 def test_a_token_lasts_while_it_is_valid_for_another_month() -> None:
@@ -192,11 +251,11 @@ def test_a_token_lasts_while_it_is_valid_for_another_month() -> None:
         ("", False, False),
     ):
         token = gitlab.AccessToken(1, "x", active, expires_at, secret.Secret(""))
-        assert sync.lasts(token, today) is lasts
+        assert tokens.lasts(token, today) is lasts
 
 
 def test_the_runners_own_machine_tells_its_status_and_not_the_check_of_its_token() -> None:
-    manager = gitlab.RunnerManager
+    manager = gitlab_runners.RunnerManager
     assert runner.runner_status([]) == "never_contacted"
     assert runner.runner_status([manager(runner.TOKEN_CHECK, "online")]) == "never_contacted"
     assert (

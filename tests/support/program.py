@@ -22,6 +22,7 @@ from lab_program import (
     patience,
     probes,
     programs,
+    runners,
     secret,
     versions,
     workloads,
@@ -33,6 +34,7 @@ from lab_program import settings as settings_module
 from lab_program.clients import (
     git,
     gitlab,
+    gitlab_runners,
     gitlab_transport,
     helm,
     http,
@@ -48,6 +50,8 @@ from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
     credential,
+    deployers,
+    findings,
     flux,
     loop,
     preflight_cluster,
@@ -56,6 +60,7 @@ from lab_program.stages import (
     runner,
     storage,
     sync,
+    tokens,
 )
 from lab_program.stages import gitlab as gitlab_stage
 
@@ -68,12 +73,15 @@ __all__ = [
     "cli",
     "console_module",
     "credential",
+    "deployers",
     "environment",
     "errors",
+    "findings",
     "flux",
     "git",
     "gitlab",
     "gitlab_check",
+    "gitlab_runners",
     "gitlab_stage",
     "gitlab_transport",
     "helm",
@@ -98,9 +106,11 @@ __all__ = [
     "rescue",
     "restore",
     "runner",
+    "runners",
     "secret",
     "storage",
     "sync",
+    "tokens",
     "trust",
     "update",
     "upgrade",

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from extensions import facts
+
 from .cluster import Lab, Object, namespace_of, title
 from .program import node_addresses
 
@@ -56,7 +58,7 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
     if answers["private_ca"]:
         secrets[flux, "lab-ca"] = secrets[gitlab, "lab-ca"] = {"ca.crt"}
     if answers["runner_kind"] == "kubernetes":
-        secrets[runner, "gitlab-runner-token"] = {"RUNNER_TOKEN"}
+        secrets[runner, "gitlab-runner-token"] = {one["variable"] for one in facts.Lab({"runner_home": "", "docker_version": "", **answers}).runners}
         if answers["private_ca"]:
             secrets[runner, "lab-ca"] = {"ca.crt"}
     if answers["tls_source"] == "secret":

@@ -33,7 +33,12 @@ class Terminal:
             preexec_fn=_own_terminal,  # noqa: PLW1509 - only the child itself can take the terminal
         )
         os.close(inner)
-        self.said = ""
+        self.heard = b""
+
+    @property
+    def said(self) -> str:
+        """What it has said so far; half a character at the end is none."""
+        return self.heard.decode(errors="replace")
 
     def until(self, text: str) -> None:
         """Read until the program says *text*."""
@@ -47,10 +52,10 @@ class Terminal:
             self.process.kill()
             raise AssertionError(f"it says nothing more, and goes on:\n{self.said}")
         try:
-            part = os.read(self.end, 65536).decode(errors="replace")
+            part = os.read(self.end, 65536)
         except OSError:
-            part = ""
-        self.said += part
+            part = b""
+        self.heard += part
         return bool(part)
 
     def type(self, keys: str) -> None:

@@ -309,6 +309,18 @@ def test_an_alias_of_ssh_is_an_address(house: Path, tmp_path: Path) -> None:
     assert (house / "new").exists()
 
 
+def test_what_the_templates_server_says_moves_no_cursor(house: Path, tmp_path: Path) -> None:
+    """Git hands on what the other side prints; the lab's command and the template's own part of it both quote that."""
+    address = "alias:template.git"
+    point_at(house, address)
+    words = "\x1b]0;title\x07\x1b[2J\x1b]52;c;cm0=\x07WORDS\u202e\x9b1m"
+    put(tmp_path, {"words": words, "ssh": f"#!/bin/sh\ncat '{tmp_path}/words' >&2; exit 255\n"})
+    (tmp_path / "ssh").chmod(0o755)
+    said = script(house, GIT_SSH=str(tmp_path / "ssh"), GIT_SSH_VARIANT="simple").stderr
+    assert "cannot be reached" in said and "WORDS" in said
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", said)
+
+
 def test_a_template_of_another_user(house: Path) -> None:
     said = untouched(house, lambda: script(house, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")).stderr
     assert f"The template at {house.parent / 'template'} belongs to another user, so Git does not read it." in said

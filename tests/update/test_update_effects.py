@@ -74,10 +74,16 @@ def test_what_reaches_gitlabs_pod_is_a_downtime(
     assert "Pushing this restarts GitLab. Expect about 5 minutes of downtime. (" in told(shared, article, **changes)
 
 
+def test_who_may_use_the_runner_changes_with_the_bootstrap_only(shared: Path, article: Lab, helm: bool) -> None:
+    said = told(shared, article, runner_scope="instance")
+    assert "GitLab's runners follow only with `./lab up --only runner`." in said
+
+
 def test_the_runners_settings_are_the_bootstraps(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, runner_concurrent=7)
     assert (
-        "Nothing until you run `./lab up --only runner`, which restarts the runner. (`runner/config.toml`)"
+        "Nothing until you run `./lab up --only runner`: it makes the runners that the file names in GitLab, and"
+        " restarts the runner. Its jobs may do from then on what the file says. (`runner/config.toml`)"
         in said
     )
     assert "Flux" not in said
@@ -264,3 +270,16 @@ def test_controllers_that_run_before_git_has_them_are_told_as_taken_over(article
     assert "makes" not in said
     removed = "\n".join(effects.told(after, before, (article.answers, article.answers), TABLE))
     assert "Flux removes from the cluster: ClusterRole" in removed and "takes" not in removed
+
+
+NEW = [entry for entry in TABLE["bootstrap"] if entry.get("new")]
+
+
+@pytest.mark.parametrize("entry", NEW, ids=lambda entry: entry["answers"][0])
+def test_what_the_bootstrap_closes_is_told_with_the_question_that_opens_it_again(entry: dict[str, Any]) -> None:
+    """Also where nobody has answered it yet: an earlier lab is told at its first update with the question."""
+    name = entry["answers"][0]
+    before = {"groups": ["a"]}
+    told = effects.told({}, {}, (before, before | {name: "x"}), TABLE)
+    assert told == [f"{entry['effect']} (`{name}`)"] and name in entry["effect"] and "./lab up" in entry["effect"]
+    assert effects.told({}, {}, (before | {name: "x"}, before | {name: "x"}), TABLE) == []

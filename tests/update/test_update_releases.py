@@ -267,5 +267,5 @@ def test_the_report_tells_what_happens_in_the_cluster(template: Path, tmp_path: 
     report = (lab / REPORT).read_text()
     assert report.startswith("# The lab, still at 1.2.0\n")
     assert "- Pushing this restarts GitLab. Expect about 5 minutes of downtime. (`apps/gitlab/gitlab.rb`" in report
-    assert "`./lab up --only runner`, which restarts the runner. (`runner/config.toml`)" in report
+    assert "`./lab up --only runner`: it makes the runners that the file names in GitLab, and restarts the runner." in report
     assert "- changed: `runner_concurrent: 2` is `7` now" in report and "- new: `smtp_host: " in report

@@ -14,6 +14,21 @@ from ..programs import Programs, Result, last_line
 # ssh's own status: the connection failed, or broke.
 CONNECTION_FAILED = 255
 _FINAL = ("ermission denied", "verification failed")
+# Whatever ~/.ssh/config says for a host, or for all: the other machine gets to see no agent, no display and no port of
+# this one, and nothing is started here. The lab's program needs none of it (ssh_config(5)).
+NOTHING_OF_MINE = (
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ForwardX11Trusted=no",
+    "ClearAllForwardings=yes",
+    "Tunnel=no",
+    "PermitLocalCommand=no",
+    # A command of the configuration's own would stand in this one's way, and a terminal would change what is read.
+    "RemoteCommand=none",
+    "RequestTTY=no",
+)
+# No Kerberos ticket either. Its option is unknown to an ssh that was built without GSSAPI, this flag is not.
+NO_TICKET = "-k"
 
 
 class SshError(ClientError):
@@ -36,10 +51,8 @@ class Machine:
 
     def run(self, command: str, stdin: bytes = b"") -> Result:
         """Run a command of a POSIX shell there, once."""
-        options = ["-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15"]
-        if not self._console.terminal:
-            options += ["-o", "BatchMode=yes"]
-        return self._programs.run(["ssh", *options, self.address, command], stdin=stdin)
+        call = ssh("ServerAliveInterval=15", can_ask=self._console.terminal)
+        return self._programs.run([*call, self.address, command], stdin=stdin)
 
     def must(self, what: str, command: str, stdin: bytes = b"") -> str:
         """Run a command that bears a repeat, again where the connection broke, and return what it prints.
@@ -73,6 +86,17 @@ class Machine:
         said = self.must(f"read {folder}", command)
         parts = (part.partition("\n") for part in said.split(f"\n{boundary} ")[1:])
         return {name: content for name, _, content in parts}
+
+
+def ssh(*more: str, can_ask: bool) -> list[str]:
+    """Return the call of ssh, up to the machine's name.
+
+    Args:
+        more: further options, as `Name=value`.
+        can_ask: whether somebody at a terminal can answer what ssh asks.
+    """
+    options = ["ConnectTimeout=10", *more, *([] if can_ask else ["BatchMode=yes"]), *NOTHING_OF_MINE]
+    return ["ssh", NO_TICKET, *(word for option in options for word in ("-o", option))]
 
 
 def quoted(text: str) -> str:

@@ -99,14 +99,20 @@ class Session:
     """The run's token of GitLab's root: made in the pod, since a new GitLab has no other way in, and revoked at the
     end."""
 
-    def __init__(self, pod: Pod, transport: Transport, console: Console, settings: Settings) -> None:
+    def __init__(self, pod: Pod, transport: Transport, console: Console, settings: Settings, place: str) -> None:
+        """Keep what a log-in takes.
+
+        Args:
+            place: this folder of this machine, as nobody else's run has it: see workspace.place.
+        """
         self._pod, self._transport, self._console, self._settings = pod, transport, console, settings
-        self._name = f"bootstrap-{settings.lab_name}"
+        self._name = f"bootstrap-{settings.lab_name}-{place}"
 
     def begin(self) -> Secret:
         """Return the token; it is made by the first call.
 
-        Tokens that an earlier, killed run may have left are removed by the same step. GitLab ends a token at midnight
+        Tokens that an earlier, killed run from here may have left are removed by the same step; those of another
+        administrator's run elsewhere are not. GitLab ends a token at midnight
         UTC at the start of its last day: "tomorrow" could be a minute away, so it is the day after.
         https://docs.gitlab.com/user/profile/personal_access_tokens/
 

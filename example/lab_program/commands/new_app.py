@@ -165,7 +165,7 @@ Added apps/{app.name}/ and {entry}. What comes next:
 
   1. The project {settings.gitlab_url}/{app.project}, if there is none yet, with a Dockerfile whose last stage is the application
      with a USER that is a number other than 0, and one of whose stages is called "test", and with a copy of {pipeline}.
-     Protect its tags (Settings > Repository > Protected tags, *): everyone who may make one deploys.
+     Then ./lab up --only groups protects its tags, those of its images too, so that only {settings.deployers} deploy.
   2. A name in your DNS that sends {app.host} to Traefik{note}.
   3. Here: git add apps/{app.name} {entry} && git commit -m "Add {app.name}" && git push
   4. There: git tag v0.1.0 && git push origin v0.1.0

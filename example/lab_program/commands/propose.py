@@ -1,7 +1,8 @@
 """`./lab propose`: the template's improvements as a merge request. The scheduled pipeline runs it (.gitlab-ci.yml).
 
-What could not be merged it says in the merge request, with the whole report. The job's token reaches Git through its
-credential helper: it is on no command line, and nowhere in the log.
+What could not be merged it says in the merge request, with the whole report. It pushes with the token in LAB_UPDATE_TOKEN,
+a variable of the project that `./lab up` makes. Where there is none, as in a repository of another Git server, it is the
+job's own token. Either reaches Git through its credential helper: it is on no command line, and nowhere in the log.
 """
 
 from __future__ import annotations
@@ -24,8 +25,18 @@ REPORT = "update-report.md"
 # The report's last words are for a terminal.
 LAST_WORDS = "Nothing is committed"
 LONGEST_REPORT = 30000
+TOKEN = "LAB_UPDATE_TOKEN"  # noqa: S105 - the variable's name
+USER = "template-update"
 # Git's shell expands it when it asks, and nobody earlier.
-HELPER = '!f() { test "$1" = get && printf "username=gitlab-ci-token\\npassword=%s\\n" "$CI_JOB_TOKEN"; }; f'
+HELPER = (
+    f'!f() {{ test "$1" = get || return 0; if test -n "${TOKEN}"; then printf "username={USER}\\npassword=%s\\n" "${TOKEN}";'
+    ' else printf "username=gitlab-ci-token\\npassword=%s\\n" "$CI_JOB_TOKEN"; fi; }; f'
+)
+WITHOUT_TOKEN = (
+    f"this job has no {TOKEN}, so it pushed with its job token. ./lab up --only sync makes that variable. Only a schedule\n"
+    "of a protected branch gets it. In a repository of another Git server, make it yourself: Settings > Access tokens\n"
+    "(Developer, write_repository), then Settings > CI/CD > Variables (protected, masked and hidden)"
+)
 NEEDED = ("CI_PROJECT_URL", "CI_SERVER_URL", "CI_COMMIT_BRANCH", "CI_JOB_URL", "CI_JOB_TOKEN")
 
 
@@ -42,7 +53,7 @@ class Propose(Command):
                 "",
                 "make a schedule (Build > Pipeline schedules); here, run ./lab update",
             )
-        self.remote = f"{os.environ['CI_PROJECT_URL']}.git"
+        self.remote = address(os.environ["CI_PROJECT_URL"], USER if os.environ.get(TOKEN) else "")
         self._set_up_git()
         lease = self._leave_others_work()
         if lease is None:
@@ -84,6 +95,7 @@ class Propose(Command):
             *words,
             self.remote,
             f"HEAD:refs/heads/{BRANCH}",
+            then="mend that, and run the schedule again" if os.environ.get(TOKEN) else WITHOUT_TOKEN,
         )
         self._say(f"Proposed: {os.environ['CI_PROJECT_URL']}/-/merge_requests?source_branch={BRANCH}")
 
@@ -132,8 +144,8 @@ class Propose(Command):
                 f"markers. Keep what is"
                 f" right, and push to this branch.</p>{description}"
             )
-        # GitLab starts no pipeline for what a job pushes, so the checks run here.
-        elif self._run("uv", "run", "--quiet", ".gitlab/check.py", capture=False).returncode:
+        # They run here already: what they say decides whether it is a draft. A job's own push starts no pipeline.
+        elif self._run(*_checks(), ".gitlab/check.py", capture=False).returncode:
             title = f"Draft: {title}: checks fail"
             job = os.environ["CI_JOB_URL"]
             description = f"<p><strong>The checks fail with it:</strong> {job} says how.</p>{description}"
@@ -145,13 +157,13 @@ class Propose(Command):
     def _differs(self, *arguments: str) -> bool:
         return self._run("git", "diff", *arguments, "--quiet").returncode != 0
 
-    def _git(self, *arguments: str) -> str:
+    def _git(self, *arguments: str, then: str = "mend that, and run the schedule again") -> str:
         done = self._run("git", *arguments)
         if done.returncode:
             raise Failure(
                 f"git {shlex.quote(arguments[0])} failed: {done.stderr.strip()}",
                 "",
-                "mend that, and run the schedule again",
+                then,
             )
         return done.stdout
 
@@ -166,6 +178,17 @@ class Propose(Command):
 
     def _say(self, text: str) -> None:
         self.console.print(text)
+
+
+def address(project: str, user: str) -> str:
+    """Return the address to push to. With a user's name in it, it is none that the runner has rewritten to its job token."""
+    scheme, mark, rest = project.partition("://")
+    return f"{scheme}{mark}{f'{user}@' if user and scheme.startswith('http') else ''}{rest}.git"
+
+
+def _checks() -> list[str]:
+    """Return what runs the checks: this Python, where the job has installed what they need by its hashes; otherwise uv."""
+    return [sys.executable] if os.environ.get("LAB_TOOLS") == "installed" else ["uv", "run", "--quiet"]
 
 
 def as_html(report: str) -> str:

@@ -7,7 +7,7 @@ import io
 import os
 import tarfile
 
-from ..clients.machine import quoted
+from ..clients.machine import quoted, ssh
 from ..errors import ExitCode, Failure
 from ..programs import Result
 from .base import Command
@@ -113,8 +113,7 @@ class Trust(Command):
             command, sent = REMOTE_REMOVE, REMOVE.encode()
         else:
             command, sent = REMOTE.format(registry=quoted(self.settings.registry_address)), self._packed()
-        options = [] if self.console.terminal else ["-o", "BatchMode=yes"]
-        return self.programs.run(["ssh", "-o", "ConnectTimeout=10", *options, machine, command], stdin=sent)
+        return self.programs.run([*ssh(can_ask=self.console.terminal), machine, command], stdin=sent)
 
     def _here(self) -> Result:
         if os.getuid() != 0:

@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .. import versions
+from ..console import complain
 from ..environment import for_owner
 from ..errors import ExitCode, Failure
 from .base import Command
@@ -93,7 +94,7 @@ class Update(Command):
             self._check_version(template)
             copier = self._copier()
         except Stop as why:
-            sys.stderr.write("\n".join([*why.lines, AS_IT_WAS, ""]))
+            complain("\n".join([*why.lines, AS_IT_WAS]))
             return REFUSED
         return self.hand_over(*copier, "update", "--trust", *rest)
 

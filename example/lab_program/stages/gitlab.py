@@ -18,7 +18,7 @@ from ..gitlab_check import GitLabCheck
 from ..helm_records import drop_unfinished, install
 from ..lab import Lab
 from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, revision
-from ..secret import Secret, random_secret
+from ..secret import Secret, hidden_address, random_secret
 from ..settings import Settings
 from .base import Stage
 from .credential import certificate
@@ -258,7 +258,7 @@ def webhook_url(token: Secret, receiver: str) -> Secret:
     https://fluxcd.io/flux/components/notification/receivers/#webhook-path
     """
     digest = hashlib.sha256(f"{token.reveal()}{receiver}{FLUX}".encode()).hexdigest()
-    return Secret(f"{WEBHOOK_RECEIVER}/hook/{digest}")
+    return hidden_address(f"{WEBHOOK_RECEIVER}/hook/{digest}")
 
 
 def version_that_ran(deployment: KubeObject, sets: Sequence[KubeObject], pods: Sequence[KubeObject]) -> str:

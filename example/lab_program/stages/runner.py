@@ -1,16 +1,21 @@
-"""runner: one instance runner, made through GitLab's API. Its token is shown once and goes straight to where the runner
-reads it: .env on the runner's machine (0600), or a Secret."""
+"""runner: the lab's runners (runners.py), made through GitLab's API. A token is shown once and goes straight to where
+the runner reads it: .env on the runner's machine (0600), or a Secret."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
-from ..clients.gitlab import RunnerManager
+from .. import runners
+from ..clients.gitlab_runners import RunnerManager
 from ..clients.kubectl import FIELD_MANAGER
 from ..clients.machine import quoted
 from ..clients.objects import NOTHING, KubeObject
 from ..errors import Failure
 from ..patience import TimedOutError
+from ..runners import Wanted
 from ..secret import Secret
 from ..settings import Settings
 from .base import Stage
@@ -34,45 +39,102 @@ class Runner(Stage):
         return super().programs(settings) | ({"ssh"} if settings.runner_kind == "docker" else set())
 
     def run(self) -> None:
-        kind, name = self.settings.runner_kind, self.settings.runner_name
+        settings = self.settings
+        kind, wanted = settings.runner_kind, runners.wanted(settings)
         if kind == "none":
-            self.console.skip("this lab has no runner; nothing builds until you add one")
+            self._without()
             return
         if self.lab.dry_run:
-            self.console.would(f"make sure that GitLab has the runner {name}, its token only where the runner reads it")
+            names = ", ".join(one.name for one in wanted)
+            self.console.would(f"make sure that GitLab has the runners {names}, their tokens only where they are read")
             self.console.would(f"start the runner ({kind})")
             return
         # Before anything is looked at: without GitLab there is nothing to mend.
         _ = self.lab.gitlab
-        number = self.patience.settle(f"make the runner {name}", self._ensure_runner)
+        self.tokens = self._read_tokens()
+        numbers = [self.patience.settle(f"make the runner {one.name}", partial(self._ensure, one)) for one in wanted]
+        self._drop_tokens(wanted)
         if kind == "docker":
             self._start_container()
             self._forget_authority()
         else:
             self._refresh_pod()
-        try:
-            self.patience.wait(self.lab.limits.wait_runner_minutes, f"runner {name}", lambda: self._online(number))
-        except TimedOutError as late:
-            raise self._missing(str(late)) from late
-        self.console.have(f"runner {name} is online")
+        for one, number in zip(wanted, numbers, strict=True):
+            try:
+                minutes = self.lab.limits.wait_runner_minutes
+                self.patience.wait(minutes, f"runner {one.name}", partial(self._online, number))
+            except TimedOutError as late:
+                raise self._missing(one.name, str(late)) from late
+            self.console.have(f"runner {one.name} is online")
+        self._delete_others(numbers)
+        if any(one.is_protected for one in wanted):
+            self.patience.settle("lead the jobs of protected branches to their runner", self._lead_protected)
 
-    def _ensure_runner(self) -> int:
+    def _without(self) -> None:
+        """Let the lab's jobs ask for no runner of the program's: one that the owner brings has not its tag."""
+        settings = self.settings
+        self.console.skip("this lab has no runner; nothing builds until you add one")
+        if settings.self_hosted and not self.lab.dry_run:
+            project, key = settings.lab_project, runners.PROTECTED_VARIABLE
+            if self.lab.gitlab.project_variable(project, key):
+                self.lab.gitlab.delete_project_variable(project, key)
+                self.console.did(f"{key} of {project} removed: its jobs take any runner")
+
+    def _ensure(self, wanted: Wanted) -> int:
         """Make a runner whose token is in the right place; return its number.
 
         A runner whose token is lost is replaced, never doubled.
         """
-        name, gitlab = self.settings.runner_name, self.lab.gitlab
-        token = self._read_token()
+        gitlab = self.lab.gitlab
+        token = self.tokens.get(wanted.variable)
         # A glrt- token is verified for one machine; GitLab forgets that of this name by itself.
         number = gitlab.verify_runner(token, TOKEN_CHECK) if token else None
-        gitlab.delete_runners([one for one in gitlab.runners(name) if one.id != number])
+        same = [one for one in gitlab.runners(wanted.kind) if one.description == wanted.name]
+        if number not in [one.id for one in same]:
+            number = None
+        gitlab.delete_runners([one for one in same if one.id != number])
         if number is not None:
-            self.console.have(f"runner {name}, its token in {self._place()}")
+            self.console.have(f"runner {wanted.name}, its token in {self._place()}")
             return number
-        made = gitlab.make_runner(name)
-        self._write_token(made.token)
-        self.console.did(f"runner {name}, its token in {self._place()}")
+        made = gitlab.make_runner(wanted.name, wanted.kind, self._belonging(wanted))
+        self._write_token(wanted.variable, made.token)
+        self.console.did(f"runner {wanted.name}, its token in {self._place()}")
         return made.id
+
+    def _belonging(self, wanted: Wanted) -> Mapping[str, Any]:
+        """Return to whom a runner belongs, and which jobs it takes."""
+        if wanted.kind == runners.INSTANCE:
+            return {}
+        found = self.lab.gitlab.group(wanted.owner) if wanted.kind == runners.GROUP else None
+        project = self.lab.gitlab.project(wanted.owner) if wanted.kind == runners.PROJECT else None
+        if found is not None:
+            return {"group_id": found.id}
+        if project is not None:
+            only = {"access_level": "ref_protected", "run_untagged": False, "tag_list": [runners.PROTECTED_TAG]}
+            return {"project_id": project.id, "locked": True, **only}
+        raise Failure(f"GitLab has no {wanted.owner} for the runner {wanted.name}.", "", "./lab up --only groups")
+
+    def _delete_others(self, kept: Sequence[int]) -> None:
+        """Delete the runners that the program made for another answer, now that their jobs have another one."""
+        gitlab = self.lab.gitlab
+        for kind in (runners.INSTANCE, runners.GROUP, runners.PROJECT):
+            found = [
+                one
+                for one in gitlab.runners(kind)
+                if one.id not in kept and runners.is_ours(self.settings, kind, one.description)
+            ]
+            gitlab.delete_runners(found)
+            for one in found:
+                self.console.did(f"runner {one.description} deleted: your answers ask for others now")
+
+    def _lead_protected(self) -> None:
+        """Tell the jobs of protected branches, and no others, which runner they ask for (.gitlab-ci.yml)."""
+        project, key = self.settings.lab_project, runners.PROTECTED_VARIABLE
+        if self.lab.gitlab.project_variable(project, key):
+            self.console.have(f"jobs of {project}'s protected branches ask for the protected runner")
+            return
+        self.lab.gitlab.make_protected_variable(project, key, runners.PROTECTED_TAG)
+        self.console.did(f"jobs of {project}'s protected branches ask for the protected runner")
 
     def _place(self) -> str:
         settings = self.settings
@@ -80,36 +142,53 @@ class Runner(Stage):
             return f"{settings.runner_host}:{settings.runner_home}/.env"
         return f"Secret {settings.runner_namespace}/{SECRET}"
 
-    def _read_token(self) -> Secret:
-        """Return what the runner has; an empty token where it has none."""
+    def _read_tokens(self) -> dict[str, Secret]:
+        """Return the tokens that the runner has, by their variables."""
         if self.settings.runner_kind == "kubernetes":
-            return (self.cluster.find("secret", SECRET, self.settings.runner_namespace) or NOTHING).secret(
-                "RUNNER_TOKEN"
-            )
+            found = self.cluster.find("secret", SECRET, self.settings.runner_namespace) or NOTHING
+            return {name: found.secret(name) for name in found.content.get("data") or {} if runners.is_token(name)}
         self.there = self.lab.machine.files(
             self.settings.runner_home, list(dict.fromkeys([".env", "ca.crt", *self._files()]))
         )
-        said = self.there.get(".env", "")
-        lines = [line.removeprefix("RUNNER_TOKEN=") for line in said.splitlines() if line.startswith("RUNNER_TOKEN=")]
-        return Secret(lines[-1].strip() if lines else "")
+        lines = [line.partition("=") for line in self.there.get(".env", "").splitlines()]
+        return {name: Secret(value.strip()) for name, _, value in lines if runners.is_token(name) and value.strip()}
 
-    def _write_token(self, token: Secret) -> None:
-        """Hand the token to the runner.
+    def _write_token(self, variable: str, token: Secret) -> None:
+        """Hand a token to the runner, beside those that it has."""
+        self.tokens[variable] = token
+        if self.settings.runner_kind == "kubernetes":
+            self.cluster.put_secret(self.settings.runner_namespace, SECRET, self.tokens)
+        else:
+            self._write_env([variable], f"{variable}={token.reveal()}\n")
+
+    def _drop_tokens(self, wanted: Sequence[Wanted]) -> None:
+        """Take away the tokens of runners that the lab no longer has."""
+        variables = {one.variable for one in wanted}
+        stale = [name for name in self.tokens if runners.is_token(name) and name not in variables]
+        if not stale:
+            return
+        if self.settings.runner_kind == "kubernetes":
+            kept = {name: token for name, token in self.tokens.items() if name not in stale}
+            self.cluster.put_secret(self.settings.runner_namespace, SECRET, kept)
+        else:
+            self._write_env(stale, "")
+        self.console.did(f"{', '.join(stale)} removed from {self._place()}")
+
+    def _write_env(self, without: Sequence[str], line: str) -> None:
+        """Write .env on the runner's machine: without some variables, and with another line.
 
         Other lines of .env are the owner's (a proxy, for example) and stay. The new file is complete before it takes
-        the old one's place, and never readable by others. A container that runs keeps the token it was started with,
+        the old one's place, and never readable by others. A container that runs keeps the tokens it was started with,
         hence the mark.
         """
-        if self.settings.runner_kind == "kubernetes":
-            self.cluster.put_secret(self.settings.runner_namespace, SECRET, {"RUNNER_TOKEN": token})
-            return
         env, mark = self._file(".env"), self._file(NOT_STARTED)
+        pattern = quoted(f"^({'|'.join(map(re.escape, without))})=")
         command = (
             f"umask 077; touch {mark}\n"
-            f"{{ if test -f {env}; then grep -v '^RUNNER_TOKEN=' {env}; fi; cat; }} >{env}.new"
+            f"{{ if test -f {env}; then grep -v -E {pattern} {env}; fi; cat; }} >{env}.new"
             f" && chmod 600 {env}.new && mv -f {env}.new {env}"
         )
-        self.lab.machine.must("write the runner's .env", command, f"RUNNER_TOKEN={token.reveal()}\n".encode())
+        self.lab.machine.must("write the runner's .env", command, line.encode())
 
     def _files(self) -> list[str]:
         """Return the files of runner/ that belong on the machine."""
@@ -180,7 +259,7 @@ class Runner(Stage):
         status = runner_status(self.lab.gitlab.runner_managers(number))
         return None if status == "online" else f"GitLab calls it {status}"
 
-    def _missing(self, why: str) -> Failure:
+    def _missing(self, name: str, why: str) -> Failure:
         settings, minutes = self.settings, self.lab.limits.wait_runner_minutes
         look = f"kubectl get pods -n {settings.runner_namespace}; flux get helmreleases -n {settings.runner_namespace}"
         if settings.runner_kind == "docker":
@@ -189,7 +268,7 @@ class Runner(Stage):
                 f"whether that machine knows {settings.gitlab_host} and trusts its certificate: curl -v "
                 f"{settings.gitlab_url}"
             )
-        return Failure(f"The runner has not reported to GitLab within {minutes} minutes: {why}.", look)
+        return Failure(f"The runner {name} has not reported to GitLab within {minutes} minutes: {why}.", look)
 
 
 def outdated(pods: Sequence[KubeObject], written: str) -> list[KubeObject]:

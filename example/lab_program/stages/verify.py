@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from .. import runners
 from ..clients.http import HttpError
 from ..errors import Failure
 from ..lab import Lab
@@ -117,18 +118,15 @@ class Verify(Stage):
         return found[1] if found else ""
 
     def _verify_runner(self) -> None:
-        name, where = self.settings.runner_name, f"{self.settings.gitlab_url}/admin/runners"
-        mend = "./lab up --only runner"
-        runners = self.lab.gitlab.runners(name)
-        if not runners:
-            raise Failure(f"GitLab has no runner {name}.", where, mend)
-        status = ""
-        for runner in runners:
-            status = runner_status(self.lab.gitlab.runner_managers(runner.id))
-            if status == "online":
-                break
-        if status != "online":
-            raise Failure(
-                f"The runner {name} is not online: GitLab calls it {status}.", f"{where}, and the runner's log", mend
-            )
-        self.console.have(f"the runner {name} is online")
+        where, mend = f"{self.settings.gitlab_url}/admin/runners", "./lab up --only runner"
+        gitlab, wanted = self.lab.gitlab, runners.wanted(self.settings)
+        there = {kind: gitlab.runners(kind) for kind in {one.kind for one in wanted}}
+        for one in wanted:
+            found = [runner for runner in there[one.kind] if runner.description == one.name]
+            if not found:
+                raise Failure(f"GitLab has no runner {one.name}.", where, mend)
+            states = [runner_status(gitlab.runner_managers(runner.id)) for runner in found]
+            if "online" not in states:
+                what = f"The runner {one.name} is not online: GitLab calls it {states[-1]}."
+                raise Failure(what, f"{where}, and the runner's log", mend)
+            self.console.have(f"the runner {one.name} is online")

@@ -17,7 +17,7 @@ from ..errors import ClientError
 from ..patience import Patience
 from ..programs import Programs, Result, first_line
 from ..secret import Secret
-from .machine import quoted
+from .machine import NO_TICKET, NOTHING_OF_MINE, quoted
 
 # Git has no field for it: the network's fault, not the other side's answer.
 _TRANSIENT = re.compile(r"[Cc]onnection|timed out|early EOF|hung up|RPC failed|returned error: (5|429)|Empty reply")
@@ -235,9 +235,10 @@ def _ssh_command(access: WithKey) -> str:
         "StrictHostKeyChecking=yes",
         "ControlMaster=no",
         "ControlPath=none",
+        *NOTHING_OF_MINE,
     ]
-    words = " ".join(f"-o {option}" for option in options)
-    return f"ssh {words} -i {quoted(str(access.identity))} -o UserKnownHostsFile={quoted(str(access.known_hosts))}"
+    words = " ".join(f"-o {option}" for option in [*options, f"UserKnownHostsFile={quoted(str(access.known_hosts))}"])
+    return f"ssh {NO_TICKET} {words} -i {quoted(str(access.identity))}"
 
 
 def known_hosts_name(host: str, port: int) -> str:

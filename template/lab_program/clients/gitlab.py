@@ -6,18 +6,17 @@ https://docs.gitlab.com/api/rest/ describes each of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
-from ..errors import Failure
-from ..secret import Secret
-from .gitlab_transport import Transport, in_words
-from .http import Answer
+from ..secret import Secret, hidden_address
+from .gitlab_access import MAINTAINER, Access
+from .gitlab_requests import json_object, segment
+from .gitlab_runners import RunnerRequests
+from .gitlab_transport import in_words
 from .outbound import Outbound
-
-MAINTAINER = 40
 
 
 @dataclass(frozen=True)
@@ -73,31 +72,26 @@ class DeployKey:
 
 @dataclass(frozen=True)
 class ProtectedBranch:
-    """A protected branch, and the deploy keys that may push to it."""
+    """A protected branch, the deploy keys that may push to it, and the lowest roles that may push or merge."""
 
     name: str
     key_ids: tuple[int, ...]
+    lowest_level: int
 
 
 @dataclass(frozen=True)
 class Hook:
+    """A webhook; whoever knows its whole address can call it, so only its server is shown."""
+
     id: int
-    url: str
+    server: str
+    url: Secret
 
-
-@dataclass(frozen=True)
-class Runner:
-    id: int
-    description: str
-    token: Secret
-
-
-@dataclass(frozen=True)
-class RunnerManager:
-    """A machine that has shown a runner's token."""
-
-    system_id: str
-    status: str
+    @classmethod
+    def at(cls, number: int, url: str) -> Hook:
+        """Return the webhook to an address."""
+        parts = urlsplit(url)
+        return cls(number, f"{parts.scheme}://{parts.netloc}", hidden_address(url))
 
 
 @dataclass(frozen=True)
@@ -111,75 +105,30 @@ class Pipeline:
         return self.status in ("failed", "canceled", "skipped")
 
 
-def segment(text: str) -> str:
-    """Return *text* for one segment of a path; a group's a/b becomes a%2Fb."""
-    return quote(text, safe="")
-
-
-class GitLab:
+class GitLab(Access, RunnerRequests):
     """The API. Every method may raise Failure, and those that make something AnswerLostError: see Transport.request."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def _get(self, path: str, what: str, *accepted: int) -> Answer:
-        return self._transport.request("GET", path, what, *(accepted or (200,)))
-
-    def _post(self, path: str, what: str, body: Mapping[str, Any], *accepted: int) -> Answer:
-        return self._transport.request("POST", path, what, *(accepted or (201,)), body=body)
-
-    def _list(self, path: str, what: str) -> Iterator[Mapping[str, Any]]:
-        """Yield a whole list, over all its pages."""
-        page, mark = "1", "&" if "?" in path else "?"
-        while page:
-            answer = self._get(f"{path}{mark}per_page=100&page={page}", f"list {what}")
-            yield from json.loads(answer.body)
-            page = answer.headers.get("x-next-page", "").strip()
-
-    def _delete_each(self, path: str, ids: Iterable[int]) -> None:
-        """Delete what is below a path under these numbers. Gone already is as good."""
-        for one in ids:
-            self._transport.request("DELETE", f"{path}/{one}", f"delete {path}/{one}", 204, 404)
 
     # Groups and projects
 
     def group(self, path: str) -> Group | None:
         answer = self._get(f"/groups/{segment(path)}?with_projects=false", f"show the group {path}", 200, 404)
-        return None if answer.status == 404 else _group(_object(answer))
+        return None if answer.status == 404 else _group(json_object(answer))
 
     def make_group(self, path: str, visibility: str, parent: Group | None) -> Group:
         name = path.rpartition("/")[2]
         body = {"name": name, "path": name, "visibility": visibility, "parent_id": parent.id if parent else None}
         if parent is None:
             del body["parent_id"]
-        return _group(_object(self._post("/groups", f"create the group {path}", body)))
+        return _group(json_object(self._post("/groups", f"create the group {path}", body)))
 
     def project(self, path: str) -> Project | None:
         answer = self._get(f"/projects/{segment(path)}", f"show the project {path}", 200, 404)
-        return None if answer.status == 404 else _project(_object(answer))
+        return None if answer.status == 404 else _project(json_object(answer))
 
     def make_project(self, path: str, visibility: str, group: Group) -> None:
         name = path.rpartition("/")[2]
         body = {"name": name, "path": name, "namespace_id": group.id, "visibility": visibility}
         self._post("/projects", f"create the project {path}", body)
-
-    def let_jobs_push(self, path: str) -> None:
-        body = {"ci_push_repository_for_job_token_allowed": True}
-        self._transport.request("PUT", f"/projects/{segment(path)}", f"let jobs of {path} push to it", 200, body=body)
-
-    def has_variable(self, group: str, key: str) -> bool:
-        answer = self._get(
-            f"/groups/{segment(group)}/variables/{segment(key)}", f"show the variables of {group}", 200, 404
-        )
-        return answer.status == 200
-
-    def delete_variable(self, group: str, key: str) -> None:
-        path = f"/groups/{segment(group)}/variables/{segment(key)}"
-        self._transport.request("DELETE", path, f"remove {key} of {group}", 204, 404)
-
-    def make_masked_variable(self, group: str, key: str, value: Secret) -> None:
-        body = {"key": key, "value": value, "masked": True, "protected": False, "raw": True}
-        self._post(f"/groups/{segment(group)}/variables", f"set {key} of {group}", body)
 
     # Tokens
 
@@ -194,7 +143,7 @@ class GitLab:
     def make_deploy_token(self, group: str, name: str, scopes: Sequence[str], username: str = "") -> DeployToken:
         body: dict[str, Any] = {"name": name, "scopes": list(scopes), **({"username": username} if username else {})}
         return _deploy_token(
-            _object(self._post(f"/groups/{segment(group)}/deploy_tokens", f"make a deploy token of {group}", body))
+            json_object(self._post(f"/groups/{segment(group)}/deploy_tokens", f"make a deploy token of {group}", body))
         )
 
     def access_tokens(self, project: str, name: str) -> list[AccessToken]:
@@ -207,16 +156,18 @@ class GitLab:
     def delete_access_tokens(self, project: str, tokens: Sequence[AccessToken]) -> None:
         self._delete_each(f"/projects/{segment(project)}/access_tokens", [one.id for one in tokens])
 
-    def make_access_token(self, project: str, name: str, expires_at: str) -> AccessToken:
-        body = {"name": name, "scopes": ["api"], "access_level": MAINTAINER, "expires_at": expires_at}
+    def make_access_token(
+        self, project: str, name: str, expires_at: str, scopes: Sequence[str] = ("api",), level: int = MAINTAINER
+    ) -> AccessToken:
+        body = {"name": name, "scopes": list(scopes), "access_level": level, "expires_at": expires_at}
         path = f"/projects/{segment(project)}/access_tokens"
-        return _access_token(_object(self._post(path, f"make the project access token {name}", body)))
+        return _access_token(json_object(self._post(path, f"make the project access token {name}", body)))
 
     def own_token(self, token: Secret) -> AccessToken | None:
         """Return what GitLab knows of a token that it is shown; None where it does not take it."""
         path, what = "/personal_access_tokens/self", "show an access token"
         answer = self._transport.request("GET", path, what, 200, 401, 403, 404, token=token)
-        return _access_token(_object(answer)) if answer.status == 200 else None
+        return _access_token(json_object(answer)) if answer.status == 200 else None
 
     # The lab's project
 
@@ -230,20 +181,22 @@ class GitLab:
     def make_deploy_key(self, project: str, title: str, key: str) -> DeployKey:
         body = {"title": title, "key": key, "can_push": True}
         return _deploy_key(
-            _object(self._post(f"/projects/{segment(project)}/deploy_keys", f"add the deploy key of {project}", body))
+            json_object(
+                self._post(f"/projects/{segment(project)}/deploy_keys", f"add the deploy key of {project}", body)
+            )
         )
 
     def protected_branch(self, project: str, name: str) -> ProtectedBranch | None:
         path = f"/projects/{segment(project)}/protected_branches/{segment(name)}"
         answer = self._get(path, f"show the protection of {name}", 200, 404)
-        return None if answer.status == 404 else _branch(_object(answer))
+        return None if answer.status == 404 else _branch(json_object(answer))
 
     def protect_branch(self, project: str, name: str, key: int) -> ProtectedBranch | None:
         """Protect a branch to which maintainers and a deploy key may push; None where it is protected meanwhile."""
         levels = {"push_access_level": MAINTAINER, "merge_access_level": MAINTAINER}
         body = {"name": name, **levels, "allowed_to_push": [{"deploy_key_id": key}]}
         answer = self._post(f"/projects/{segment(project)}/protected_branches", f"protect {name}", body, 201, 409)
-        return None if answer.status == 409 else _branch(_object(answer))
+        return None if answer.status == 409 else _branch(json_object(answer))
 
     def let_key_push(self, project: str, name: str, key: int) -> ProtectedBranch:
         """A protected branch takes pushes of a deploy key only where it names that key.
@@ -253,25 +206,17 @@ class GitLab:
         path = f"/projects/{segment(project)}/protected_branches/{segment(name)}"
         body = {"allowed_to_push": [{"deploy_key_id": key}]}
         return _branch(
-            _object(self._transport.request("PATCH", path, f"let Flux's key push to {name}", 200, body=body))
+            json_object(self._transport.request("PATCH", path, f"let Flux's key push to {name}", 200, body=body))
         )
-
-    def has_protected_tag(self, project: str, name: str) -> bool:
-        path = f"/projects/{segment(project)}/protected_tags/{segment(name)}"
-        return self._get(path, f"show the protected tags of {project}", 200, 404).status == 200
-
-    def protect_tags(self, project: str, name: str) -> None:
-        body = {"name": name, "create_access_level": MAINTAINER}
-        self._post(f"/projects/{segment(project)}/protected_tags", f"protect the tags of {project}", body)
 
     def hooks(self, project: str) -> list[Hook]:
         path = f"/projects/{segment(project)}/hooks"
-        return [Hook(int(one["id"]), str(one["url"])) for one in self._list(path, f"webhooks of {project}")]
+        return [Hook.at(int(one["id"]), str(one["url"])) for one in self._list(path, f"webhooks of {project}")]
 
     def delete_hooks(self, project: str, hooks: Sequence[Hook]) -> None:
         self._delete_each(f"/projects/{segment(project)}/hooks", [one.id for one in hooks])
 
-    def make_hook(self, project: str, url: str, token: Secret) -> str:
+    def make_hook(self, project: str, url: Secret, token: Secret) -> str:
         """Make a webhook for pushes; return why GitLab does not take its address, or nothing."""
         body = {"url": url, "token": token, "push_events": True, "enable_ssl_verification": False}
         answer = self._post(f"/projects/{segment(project)}/hooks", f"make the webhook of {project}", body, 201, 422)
@@ -279,41 +224,13 @@ class GitLab:
 
     def allowed_outbound(self) -> Outbound:
         """Return the private addresses that GitLab may call."""
-        return Outbound.read(_object(self._get("/application/settings", "show GitLab's settings")))
+        return Outbound.read(json_object(self._get("/application/settings", "show GitLab's settings")))
 
     def allow_outbound(self, allowed: Outbound, host: str) -> Outbound:
         """Let GitLab call one more; return what it may call then."""
         path, body = "/application/settings", allowed.body(host)
         answer = self._transport.request("PUT", path, "allow GitLab to call Flux", 200, body=body)
-        return Outbound.read(_object(answer))
-
-    # Runners
-
-    def verify_runner(self, token: Secret, system_id: str) -> int | None:
-        """Return the number of the runner that has a token, shown as from the machine *system_id*; None where none
-        has."""
-        body = {"token": token, "system_id": system_id}
-        answer = self._transport.request(
-            "POST", "/runners/verify", "check the runner's token", 200, 403, body=body, token=Secret("")
-        )
-        return int(_object(answer)["id"]) if answer.status == 200 else None
-
-    def runners(self, description: str) -> list[Runner]:
-        """Return the instance runners of a description."""
-        found = self._list("/runners/all?type=instance_type", "runners")
-        return [_runner(one) for one in found if one.get("description") == description]
-
-    def delete_runners(self, runners: Sequence[Runner]) -> None:
-        self._delete_each("/runners", [one.id for one in runners])
-
-    def make_runner(self, description: str) -> Runner:
-        body = {"runner_type": "instance_type", "description": description, "run_untagged": True, "locked": False}
-        return _runner(_object(self._post("/user/runners", "make a runner", body)))
-
-    def runner_managers(self, runner: int) -> list[RunnerManager]:
-        """Return the machines that have shown a runner's token."""
-        answer = self._get(f"/runners/{runner}/managers", "show the machines of the runner")
-        return [RunnerManager(str(one["system_id"]), str(one["status"])) for one in json.loads(answer.body)]
+        return Outbound.read(json_object(answer))
 
     # What the loop leaves behind
 
@@ -347,13 +264,6 @@ class GitLab:
         return {str(tag["name"]) for one in found for tag in one.get("tags") or []}
 
 
-def _object(answer: Answer) -> Mapping[str, Any]:
-    content = json.loads(answer.body or b"{}")
-    if not isinstance(content, dict):
-        raise Failure("GitLab answered with a list where an object was asked for.")
-    return content
-
-
 def _group(one: Mapping[str, Any]) -> Group:
     return Group(int(one["id"]), str(one["full_path"]))
 
@@ -384,10 +294,9 @@ def _deploy_key(one: Mapping[str, Any]) -> DeployKey:
 
 
 def _branch(one: Mapping[str, Any]) -> ProtectedBranch:
-    levels = one.get("push_access_levels") or []
-    ids = (level.get("deploy_key_id") for level in levels)
-    return ProtectedBranch(str(one["name"]), tuple(int(key) for key in ids if key is not None))
-
-
-def _runner(one: Mapping[str, Any]) -> Runner:
-    return Runner(int(one["id"]), str(one.get("description", "")), Secret(str(one.get("token", ""))))
+    pushes, merges = one.get("push_access_levels") or [], one.get("merge_access_levels") or []
+    ids = (level.get("deploy_key_id") for level in pushes)
+    # 0 stands for nobody.
+    levels = [int(level.get("access_level") or 0) for level in (*pushes, *merges) if not level.get("deploy_key_id")]
+    lowest = min((level for level in levels if level), default=MAINTAINER)
+    return ProtectedBranch(str(one["name"]), tuple(int(key) for key in ids if key is not None), lowest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from ..clients.objects import KubeObject, mebibytes
 from ..lab import Lab
 from ..probes import FLUX, KUSTOMIZATION
 from ..settings import Settings
-from .findings import Check, Finding, Good, Nothing, Problem
+from .findings import Advice, Check, Finding, Good, Nothing, Problem
 from .flux import FluxFolder, keeps_itself
 from .gitlab import installed_version
 
@@ -48,6 +49,7 @@ def cluster_checks(nodes: Sequence[KubeObject]) -> list[Check]:
     return [
         rights,
         lambda lab: [memory(nodes, lab.settings.gitlab_size)],
+        lambda _: encryption(nodes),
         lambda lab: [traefik(lab)],
         lambda lab: [tls(lab)],
         storage,
@@ -94,6 +96,29 @@ def memory(nodes: Sequence[KubeObject], size: str) -> Finding:
         what = f"the largest node offers {largest} MiB; GitLab ({size}) needs about {MEMORY[size]}"
         return Problem("memory", what, "give a node more memory, or choose gitlab_size: small")
     return Good(f"memory: a node offers {largest} MiB")
+
+
+def encryption(nodes: Sequence[KubeObject]) -> Iterator[Finding]:
+    """Say whether k3s encrypts Secrets in its database, where its servers show how they were started.
+
+    https://docs.k3s.io/security/secrets-encryption; k3s writes its arguments, those of its file too, onto the node.
+    """
+    for node in nodes:
+        try:
+            words = json.loads(node.annotations.get("k3s.io/node-args", "[]"))
+        except ValueError:
+            words = []
+        if not isinstance(words, list) or "server" not in words[:1]:
+            continue
+        flags = {str(word).partition("=")[0] for word in words if not str(word).endswith("=false")}
+        if "--secrets-encryption" in flags or "k3s.io/encryption-config-hash" in node.annotations:
+            yield Good(f"k3s encrypts Secrets on {node.name}")
+        else:
+            yield Advice(
+                f"k3s on {node.name} keeps Secrets in the clear: whoever reads its disk, or a copy of it, has every "
+                f"token of the lab.\nStart a new k3s with --secrets-encryption. For one that runs, read first:\n"
+                f"https://docs.k3s.io/security/secrets-encryption"
+            )
 
 
 def traefik(lab: Lab) -> Finding:

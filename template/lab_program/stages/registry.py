@@ -4,6 +4,7 @@ all of them wherever images are pulled (the applications' namespace) or looked f
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,8 @@ NAME = "regcred"
 TYPE = "kubernetes.io/dockerconfigjson"
 KEY = ".dockerconfigjson"
 UNAUTHORIZED = 401
+# What of an entry is no secret.
+OPEN = ("username", "email", "serveraddress")
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ def registry_key(address: str, groups: Sequence[str], group: str) -> str:
 
 def auths_of(secret: KubeObject) -> Auths:
     """Return the entries of a pull secret, by registry. Something unreadable counts as nothing."""
+    # All of it is hidden in output, whether or not it can be read.
+    secret.secret(KEY)
     try:
         content = json.loads(secret.value(KEY) or "{}")
     except ValueError:
@@ -136,9 +141,11 @@ def auths_of(secret: KubeObject) -> Auths:
 
 
 def _hidden(entry: Mapping[str, Any]) -> dict[str, Any]:
-    secret = ("password", "auth", "identitytoken", "registrytoken")
+    """Return an entry with its secrets as such. The field `auth` alone is enough: user and password in base64."""
+    with contextlib.suppress(ValueError):
+        Secret(base64.b64decode(str(entry.get("auth", "")), validate=True).decode().partition(":")[2])
     return {
-        name: Secret(value) if name in secret and isinstance(value, str) else value for name, value in entry.items()
+        name: Secret(value) if name not in OPEN and isinstance(value, str) else value for name, value in entry.items()
     }
 
 

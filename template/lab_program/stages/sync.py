@@ -3,29 +3,27 @@ following it. The GitLab release passes from Helm's hands into Flux's without a 
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..clients.git import GitError
-from ..clients.gitlab import AccessToken, DeployKey, Hook
+from ..clients.gitlab import DeployKey, Hook
+from ..clients.gitlab_access import MAINTAINER
 from ..clients.objects import NOTHING
 from ..errors import AnswerLostError, Failure
 from ..hands_off import HandsOff
 from ..patience import TimedOutError
 from ..probes import FLUX, RECEIVER
-from ..secret import Secret
+from ..secret import Secret, hidden_address
 from ..settings import Settings
 from .base import Stage
 from .credential import GitCredential
 from .following import Following
 from .gitlab import WEBHOOK_RECEIVER, tell_registry
+from .tokens import UPDATE_TOKEN, UPDATE_VARIABLE, YEAR, ensure_update_token, lasts, today
 
 STATUS_TOKEN = "flux-status"  # noqa: S105 - its name
-# A token is replaced when it ends within this time.
-MONTH = datetime.timedelta(days=30)
-# The last day that GitLab lets such a token end.
-YEAR = datetime.timedelta(days=364)
 
 
 class Sync(Stage):
@@ -36,7 +34,7 @@ class Sync(Stage):
         "Flux's objects, and the commit that they are at",
         "GitLab's keys and hooks",
     )
-    changes = ("Secret flux-system/flux-system", "the branch", "the lab's project: deploy key, status token, webhook")
+    changes = ("Secret flux-system/flux-system", "the branch", "the lab's project: deploy key, tokens, webhook")
 
     @classmethod
     def programs(cls, settings: Settings) -> set[str]:
@@ -64,10 +62,12 @@ class Sync(Stage):
         if self.lab.dry_run:
             console.would(f"push this repository to {self.settings.lab_project_url} and let Flux's key write there")
             console.would(f"make a project access token {STATUS_TOKEN} for commit statuses")
+            console.would(f"make a project access token {UPDATE_TOKEN}, in the protected variable {UPDATE_VARIABLE}")
         else:
             self._push(following)
             self.patience.settle(f"let Flux's key into {project}", lambda: self._ensure_deploy_key(key))
             self.patience.settle(f"make the token {STATUS_TOKEN} of {project}", self._ensure_status_token)
+            self.patience.settle(f"make the token {UPDATE_TOKEN} of {project}", partial(ensure_update_token, self.lab))
         following.ensure_flux_follows()
 
     def _push(self, following: Following) -> None:
@@ -98,6 +98,12 @@ class Sync(Stage):
     def _ensure_key_may_push(self, key: int) -> None:
         project, branch = self.settings.lab_project, self.settings.gitops_branch
         found = self.lab.gitlab.protected_branch(project, branch)
+        if found is not None and found.lowest_level < MAINTAINER:
+            self.console.warn(
+                f"Developers may push or merge to {branch} of {project}, so each of them rules the cluster. If you do "
+                f"not want that:\n{self.settings.gitlab_url}/{project}/-/settings/repository, Protected branches: "
+                f"Maintainers, twice"
+            )
         if found is not None and key in found.key_ids:
             self.console.have(f"Flux's key may push to {branch}")
             return
@@ -125,14 +131,13 @@ class Sync(Stage):
         project = self.settings.lab_project
         token = (self.cluster.find("secret", "gitlab-status", FLUX) or NOTHING).secret("token")
         known = self.lab.gitlab.own_token(token) if token else None
-        today = datetime.datetime.now(datetime.timezone.utc).date()
-        lasting = known if known is not None and lasts(known, today) else None
+        lasting = known if known is not None and lasts(known, today()) else None
         there = self.lab.gitlab.access_tokens(project, STATUS_TOKEN)
         self.lab.gitlab.delete_access_tokens(project, [one for one in there if lasting is None or one.id != lasting.id])
         if lasting is not None:
             self.console.have("Secret flux-system/gitlab-status")
             return
-        made = self.lab.gitlab.make_access_token(project, STATUS_TOKEN, (today + YEAR).isoformat())
+        made = self.lab.gitlab.make_access_token(project, STATUS_TOKEN, (today() + YEAR).isoformat())
         self.cluster.put_secret(FLUX, "gitlab-status", {"token": made.token})
 
     def _report_adoption(self, before: list[str]) -> None:
@@ -155,10 +160,10 @@ class Sync(Stage):
             self.console.would(f"make a webhook of {project} that tells Flux of pushes")
             return
         receivers = following.wait_for_objects(FLUX, [(RECEIVER, "gitlab"), (RECEIVER, "registry")])
-        addresses = {one.name: str(one.status.get("webhookPath", "")) for one in receivers}
-        self._check_registry_address(Secret(WEBHOOK_RECEIVER + addresses.get("registry", "")))
+        paths = {one.name: str(one.status.get("webhookPath", "")) for one in receivers}
+        self._check_registry_address(hidden_address(WEBHOOK_RECEIVER + paths.get("registry", "")))
         self._ensure_outbound_allowed(WEBHOOK_RECEIVER.removeprefix("http://"))
-        url = WEBHOOK_RECEIVER + addresses.get("gitlab", "")
+        url = hidden_address(WEBHOOK_RECEIVER + paths.get("gitlab", ""))
         try:
             minutes = self.lab.limits.wait_flux_minutes
             self.patience.wait(minutes, f"webhook of {project}", lambda: self._hook_accepted(url))
@@ -166,7 +171,7 @@ class Sync(Stage):
             look = f"{self.settings.gitlab_url}/admin/application_settings/network, Outbound requests"
             raise Failure(f"GitLab does not take the webhook to Flux: {late}", look) from late
 
-    def _hook_accepted(self, url: str) -> str | None:
+    def _hook_accepted(self, url: Secret) -> str | None:
         """Whether the hook is there. GitLab's processes keep its settings for a minute, so that the one that answers
         may not know yet that this address is allowed."""
         refusal = self.patience.settle(
@@ -194,7 +199,7 @@ class Sync(Stage):
             )
         self.console.did("GitLab may call Flux, and no other private address")
 
-    def _ensure_hook(self, url: str) -> str:
+    def _ensure_hook(self, url: Secret) -> str:
         """Keep one webhook to this address, none to an older one of Flux's; return why GitLab refuses it, or
         nothing."""
         project = self.settings.lab_project
@@ -231,15 +236,8 @@ def sort_keys(keys: Sequence[DeployKey], title: str, public: str) -> Keys:
     return Keys(ours, strays)
 
 
-def sort_hooks(hooks: Sequence[Hook], url: str) -> tuple[Hook | None, list[Hook]]:
+def sort_hooks(hooks: Sequence[Hook], url: Secret) -> tuple[Hook | None, list[Hook]]:
     """Return the webhook to an address of Flux's, and the others to Flux."""
-    ours = [hook for hook in hooks if hook.url.startswith(f"{WEBHOOK_RECEIVER}/")]
+    ours = [hook for hook in hooks if hook.server == WEBHOOK_RECEIVER]
     there = next((hook for hook in ours if hook.url == url), None)
     return there, [hook for hook in ours if hook is not there]
-
-
-def lasts(token: AccessToken, today: datetime.date) -> bool:
-    """Say whether a token is valid for another month at least."""
-    if not token.is_active:
-        return False
-    return not token.expires_at or datetime.date.fromisoformat(token.expires_at[:10]) > today + MONTH
