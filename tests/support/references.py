@@ -342,6 +342,8 @@ def selectors(lab: Lab) -> list[str]:
         wanted = spec["selector"] if thing["kind"] == "Service" else spec["podSelector"].get("matchLabels", {})
         if ACME_SOLVER.items() <= wanted.items():
             continue  # cert-manager makes that pod, for a minute
+        if thing["kind"] == "NetworkPolicy" and not wanted:
+            continue  # every pod of the namespace, those to come included
         chosen = [ports for space, labels, ports in pods if space == namespace_of(thing) and wanted.items() <= labels.items()]
         if not chosen:
             found.append(f"{title(thing)}: selects no pod")
