@@ -132,16 +132,29 @@ def test_any_other_source_stays_as_it_was_given(source: str) -> None:
     assert adapter.with_whole_source({"_src_path": source, "a": 1}) == {"_src_path": source, "a": 1}
 
 
-def test_a_lab_that_was_made_before_the_questions_stays_as_it_is_and_is_told_what_closes(clone: Path, tmp_path: Path) -> None:
+def test_a_lab_that_was_made_before_a_question_keeps_who_may_sign_up_and_use_the_runner(clone: Path, tmp_path: Path) -> None:
     """A new lab is closed; what an owner has set in GitLab by hand, or built upon, is not for an update to change."""
     lab = tmp_path / "lab"
     assert copier_cli("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", clone, lab).returncode == 0
     file = lab / ".copier-answers.yml"
     assert (recorded_answers(lab)["sign_up"], recorded_answers(lab)["runner_scope"]) == ("closed", "groups")
+    file.write_text(re.sub("(?m)^(sign_up|runner_scope): .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
+    git(lab, "add", "--all")
+    git(lab, "commit", "--quiet", "--message", "As it was before")
+    done = copier_cli("update", "--trust", "--defaults", "--vcs-ref", "HEAD", lab)
+    assert done.returncode == 0, done.stderr
+    assert (recorded_answers(lab)["sign_up"], recorded_answers(lab)["runner_scope"]) == ("as-set", "instance")
+
+
+def test_a_lab_that_was_made_before_the_questions_stays_where_it_is_and_is_told_what_closes(clone: Path, tmp_path: Path) -> None:
+    """A new lab is closed; what an owner has set in GitLab by hand is not for an update to change."""
+    lab = tmp_path / "lab"
+    # The runner of a lab of before is one of the instance.
+    assert copier_cli("copy", "--trust", "--defaults", "--data", "runner_scope=instance", "--vcs-ref", "HEAD", clone, lab).returncode == 0
+    file = lab / ".copier-answers.yml"
+    assert recorded_answers(lab)["sign_up"] == "closed"
     assert recorded_answers(lab)["lab_group"] == f"{recorded_answers(lab)['lab_name']}-ops", "a new lab's project has a group of its own"
-    file.write_text(
-        re.sub("(?m)^(sign_up|runner_scope|lab_group|job_token_push|deployers): .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8"
-    )
+    file.write_text(re.sub("(?m)^(sign_up|lab_group|job_token_push|deployers|runner_scope): .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
     ours = [path for path in lab.rglob("*") if path.is_file() and ".git" not in path.parts and b"lab-ops" in path.read_bytes()]
     assert len(ours) >= 3, "settings, Flux's source, statuses"
     for path in ours:
@@ -151,8 +164,7 @@ def test_a_lab_that_was_made_before_the_questions_stays_as_it_is_and_is_told_wha
     done = copier_cli("update", "--trust", "--defaults", "--vcs-ref", "HEAD", lab)
     assert done.returncode == 0, done.stderr
     now = recorded_answers(lab)
-    assert (now["sign_up"], now["runner_scope"]) == ("as-set", "instance")
-    assert (now["job_token_push"], now["deployers"]) == (False, "maintainers")
+    assert now["sign_up"] == "as-set" and (now["job_token_push"], now["deployers"]) == (False, "maintainers")
     assert now["lab_group"] == now["groups"][0] == "homelab", "an update moves no project"
     assert not [path for path in ours if path.name != "config.toml" and b"homelab/lab" not in path.read_bytes()]
     assert not [path for path in ours if b"lab-ops" in path.read_bytes()]
