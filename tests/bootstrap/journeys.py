@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from lab_world import Call, World, world_in
 from stand_in_flux import git
+from support.program import NAMES
 
-STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync", "runner", "verify")
+STAGES = NAMES
 LONG = bool(os.environ.get("LONG"))
 
 

@@ -224,9 +224,9 @@ def test_a_dry_run_of_a_finished_lab_makes_no_token_to_look_with(journey: Journe
 
 def test_from_and_only_choose_stages(journey: Journey) -> None:
     world = journey.to("end")
-    assert re.findall(r"== \d/9 (\w+)", world.must_run("--from", "runner").out) == ["runner", "verify"]
-    assert re.findall(r"== \d/9 (\w+)", world.must_run("--only=registry").out) == ["registry"]
-    assert re.findall(r"== \d/9 (\w+)", world.must_run("flux").out) == ["flux"]
+    assert re.findall(r"== \d+/\d+ (\w+)", world.must_run("--from", "runner").out) == ["runner", "verify"]
+    assert re.findall(r"== \d+/\d+ (\w+)", world.must_run("--only=registry").out) == ["registry"]
+    assert re.findall(r"== \d+/\d+ (\w+)", world.must_run("flux").out) == ["flux"]
 
 
 def test_two_runs_at_once_are_refused(world: World) -> None:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from support.program import NAMES
 
 from cluster.conftest import Figure, Worlds
 from cluster.world import World
 
 pytestmark = pytest.mark.xdist_group("killed")
-STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync", "runner", "verify")
 
 
 def places() -> tuple[int, ...]:
@@ -58,7 +58,7 @@ def test_a_killed_run_is_gone_on_with_by_the_next(worlds: Worlds, figure: Figure
     pods: set[str] = set()
     kills = 0
     started = time.monotonic()
-    for stage in STAGES:
+    for stage in NAMES:
         for lines in places():
             kill_at(world, stage, lines)
             kills += 1
