@@ -63,7 +63,7 @@ def test_a_runner_that_never_reports_is_missed_by_each_run(journey: Journey, mon
     """The stage shows GitLab the runner's token, too; that is no sign of life from the runner's machine."""
     world = journey.to("end")
     world.gitlab.runners[0].update(status="never_contacted", online=False)
-    monkeypatch.setattr(world.pods, "report_runner", lambda: None)
+    monkeypatch.setattr(world.pods, "report_runners", lambda: None)
     for _ in range(2):
         run = world.run("--only", "runner", LAB_WAIT_RUNNER_MINUTES="0")
         assert run.status == 1 and not world.errors, (run.text, world.errors)
