@@ -17,6 +17,7 @@ CAUTIONS = {
     "registry_host": "the name of every image, and what DNS has to know",
     "cluster_name": "the folder that Flux follows: run the bootstrap after the push",
     "runner_home": "a folder on the runner's machine, which has to be there",
+    "lab_group": "the group of the lab's own project: transfer the project into it in GitLab first",
     "gitops_url": "the repository that Flux follows, which has to be there",
 }
 
@@ -34,8 +35,8 @@ def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
         if not (isinstance(old, str) and isinstance(new, str) and old and old != new):
             continue
         # A whole name: `lab` is in `gitlab.lab` once, and in `homelab` not at all.
-        # A repository's `.git` is no part of its name.
-        end = r"(?![\w.-])" if leader == "base_domain" else r"(?:(?![\w.-])|(?=\.git$))"
+        # A repository's `.git` is no part of its name, nor is what the lab's own group adds.
+        end = r"(?![\w.-])" if leader == "base_domain" else r"(?:(?![\w.-])|(?=(?:\.git|-ops)$))"
         whole = re.compile(rf"(?<![\w-]){re.escape(old)}{end}")
         for name, value in after.items():
             unchanged = name not in LEADERS and isinstance(value, str) and before.get(name) == value
