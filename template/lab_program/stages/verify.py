@@ -5,12 +5,15 @@ In a full run it is content with a loop that has already carried the newest tag;
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from .. import runners
 from ..clients.http import HttpError
+from ..clients.objects import KubeObject
 from ..errors import Failure
 from ..lab import Lab
+from ..patience import TimedOutError
 from ..probes import FLUX, GIT_REPOSITORY, KUSTOMIZATION, PARTS, readiness
 from ..secret import Secret
 from .base import Stage
@@ -70,7 +73,10 @@ class Verify(Stage):
         reason = not_ready(self.cluster.list_of("deployments", FLUX))
         if reason is not None:
             raise Failure(f"Flux is not whole: {reason}.", "kubectl get pods -n flux-system")
-        seen = {(one.kind, one.name): one for one in self.cluster.list_of(f"{GIT_REPOSITORY},{KUSTOMIZATION}", FLUX)}
+        # A commit may have just come: what is being applied is waited for.
+        with contextlib.suppress(TimedOutError):
+            self.patience.wait(self.lab.limits.wait_flux_minutes, "Flux", self._applying)
+        seen = self._flux_objects()
         reason = readiness(seen.get(("GitRepository", FLUX)))
         if reason is not None:
             then = "mend that, then ./lab up --from sync"
@@ -81,6 +87,15 @@ class Verify(Stage):
                 look = f"flux get kustomizations -A; kubectl describe kustomization {part} -n flux-system"
                 raise Failure(f'Flux cannot apply "{part}": {reason}.', look)
         self.console.have("Flux reads and applies the repository")
+
+    def _flux_objects(self) -> dict[tuple[str, str], KubeObject]:
+        return {(one.kind, one.name): one for one in self.cluster.list_of(f"{GIT_REPOSITORY},{KUSTOMIZATION}", FLUX)}
+
+    def _applying(self) -> str | None:
+        """Return what Flux is busy with, or None: all of it has ended well or badly."""
+        seen = self._flux_objects()
+        parts = [seen.get(("GitRepository", FLUX)), *(seen.get(("Kustomization", part)) for part in PARTS)]
+        return next((one.ready.message for one in parts if one is not None and one.ready.status == "Unknown"), None)
 
     def _verify_registry(self) -> None:
         """Check that the registry answers, sends its clients to GitLab over https, and takes what regcred holds."""
