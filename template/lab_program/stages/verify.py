@@ -73,10 +73,10 @@ class Verify(Stage):
         reason = not_ready(self.cluster.list_of("deployments", FLUX))
         if reason is not None:
             raise Failure(f"Flux is not whole: {reason}.", "kubectl get pods -n flux-system")
-        # A commit may have just come: what is being applied is waited for.
+        # A commit may have just come: what is being applied is waited for, and the look that saw its end is judged.
+        seen: dict[tuple[str, str], KubeObject] = {}
         with contextlib.suppress(TimedOutError):
-            self.patience.wait(self.lab.limits.wait_flux_minutes, "Flux", self._applying)
-        seen = self._flux_objects()
+            self.patience.wait(self.lab.limits.wait_flux_minutes, "Flux", lambda: self._applying(seen))
         reason = readiness(seen.get(("GitRepository", FLUX)))
         if reason is not None:
             then = "mend that, then ./lab up --from sync"
@@ -88,12 +88,15 @@ class Verify(Stage):
                 raise Failure(f'Flux cannot apply "{part}": {reason}.', look)
         self.console.have("Flux reads and applies the repository")
 
-    def _flux_objects(self) -> dict[tuple[str, str], KubeObject]:
-        return {(one.kind, one.name): one for one in self.cluster.list_of(f"{GIT_REPOSITORY},{KUSTOMIZATION}", FLUX)}
+    def _applying(self, seen: dict[tuple[str, str], KubeObject]) -> str | None:
+        """Return what Flux is busy with, or None: all of it has ended well or badly.
 
-    def _applying(self) -> str | None:
-        """Return what Flux is busy with, or None: all of it has ended well or badly."""
-        seen = self._flux_objects()
+        Args:
+            seen: what this look saw, by kind and name; filled here.
+        """
+        seen.clear()
+        listed = self.cluster.list_of(f"{GIT_REPOSITORY},{KUSTOMIZATION}", FLUX)
+        seen.update({(one.kind, one.name): one for one in listed})
         parts = [seen.get(("GitRepository", FLUX)), *(seen.get(("Kustomization", part)) for part in PARTS)]
         return next((one.ready.message for one in parts if one is not None and one.ready.status == "Unknown"), None)
 
