@@ -497,6 +497,10 @@ def test_a_misspelt_setting_of_gitlab_is_told_and_every_right_one_passes() -> No
         findings = Findings()
         gitlab_rb.check(Path(folder), findings)
         assert (findings.faults, findings.unjudged) == ([], [])
+        # A variable of the file's own is no section, whatever it is called.
+        (Path(folder) / "apps" / "gitlab.rb").write_text("[{}].each { |nginx| nginx['listen_prt'] = 1 }\n", encoding="utf-8")
+        gitlab_rb.check(Path(folder), findings)
+        assert (findings.faults, findings.unjudged) == ([], [])
         (Path(folder) / "apps" / "gitlab.rb").write_text("".join(f'{one.replace(chr(39), chr(34))} = 1\n' for one in wrong), encoding="utf-8")
         gitlab_rb.check(Path(folder), findings)
     said = "\n".join(str(one) for one in [*findings.faults, *findings.unjudged])

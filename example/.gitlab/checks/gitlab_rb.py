@@ -94,23 +94,30 @@ def syntax_errors(source: bytes) -> Iterator[int]:
 
 def unknown_sections(source: bytes) -> Iterator[tuple[int, str]]:
     """Yield line and name of each setting whose section GitLab does not know."""
-    assigned = {(node.text or b"").decode() for node in _nodes(_tree(source)) if _is_local(node)}
-    for node in _nodes(_tree(source)):
-        name = _section(node)
-        if name is not None and name not in SECTIONS and name not in assigned:
-            yield node.start_point[0] + 1, name
+    for node, section in _uses(source):
+        if section not in SECTIONS:
+            yield node.start_point[0] + 1, section
 
 
 def settings(source: bytes) -> Iterator[tuple[int, str]]:
     """Yield line and name of each setting with a plain name, such as `gitlab_rails['time_zone']`."""
-    for node in _nodes(_tree(source)):
-        section = _section(node)
-        if section is None or node.type != "element_reference":
+    for node, section in _uses(source):
+        if node.type != "element_reference":
             continue
         name = next((child for child in node.children if child.type == "string"), None)
         parts = [child for child in name.children if child.is_named] if name is not None else []
         if [part.type for part in parts] == ["string_content"]:
             yield node.start_point[0] + 1, f"{section}['{(parts[0].text or b'').decode('utf-8', 'replace')}']"
+
+
+def _uses(source: bytes) -> Iterator[tuple[Node, str]]:
+    """Yield each place that sets or reads a section, and the section. A variable of the file itself is none."""
+    nodes = list(_nodes(_tree(source)))
+    own = {(node.text or b"").decode() for node in nodes if _is_local(node)}
+    for node in nodes:
+        section = _section(node)
+        if section is not None and section not in own:
+            yield node, section
 
 
 def _is_local(node: Node) -> bool:
