@@ -296,7 +296,7 @@ def test_the_address_of_a_push_is_none_that_the_runner_has_rewritten_to_its_job_
     """The runner has Git put the job's token into addresses that begin with GitLab's own (url.<base>.insteadOf)."""
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "config", f"url.https://gitlab-ci-token:{TOKEN}@gitlab.lab.insteadOf", "https://gitlab.lab")
-    asked = {user: git(tmp_path, "ls-remote", "--get-url", propose.address("https://gitlab.lab/a/b", user)) for user in ("", propose.USER)}
+    asked = {user: git(tmp_path, "ls-remote", "--get-url", propose.address("https://gitlab.lab/a/b", user)) for user in ("", propose.UPDATE_TOKEN)}
     assert asked == {"": f"https://gitlab-ci-token:{TOKEN}@gitlab.lab/a/b.git", "template-update": "https://template-update@gitlab.lab/a/b.git"}
 
 

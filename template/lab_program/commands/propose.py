@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import ExitCode, Failure
+from ..stages.tokens import UPDATE_TOKEN, UPDATE_VARIABLE
 from .base import Command
 from .update import ANSWERS, recorded
 
@@ -25,15 +26,13 @@ REPORT = "update-report.md"
 # The report's last words are for a terminal.
 LAST_WORDS = "Nothing is committed"
 LONGEST_REPORT = 30000
-TOKEN = "LAB_UPDATE_TOKEN"  # noqa: S105 - the variable's name
-USER = "template-update"
 # Git's shell expands it when it asks, and nobody earlier.
 HELPER = (
-    f'!f() {{ test "$1" = get || return 0; if test -n "${TOKEN}"; then printf "username={USER}\\npassword=%s\\n" "${TOKEN}";'
+    f'!f() {{ test "$1" = get || return 0; if test -n "${UPDATE_VARIABLE}"; then printf "username={UPDATE_TOKEN}\\npassword=%s\\n" "${UPDATE_VARIABLE}";'
     ' else printf "username=gitlab-ci-token\\npassword=%s\\n" "$CI_JOB_TOKEN"; fi; }; f'
 )
 WITHOUT_TOKEN = (
-    f"this job has no {TOKEN}, so it pushed with its job token. ./lab up --only sync makes that variable. Only a schedule\n"
+    f"this job has no {UPDATE_VARIABLE}, so it pushed with its job token. ./lab up --only sync makes that variable. Only a schedule\n"
     "of a protected branch gets it. In a repository of another Git server, make it yourself: Settings > Access tokens\n"
     "(Developer, write_repository), then Settings > CI/CD > Variables (protected, masked and hidden)"
 )
@@ -53,7 +52,7 @@ class Propose(Command):
                 "",
                 "make a schedule (Build > Pipeline schedules); here, run ./lab update",
             )
-        self.remote = address(os.environ["CI_PROJECT_URL"], USER if os.environ.get(TOKEN) else "")
+        self.remote = address(os.environ["CI_PROJECT_URL"], UPDATE_TOKEN if os.environ.get(UPDATE_VARIABLE) else "")
         self._set_up_git()
         lease = self._leave_others_work()
         if lease is None:
@@ -95,7 +94,7 @@ class Propose(Command):
             *words,
             self.remote,
             f"HEAD:refs/heads/{BRANCH}",
-            then="mend that, and run the schedule again" if os.environ.get(TOKEN) else WITHOUT_TOKEN,
+            then="mend that, and run the schedule again" if os.environ.get(UPDATE_VARIABLE) else WITHOUT_TOKEN,
         )
         self._say(f"Proposed: {os.environ['CI_PROJECT_URL']}/-/merge_requests?source_branch={BRANCH}")
 
