@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .clients.gitlab_runners import Runner
 from .settings import Settings
 
 INSTANCE, GROUP, PROJECT = "instance_type", "group_type", "project_type"
@@ -39,6 +40,10 @@ class Wanted:
         """Whether it takes jobs of protected branches alone, which ask for it by its tag."""
         return self.kind == PROJECT
 
+    def is_in(self, runner: Runner) -> bool:
+        """Say whether GitLab has it in this runner."""
+        return (runner.kind, runner.description) == (self.kind, self.name)
+
 
 def wanted(settings: Settings) -> list[Wanted]:
     """Return the lab's runners, in the order of the runner's settings."""
@@ -54,14 +59,15 @@ def wanted(settings: Settings) -> list[Wanted]:
     return found
 
 
-def is_ours(settings: Settings, kind: str, name: str) -> bool:
-    """Say whether the program made a runner of this kind and name for this lab, now or after another answer."""
+def is_ours(settings: Settings, runner: Runner) -> bool:
+    """Say whether the program made a runner for this lab, now or after another answer."""
+    name = runner.description
     ours = {
         INSTANCE: name == settings.runner_name,
         GROUP: name.startswith(f"{settings.runner_name} of "),
         PROJECT: name == f"{settings.runner_name} protected",
     }
-    return ours[kind]
+    return ours.get(runner.kind, False)
 
 
 def is_token(variable: str) -> bool:

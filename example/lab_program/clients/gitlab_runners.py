@@ -13,7 +13,10 @@ from .gitlab_requests import Requests, json_object
 
 @dataclass(frozen=True)
 class Runner:
+    """A runner; `kind` says whether it is of the instance, of groups or of projects."""
+
     id: int
+    kind: str
     description: str
     token: Secret
 
@@ -38,9 +41,9 @@ class RunnerRequests(Requests):
         )
         return int(json_object(answer)["id"]) if answer.status == 200 else None
 
-    def runners(self, kind: str) -> list[Runner]:
-        """Return the runners of a kind: of the instance, of groups or of projects."""
-        return [_runner(one) for one in self._list(f"/runners/all?type={kind}", "runners")]
+    def runners(self) -> list[Runner]:
+        """Return the runners of every kind."""
+        return [_runner(one) for one in self._list("/runners/all", "runners")]
 
     def delete_runners(self, runners: Sequence[Runner]) -> None:
         self._delete_each("/runners", [one.id for one in runners])
@@ -61,4 +64,5 @@ class RunnerRequests(Requests):
 
 
 def _runner(one: Mapping[str, Any]) -> Runner:
-    return Runner(int(one["id"]), str(one.get("description", "")), Secret(str(one.get("token", ""))))
+    kind, description, token = (str(one.get(name, "")) for name in ("runner_type", "description", "token"))
+    return Runner(int(one["id"]), kind, description, Secret(token))

@@ -138,9 +138,9 @@ class Verify(Stage):
     def _verify_runner(self) -> None:
         where, mend = f"{self.settings.gitlab_url}/admin/runners", "./lab up --only runner"
         gitlab, wanted = self.lab.gitlab, runners.wanted(self.settings)
-        there = {kind: gitlab.runners(kind) for kind in {one.kind for one in wanted}}
+        there = gitlab.runners()
         for one in wanted:
-            found = [runner for runner in there[one.kind] if runner.description == one.name]
+            found = [runner for runner in there if one.is_in(runner)]
             if not found:
                 raise Failure(f"GitLab has no runner {one.name}.", where, mend)
             states = [runner_status(gitlab.runner_managers(runner.id)) for runner in found]

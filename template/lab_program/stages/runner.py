@@ -89,7 +89,7 @@ class Runner(Stage):
         token = self.tokens.get(wanted.variable)
         # A glrt- token is verified for one machine; GitLab forgets that of this name by itself.
         number = gitlab.verify_runner(token, TOKEN_CHECK) if token else None
-        same = [one for one in gitlab.runners(wanted.kind) if one.description == wanted.name]
+        same = [one for one in gitlab.runners() if wanted.is_in(one)]
         if number not in [one.id for one in same]:
             number = None
         gitlab.delete_runners([one for one in same if one.id != number])
@@ -117,15 +117,10 @@ class Runner(Stage):
     def _delete_others(self, kept: Sequence[int]) -> None:
         """Delete the runners that the program made for another answer, now that their jobs have another one."""
         gitlab = self.lab.gitlab
-        for kind in (runners.INSTANCE, runners.GROUP, runners.PROJECT):
-            found = [
-                one
-                for one in gitlab.runners(kind)
-                if one.id not in kept and runners.is_ours(self.settings, kind, one.description)
-            ]
-            gitlab.delete_runners(found)
-            for one in found:
-                self.console.did(f"runner {one.description} deleted: your answers ask for others now")
+        others = [one for one in gitlab.runners() if one.id not in kept and runners.is_ours(self.settings, one)]
+        gitlab.delete_runners(others)
+        for one in others:
+            self.console.did(f"runner {one.description} deleted: your answers ask for others now")
 
     def _lead_protected(self) -> None:
         """Tell the jobs of protected branches, and no others, which runner they ask for (.gitlab-ci.yml)."""
