@@ -21,7 +21,7 @@ import yaml
 from support.rendering import ROOT, recorded_answers, snapshot
 
 from cluster.conftest import Figure, Worlds
-from cluster.labs import answers_of, make_lab
+from cluster.labs import answers_of, make_lab, release
 from cluster.namespaces import Surroundings
 from cluster.test_bootstrap import LABS
 from cluster.world import NAMESPACE, World, world_of
@@ -55,14 +55,7 @@ def world(worlds: Worlds, surroundings: Surroundings, tmp_path_factory: pytest.T
     """Return a built lab that knows where its template is; its repository lies elsewhere, so it is there while GitLab is down."""
     worlds.close()
     folder = tmp_path_factory.mktemp("effects")
-    template = snapshot(folder / "template")
-    for arguments in (
-        ["init", "--quiet"],
-        ["add", "--all", "--force"],
-        ["commit", "--quiet", "-m", "1"],
-        ["tag", "v1.0.0"],
-    ):
-        subprocess.run(["git", *arguments], cwd=template, check=True)
+    template = release(snapshot(folder / "template"), "1.0.0")
     name, changes = LABS["external-ssh"]
     with world_of(surroundings, make_lab(template, folder / "lab", answers_of(name, **changes)), "effects") as found:
         yield found.build()
@@ -85,11 +78,16 @@ def pods(world: World) -> dict[tuple[str, str], set[str]]:
     return found
 
 
+def let_flux_look(world: World) -> None:
+    """Ask Flux to read the repository: one that lies elsewhere tells it nothing, and it looks once in a sync_interval."""
+    ask = f"reconcile.fluxcd.io/requestedAt={time.time()}"
+    world.plane.kubectl("annotate", "--overwrite", "gitrepository", "flux-system", f"--namespace={NAMESPACE}", ask)
+
+
 def push(world: World, message: str) -> None:
     """Push, ask Flux to look, and wait until all of it is applied and rests."""
     commit = world.push(message)
-    ask = f"reconcile.fluxcd.io/requestedAt={time.time()}"
-    world.plane.kubectl("annotate", "--overwrite", "gitrepository", "flux-system", f"--namespace={NAMESPACE}", ask)
+    let_flux_look(world)
 
     def applied() -> bool:
         items = world.api.list("kustomizations", NAMESPACE)

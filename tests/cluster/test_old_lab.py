@@ -15,13 +15,13 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from support.rendering import ROOT, copy_lab, snapshot
+from support.rendering import ROOT, snapshot
 
 from cluster.conftest import Figure, Worlds
-from cluster.labs import answers_of
+from cluster.labs import answers_of, git, make_lab, release
 from cluster.namespaces import Surroundings
 from cluster.test_bootstrap import LABS
-from cluster.test_effects import RESTARTS, check, pods, push, tree, updated
+from cluster.test_effects import RESTARTS, check, let_flux_look, pods, push, tree, updated
 from cluster.world import World, world_of
 
 pytestmark = pytest.mark.xdist_group("old-lab")
@@ -30,16 +30,6 @@ OLD = "05a205f"
 # Its stages, without the one that only looks.
 STAGES = ("preflight", "storage", "flux", "gitlab", "groups", "registry", "sync", "runner")
 PARTS = ("copier.yml", "questions", "extensions", "hooks", "partials", "template")
-
-
-def git(folder: Path, *arguments: str) -> bytes:
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True).stdout
-
-
-def release(template: Path, version: str) -> None:
-    git(template, "add", "--all", "--force")
-    git(template, "commit", "--quiet", "-m", version)
-    git(template, "tag", version)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +44,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     with tarfile.open(fileobj=BytesIO(git(ROOT, "archive", OLD, *PARTS))) as archive:
         archive.extractall(folder, filter="data")
-    git(folder, "init", "--quiet")
-    release(folder, "v0.9.0")
+    release(folder, "0.9.0")
     for part in PARTS:
         path = folder / part
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     snapshot(folder)
-    release(folder, "v1.0.0")
+    release(folder, "1.0.0")
     return folder
 
 
@@ -72,10 +61,7 @@ def world(
     worlds.close()
     name, changes = LABS["external-ssh"]
     lab = tmp_path_factory.mktemp("old") / "lab"
-    copy_lab(template, lab, answers_of(name, **changes), skip_tasks=True, vcs_ref="v0.9.0")
-    git(lab, "init", "--quiet", "--initial-branch=main")
-    git(lab, "add", "--all")
-    git(lab, "commit", "--quiet", "-m", "The lab")
+    make_lab(template, lab, answers_of(name, **changes), "0.9.0")
     assert not (lab / "lab").exists()
     with world_of(surroundings, lab, "old") as found:
         # That lab's first release of an application waits for its image for five minutes, and nothing else goes on.
@@ -148,4 +134,6 @@ def test_the_new_program_takes_an_old_lab_over_and_restarts_nothing(world: World
     assert again.status == 0, again.text
     assert not re.search(r"^ +done ", again.text, re.MULTILINE), again.text
     world.tag_sample("v1.1.0")
+    world.wait("the commit of the new image", lambda: "tag: v1.1.0 #" in world.show("apps/demo/helmrelease.yaml"), 60)
+    let_flux_look(world)
     world.wait("the new image", lambda: world.deployed_tag("demo", world.answers["app_namespace"]) == "v1.1.0", 60)
