@@ -280,10 +280,10 @@ def test_a_tag_that_is_pushed_again_is_not_deployed_where_its_digest_is_pinned(w
 def test_a_renamed_application_runs_on_with_its_volume(world: World) -> None:
     add_application(world, "ledger")
     file = world.lab / "apps/ledger/helmrelease.yaml"
-    volume = (
-        "    volumes:\n      enabled: true\n      mountPath:\n        - data:/data\n      claim:\n        size: 1Gi\n"
-    )
-    file.write_text(file.read_text(encoding="utf-8") + volume, encoding="utf-8")
+    volume = "      enabled: true\n      mountPath:\n        - data:/data\n      claim:\n        size: 1Gi\n"
+    text = file.read_text(encoding="utf-8")
+    assert text.count("\n    volumes:\n") == 1
+    file.write_text(text.replace("\n    volumes:\n", f"\n    volumes:\n{volume}"), encoding="utf-8")
     world.gitlab.push_image("homelab/ledger", "v1.0.0")
     world.push("An application with a volume")
     world.wait("its pod", lambda: any(condition(pod)[0] == "True" for pod in world.pods("default", "ledger")), 60)
