@@ -41,7 +41,8 @@ class HandsOff:
     def give_back(self) -> None:
         """Resume each, and have Flux look at once."""
         for one in self.there():
-            if one.spec.get("suspend"):
+            # A dry run has suspended nothing.
+            if one.spec.get("suspend") or self.lab.dry_run:
                 self._suspend(one, suspended=False)
 
     def _suspend(self, one: KubeObject, *, suspended: bool) -> None:

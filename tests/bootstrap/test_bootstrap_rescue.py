@@ -49,6 +49,30 @@ def test_the_version_is_that_of_the_values_whatever_the_answer_says(world: World
     assert f"asks for GitLab {version}, the answer gitlab_version for {answer}" in run.err + run.out
 
 
+@pytest.mark.parametrize(("started", "problem"), [(False, ""), (True, "GitLab 19.3.9 is installed")])
+def test_a_version_that_never_started_does_not_forbid_the_one_before(
+    world: World, started: bool, problem: str
+) -> None:
+    """An owner who has set a version by hand whose image no node gets comes back by `./lab rescue`."""
+    answer, labels = world.settings["gitlab_version"], {"app.kubernetes.io/instance": "gitlab"}
+
+    def put(kind: str, name: str, version: str, metadata: dict[str, object], **rest: object) -> None:
+        image = {"name": "gitlab", "image": f"gitlab/gitlab-ce:{version}-ce.0"}
+        spec = {"replicas": 1, "template": {"spec": {"containers": [image]}}}
+        world.cluster.put(kind, "gitlab", name, metadata={"labels": labels} | metadata, spec=spec, **rest)
+
+    put("Deployment", "gitlab", "19.3.9", {})
+    for number, version in enumerate([answer, "19.3.9"], 1):
+        annotations = {"deployment.kubernetes.io/revision": str(number)}
+        put("ReplicaSet", f"gitlab-{number}", version, {"annotations": annotations})
+    state = {"running": {}} if started else {"waiting": {"reason": "ImagePullBackOff"}}
+    owner = {"ownerReferences": [{"kind": "ReplicaSet", "name": "gitlab-2"}]}
+    put("Pod", "gitlab-2-pod", "19.3.9", owner, status={"containerStatuses": [{"state": state}]})
+    run = world.run("--only", "preflight")
+    assert run.status == bool(problem), run.text
+    assert problem in run.err and ("[upgrade]" in run.err) == started
+
+
 def test_a_repository_elsewhere_needs_no_rescue(make_world: Callable[..., World]) -> None:
     world = make_world(gitops_source="external", gitops_url="https://git.example/lab.git")
     run = world.run(command="rescue")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -63,6 +64,9 @@ def test_a_run_names_the_way_out_at_once(world: World, figure: Figure) -> None:
 
     pretended = world.run("./lab", "rescue", "--dry-run")
     assert pretended.status == 0, pretended.text
+    for one in ("Kustomization gitlab-check", "Kustomization gitlab", "HelmRelease gitlab-check", "HelmRelease gitlab"):
+        for what in ("suspend", "resume"):
+            assert re.search(rf"would .*{what} {one}$", pretended.text, re.MULTILINE), (what, one, pretended.text)
     assert not world.gitlab.gitlab_is_ready()
 
     run = world.run("./lab", "rescue", "--yes")

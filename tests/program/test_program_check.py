@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.program import gitlab_check, gitlab_stage, objects
+from support.program import gitlab_check, installed_gitlab, objects
 
 KubeObject = objects.KubeObject
 
@@ -70,4 +70,4 @@ def replica_set(revision: int, version: str) -> Any:
 def test_a_version_whose_image_never_came_has_not_run(pods: list[Any], version: str) -> None:
     sets = [replica_set(9, "19.3.2"), replica_set(10, "19.9.9"), replica_set(2, "19.2.4")]
     deployment = KubeObject({"spec": template("19.9.9")})
-    assert gitlab_stage.version_that_ran(deployment, sets, pods) == version
+    assert installed_gitlab.version_that_ran(deployment, sets, pods) == version

@@ -9,10 +9,10 @@ from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
 from ..gitlab_check import GitLabCheck
+from ..installed_gitlab import installed_version
 from ..lab import Lab
 from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, IMAGE_POLICY, KUSTOMIZATION, Probes, readiness, revision
 from ..stages.flux import CONTROLLERS, VERSION_LABEL
-from ..stages.gitlab import installed_version
 from .base import Command
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from .. import versions
 from ..clients.kubectl import FIELD_MANAGER, KubectlError
 from ..clients.objects import KubeObject, mebibytes
+from ..installed_gitlab import version_of_data
 from ..lab import Lab
 from ..probes import FLUX, KUSTOMIZATION
 from ..settings import Settings
 from .findings import Advice, Check, Finding, Good, Nothing, Problem
 from .flux import FluxFolder, keeps_itself
-from .gitlab import installed_version
 
 # MiB that GitLab needs: a tenth less than the round number, since a node of 4 GB never offers all of it.
 MEMORY = {"small": 3686, "standard": 7372}
@@ -225,9 +225,9 @@ def who_has_port(services: Sequence[KubeObject], settings: Settings) -> str:
 
 
 def upgrade(lab: Lab) -> Iterator[Finding]:
-    """The step from the GitLab that runs to the lab's version."""
-    deployment = lab.cluster.find("deployment", "gitlab", lab.settings.gitlab_namespace)
-    problem = versions.upgrade_problem(installed_version(deployment), lab.gitlab_version)
+    """The step from the GitLab that has the data to the lab's version."""
+    installed = version_of_data(lab.cluster, lab.settings.gitlab_namespace)
+    problem = versions.upgrade_problem(installed, lab.gitlab_version)
     if problem:
         fix = (
             "answer gitlab_version with the first stop, let that GitLab start and finish its background\n"

@@ -7,7 +7,6 @@ is. external: Flux itself installs it from the external repository.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 from .. import node_addresses, versions
 from ..clients.helm import GITLAB
@@ -16,6 +15,7 @@ from ..clients.objects import NOTHING, KubeObject
 from ..errors import Failure
 from ..gitlab_check import GitLabCheck
 from ..helm_records import drop_unfinished, install
+from ..installed_gitlab import version_of_data
 from ..lab import Lab
 from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, revision
 from ..secret import Secret, hidden_address, random_secret
@@ -68,7 +68,8 @@ class InstallGitLab(Stage):
 
     def _refuse_forbidden_upgrade(self) -> None:
         """End the run where the lab's version cannot be reached in one step from what is installed."""
-        problem = versions.upgrade_problem(self._version_that_ran(), self.lab.gitlab_version)
+        installed = version_of_data(self.cluster, self.settings.gitlab_namespace)
+        problem = versions.upgrade_problem(installed, self.lab.gitlab_version)
         if problem:
             raise Failure(
                 problem,
@@ -77,20 +78,6 @@ class InstallGitLab(Stage):
                 "start and\n"
                 "finish its background migrations (Admin > Monitoring > Background migrations), then take the next one",
             )
-
-    def _version_that_ran(self) -> str:
-        """Return the version of GitLab that has its data; nothing where none has run.
-
-        A Deployment may name a version that has never started, because its image does not exist. Then it is the version
-        before it.
-        """
-        namespace = self.settings.gitlab_namespace
-        deployment = self.cluster.find("deployment", "gitlab", namespace)
-        if deployment is None or deployment.is_rolled_out:
-            return installed_version(deployment)
-        selector = "app.kubernetes.io/instance=gitlab"
-        pods = self.cluster.list_of("pods", namespace, selector)
-        return version_that_ran(deployment, self.cluster.list_of("replicasets", namespace, selector), pods)
 
     def _ensure_tls_copy(self) -> None:
         """Copy the owner's certificate to where the applications run; renewed there when it is renewed."""
@@ -259,31 +246,3 @@ def webhook_url(token: Secret, receiver: str) -> Secret:
     """
     digest = hashlib.sha256(f"{token.reveal()}{receiver}{FLUX}".encode()).hexdigest()
     return hidden_address(f"{WEBHOOK_RECEIVER}/hook/{digest}")
-
-
-def version_that_ran(deployment: KubeObject, sets: Sequence[KubeObject], pods: Sequence[KubeObject]) -> str:
-    """Return the newest version of a Deployment that has started; nothing where none has.
-
-    Args:
-        deployment: GitLab's.
-        sets: its ReplicaSets, those of earlier versions included.
-        pods: its pods.
-    """
-    order = sorted(
-        sets, key=lambda one: int(one.annotations.get("deployment.kubernetes.io/revision", "0")), reverse=True
-    )
-    for one in order:
-        mine = [
-            pod
-            for pod in pods
-            if one.name in {owner.get("name") for owner in pod.metadata.get("ownerReferences") or []}
-        ]
-        if not mine or any(pod.has_started for pod in mine):
-            return installed_version(one)
-    return installed_version(deployment) if not sets else ""
-
-
-def installed_version(deployment: KubeObject | None) -> str:
-    """Return the version of GitLab that runs now, from its image's tag; nothing where there is none."""
-    images = [str(one.get("image", "")) for one in deployment.containers] if deployment else []
-    return next((image.rpartition("gitlab-ce:")[2] for image in images if "gitlab-ce:" in image), "")
