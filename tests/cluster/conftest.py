@@ -82,12 +82,6 @@ def figure(request: pytest.FixtureRequest) -> Figure:
     return keep
 
 
-def allowed(seconds: float) -> float:
-    """Return how long a promised time may take on this machine now: longer, where more wants to run than it has cores."""
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return seconds * min(max(busy, 1), 4)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print every figure that a test has measured."""
     reports = [

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.api import Object, condition
-from cluster.conftest import Figure, Worlds, allowed
+from cluster.conftest import Figure, Worlds
 from cluster.node_agent import CRASH_LOOP
+from cluster.timing import allowed
 from cluster.world import World
 
 pytestmark = pytest.mark.xdist_group("article")

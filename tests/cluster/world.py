@@ -38,6 +38,7 @@ from cluster.namespaces import Surroundings
 from cluster.node_agent import NodeAgent
 from cluster.paths import BIN
 from cluster.processes import Processes
+from cluster.timing import allowed
 from extensions.facts import Lab
 
 Found = TypeVar("Found")
@@ -282,9 +283,15 @@ class World:
     # Looking
 
     def wait(self, what: str, look: Callable[[], Found | None], seconds: float = 60) -> Found:
-        """Return what *look* finds, and how things were where it does not in time."""
+        """Return what *look* finds, and how things were where it does not in time.
+
+        Args:
+            what: what is waited for, in words.
+            look: returns something when it is there.
+            seconds: how long that may take on a machine that does nothing else.
+        """
         try:
-            return wait_for(what, look, seconds=seconds, pause=0.1)
+            return wait_for(what, look, seconds=allowed(seconds), pause=0.1)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.report()}") from None
 

@@ -225,6 +225,19 @@ def test_the_check_finds_what_breaks_a_lab(article: Lab, tmp_path: Path, case: s
     assert any(re.search(said, fault, re.S) for fault in findings.faults), findings.faults
 
 
+@pytest.mark.parametrize(
+    ("file", "pattern", "said"),
+    [(".sourceignore", "/apps/demo/", "apps/demo"), ("apps/demo/.sourceignore", "helmrelease.yaml", "helmrelease.yaml"), (".sourceignore", "/notes/", "")],
+)
+def test_the_check_finds_what_is_kept_from_flux(article: Lab, tmp_path: Path, file: str, pattern: str, said: str) -> None:
+    """By Git's own reading of the patterns, which is Flux's."""
+    lab = changed(article, tmp_path, {file: f"# mine\n{pattern}\n", "notes/kustomization.yaml": "kind: Kustomization\n"})
+    run("git", "init", "--quiet", cwd=lab)
+    run("git", "add", "--all", cwd=lab)
+    faults = judged(lab).faults
+    assert any(said in fault for fault in faults) if said else not faults, faults
+
+
 def test_the_check_finds_a_copied_folder_whose_release_is_not_renamed(article: Lab, tmp_path: Path) -> None:
     """The older of two HelmReleases of one name vanishes, and everything is Ready."""
     faults = judged(changed(article, tmp_path, copied(article))).faults

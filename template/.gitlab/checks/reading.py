@@ -123,8 +123,10 @@ def files(lab: Path) -> list[Path]:
 
 def copy_for_flux(lab: Path, to: Path) -> None:
     """Copy what Flux's source-controller takes of the lab, so that the build may write into the copy."""
+    listed = git(lab, "ls-files", "-z", "--cached", "--others", "--ignored", "--exclude-per-directory=.sourceignore")
+    ignored = {Path(name) for name in (listed or "").split("\0") if name}
     for path in files(lab):
-        if path.name in _EXCLUDED_NAMES or _EXCLUDED_FOLDERS & set(path.parts):
+        if path.name in _EXCLUDED_NAMES or _EXCLUDED_FOLDERS & set(path.parts) or path in ignored:
             continue
         (to / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(lab / path, to / path)
