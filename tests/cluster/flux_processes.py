@@ -56,7 +56,6 @@ class FluxProcesses:
         self.plane, self.processes, self.folder = plane, processes, folder
         self.templates: dict[str, str] = {}
         self.starts = dict.fromkeys(CONTROLLERS, 0)
-        self.held: set[str] = set()
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -68,16 +67,6 @@ class FluxProcesses:
         self.stopping.set()
         self.thread.join()
 
-    def hold(self, *names: str) -> None:
-        """Take controllers away, as a node that is lost does, until they are let go."""
-        self.held.update(names)
-        self.processes.stop(*names)
-
-    def let_go(self, *names: str) -> None:
-        self.held.difference_update(names)
-        for name in names:
-            self.templates.pop(name, None)
-
     def _follow(self) -> None:
         # A pause, not a watch: the kernel ends a process with the thread that started it, so one thread starts them all.
         while not self.stopping.wait(0.2):
@@ -86,8 +75,6 @@ class FluxProcesses:
             except OSError:
                 continue
             for name in CONTROLLERS:
-                if name in self.held:
-                    continue
                 if name in found:
                     self._keep(name, found[name])
                 elif name in self.templates:
