@@ -1,7 +1,7 @@
 """Images that are named by tag and digest. To Git two changes of such a line are a conflict, and nothing more.
 
-A digest belongs to its tag, so the tag decides: whichever side moved it brings its own digest along. Only where both moved
-the tag, to different ones, somebody has to choose.
+A digest belongs to its tag, so the tag decides: whichever side moved it brings its own digest along. Only where both
+moved the tag, to different ones, somebody has to choose.
 """
 
 from __future__ import annotations

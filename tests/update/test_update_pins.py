@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extensions import facts, images
 from hooks.files import Entry, Git
 from hooks.update import merging, pins
+from support.rendering import ROOT, read_answers
+from update_support import commit, edit, files, make_lab, packed, real_template, release, update_here
 
 A, B, C = (f"@sha256:{letter * 64}" for letter in "abc")
 # The owner's, the template's last and newest, and what becomes of them; None where somebody has to choose.
@@ -90,3 +94,27 @@ def test_a_digest_never_comes_to_stand_with_a_tag_that_neither_side_gave_it(ours
         assert found == read(theirs)
     if found is None:
         assert len({read(one).tag for one in (ours, base, theirs)}) == 3
+
+
+def test_a_lab_of_before_digests_takes_them_and_keeps_what_renovate_did(tmp_path: Path) -> None:
+    """The template itself, with and without its table; the owner merged Renovate's proposals in between."""
+    template = real_template(tmp_path / "template")
+    table = template / "extensions/images.py"
+    with_digests = table.read_text(encoding="utf-8")
+    edit(table, lambda text: re.sub(r'^    "(?:alpine|docker|moby|registry).*\n', "", text, flags=re.M))
+    release(template, "1.0.0")
+    table.write_text(with_digests, encoding="utf-8")
+    release(template, "1.1.0")
+    packed(template)
+    lab = make_lab(template, tmp_path / "lab", read_answers(ROOT / "tests/answers/valid/article.yml"))
+    cli = f"docker:{facts.DEFAULT_DOCKER_VERSION}-cli"
+    assert f"image: {cli}\n" in (lab / "runner/compose.yaml").read_text(encoding="utf-8")
+    # Renovate: another kubectl with its digest, a digest for the runner's clean-up, and Docker untouched elsewhere.
+    edit(lab / "apps/gitlab/backup.yaml", lambda old: old.replace(facts.KUBECTL_IMAGE, f"registry.k8s.io/kubectl:v1.99.0{A}"))
+    edit(lab / "runner/compose.yaml", lambda old: old.replace(cli, f"{cli}{B}"))
+    commit(lab)
+    update_here(lab)
+    assert f"image: registry.k8s.io/kubectl:v1.99.0{A}\n" in (lab / "apps/gitlab/backup.yaml").read_text(encoding="utf-8")
+    assert f"image: {cli}{B}\n" in (lab / "runner/compose.yaml").read_text(encoding="utf-8")
+    assert f'image = "{images.pinned(cli)}"\n' in (lab / "runner/config.toml").read_text(encoding="utf-8")
+    assert [name for name, (data, _) in files(lab).items() if b"<<<<<<<" in data] == []
