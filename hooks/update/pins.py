@@ -7,6 +7,7 @@ moved the tag, to different ones, somebody has to choose.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _TAG = rb"\w[\w.-]{0,127}"
@@ -14,6 +15,8 @@ _DIGEST = rb"@sha256:[0-9a-f]{64}"
 # Behind a repository's name, or the value of a field of its own.
 _PIN = re.compile(rb"(?<=[:\"' ])" + _TAG + _DIGEST + rb"(?![0-9a-f])")
 Lines = list[bytes]
+# Where a lab says which images Renovate pins, and how.
+RENOVATE, PINS = "renovate.json", b'"pinDigests": true'
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,28 @@ def chosen(ours: Pin, base: Pin, theirs: Pin) -> Pin | None:
     if ours.tag == base.tag:
         return theirs
     return ours if theirs.tag == base.tag else None
+
+
+def told(before: Mapping[str, bytes], after: Mapping[str, bytes], cluster: str) -> list[str]:
+    """Return what the owner has to know, a line each, at the update that brings the digests.
+
+    Args:
+        before, after: the lab's files before and after.
+        cluster: the name of its folder in clusters/.
+    """
+    if PINS in before.get(RENOVATE, b"") or PINS not in after.get(RENOVATE, b""):
+        return []
+    return [
+        (
+            "What runs privileged or holds secrets is named by tag and digest now. Nothing restarts in the cluster for"
+            " it. Renovate moves both together, and proposes the digest of a version that is yours."
+        ),
+        (
+            f"`clusters/{cluster}/flux-system/gotk-components.yaml` is yours, so Flux's controllers keep their tags"
+            " alone. Merge Renovate's proposal of their digests; it restarts each controller within seconds."
+        ),
+        (
+            "GitLab's image keeps its tag alone, too: the README says why, under"
+            ' "What you trust without looking", and how to pin it.'
+        ),
+    ]

@@ -13,7 +13,7 @@ from extensions import facts, images
 from hooks.files import Entry, Git
 from hooks.update import merging, pins
 from support.rendering import ROOT, read_answers
-from update_support import commit, edit, files, make_lab, packed, real_template, release, update_here
+from update_support import REPORT, commit, edit, files, make_lab, packed, put, real_template, release, update_here
 
 A, B, C = (f"@sha256:{letter * 64}" for letter in "abc")
 # The owner's, the template's last and newest, and what becomes of them; None where somebody has to choose.
@@ -102,8 +102,12 @@ def test_a_lab_of_before_digests_takes_them_and_keeps_what_renovate_did(tmp_path
     table = template / "extensions/images.py"
     with_digests = table.read_text(encoding="utf-8")
     edit(table, lambda text: re.sub(r'^    "(?:alpine|docker|moby|registry).*\n', "", text, flags=re.M))
+    rules = template / "template/renovate.json.jinja"
+    with_rules = rules.read_text(encoding="utf-8")
+    edit(rules, lambda text: text.replace('"pinDigests": true', '"labels": ["images"]'))
     release(template, "1.0.0")
     table.write_text(with_digests, encoding="utf-8")
+    rules.write_text(with_rules, encoding="utf-8")
     release(template, "1.1.0")
     packed(template)
     lab = make_lab(template, tmp_path / "lab", read_answers(ROOT / "tests/answers/valid/article.yml"))
@@ -118,3 +122,12 @@ def test_a_lab_of_before_digests_takes_them_and_keeps_what_renovate_did(tmp_path
     assert f"image: {cli}{B}\n" in (lab / "runner/compose.yaml").read_text(encoding="utf-8")
     assert f'image = "{images.pinned(cli)}"\n' in (lab / "runner/config.toml").read_text(encoding="utf-8")
     assert [name for name, (data, _) in files(lab).items() if b"<<<<<<<" in data] == []
+    report = (lab / REPORT).read_text(encoding="utf-8")
+    part = report.split("## Images by digest\n\n")[1].split("\n\n## ")[0].splitlines()
+    assert len(part) == 3 and "Nothing restarts in the cluster" in part[0] and "`clusters/homelab/flux-system/gotk-components.yaml` is yours" in part[1]
+    # It is told once.
+    commit(lab)
+    put(template / "template", {"new.txt": "new\n"})
+    release(template, "1.2.0")
+    update_here(lab)
+    assert "Images by digest" not in (lab / REPORT).read_text(encoding="utf-8")
