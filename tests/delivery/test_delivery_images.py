@@ -53,7 +53,8 @@ def test_what_is_privileged_or_holds_secrets_is_pinned_in_a_lab_of_the_defaults(
     """By what each is given, not by its name: Docker's socket, a privileged service, the API server's or GitLab's tokens."""
     pinned = {image.partition("@")[0] for image in named(lab) if "@" in image}
     found = {images.repository(name) for name in pinned}
-    assert {"python", "alpine", "docker.io/library/busybox", "ghcr.io/fluxcd/kustomize-controller", "ghcr.io/fluxcd/helm-controller"} <= found
+    parts = ("source", "kustomize", "helm", "notification", "image-reflector", "image-automation")
+    assert {"python", "alpine", "docker.io/library/busybox", *(f"ghcr.io/fluxcd/{part}-controller" for part in parts)} <= found
     if lab.answers["build_method"] == "buildkit":
         assert "moby/buildkit" in found
     elif lab.answers["docker_version"] == facts.DEFAULT_DOCKER_VERSION:
@@ -78,7 +79,7 @@ def test_the_table_has_nothing_that_no_lab_runs(article: Lab) -> None:
 def test_the_readme_names_what_goes_by_its_tag(lab: Lab) -> None:
     readme = (lab.path / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^  \| (`.*?) \|", readme.partition("why by its tag alone")[2].partition("\n\n")[0], re.M)
-    told = {name.replace("…", "ghcr.io/fluxcd") for row in rows for name in re.findall(r"`(.*?)`", row)}
+    told = {name for row in rows for name in re.findall(r"`(.*?)`", row)}
     run = {images.repository(name) for name in named(lab) if "@" not in name}
     assert told == {name for name in images.BY_TAG if name in run or name == "docker.io/curlimages/curl"}
 
