@@ -85,7 +85,9 @@ class Upgrade(Command):
         digest = gitlab_image.digest_in(here)
         if digest and before != now and digest == gitlab_image.digest_in(there):
             what = f"{VALUES} asks for GitLab {now}, and its image.digest is still that of {before}, which would go on running."
-            raise Failure(what, "", f"take the line with {digest[:19]}... out, or write the digest of {now}, and commit")
+            raise Failure(
+                what, "", f"take the line with {digest[:19]}... out, or write the digest of {now}, and commit"
+            )
         self.console.print(
             f"GitLab stays at {now}." if before == now else f"GitLab goes from {before} to {now}, in one step."
         )
