@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-# Versions that the lab pins and no question asks for. Renovate proposes newer ones in the lab itself.
+from .images import pinned
+
+# Versions that the lab pins and no question asks for. Renovate proposes newer ones in the lab itself. With a new version
+# comes its digest, in images.py.
 FLUX_VERSION = "2.9.4"
 KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
-BUILDKIT_IMAGE = "moby/buildkit:v0.29.0-rootless"
+BUILDKIT_IMAGE = "moby/buildkit:v0.33.0-rootless"
 JOB_IMAGE = "alpine:3.22"
 # The newest that is known: a new lab gets it, and messages name it. 19.3.2 mends what is critical in 19.3.0 and 19.3.1.
 DEFAULT_GITLAB_VERSION = "19.3.2"
@@ -95,8 +98,8 @@ class Lab:
     """
 
     flux_version = FLUX_VERSION
-    kubectl_image = KUBECTL_IMAGE
-    buildkit_image = BUILDKIT_IMAGE
+    kubectl_image = pinned(KUBECTL_IMAGE)
+    buildkit_image = pinned(BUILDKIT_IMAGE)
     job_ca_folder = JOB_CA_FOLDER
     gitlab_ca_folder = GITLAB_CA_FOLDER
     registry_push_user = REGISTRY_PUSH_USER
@@ -249,7 +252,7 @@ class Lab:
             found = [{"name": f"{self.runner_name} of {one}", "variable": token_variable(one), **building} for one in served]
         if self._("gitops_source") == "self":
             volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
-            own = {"image": JOB_IMAGE, "volumes": volumes, "protected": True}
+            own = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True}
             found.append({"name": f"{self.runner_name} protected", "variable": "RUNNER_TOKEN_PROTECTED", **own})
         return found
 
@@ -261,7 +264,7 @@ class Lab:
 
     @cached_property
     def runner_image(self) -> str:
-        return f"gitlab/gitlab-runner:{self.runner_tag}"
+        return pinned(f"gitlab/gitlab-runner:{self.runner_tag}")
 
     @cached_property
     def runner_volumes(self) -> list[str]:
@@ -279,7 +282,17 @@ class Lab:
     @cached_property
     def job_image(self) -> str:
         """What a job runs in where its pipeline names no image."""
-        return f"docker:{self._('docker_version')}-cli" if self._("build_method") == "dind" else JOB_IMAGE
+        return self.docker_client_image if self._("build_method") == "dind" else pinned(JOB_IMAGE)
+
+    @cached_property
+    def docker_client_image(self) -> str:
+        """Docker's client: in the version that was answered, where jobs have a daemon of it beside them."""
+        version = self._("docker_version") if self._("build_method") == "dind" else DEFAULT_DOCKER_VERSION
+        return pinned(f"docker:{version}-cli")
+
+    @cached_property
+    def docker_daemon_image(self) -> str:
+        return pinned(f"docker:{self._('docker_version')}-dind")
 
     @cached_property
     def pods_use_ipv6(self) -> bool:

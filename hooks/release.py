@@ -6,6 +6,7 @@ Exits with 1 and all that is missing, each with what to do, before anything is t
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -20,7 +21,11 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from extensions import images  # noqa: E402
 from hooks import answers, charts, renames  # noqa: E402
+
+# By name: mypy, strict here, would follow an import into what is not held to its rules.
+facts = importlib.import_module("extensions.facts")
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -142,6 +147,35 @@ def question_problems(gone: set[str], changes: dict[str, Any], version: str) -> 
     return found
 
 
+# An image's name that stands in a file as it is: of a container, of a job, of a Dockerfile, or in the lab's program.
+_IMAGE = re.compile(
+    r"^[ -]*(?:image: |name: |FROM |IMAGE = )\"?([a-z][\w./-]*:[\w.-]+(?:@sha256:[0-9a-f]+)?)\"?(?: AS \w+)?$",
+    re.MULTILINE,
+)
+
+
+def named_images(root: Path) -> list[tuple[str, str]]:
+    """Return where an image of a new lab is named, and how, as far as no answer decides it.
+
+    Args:
+        root: the checkout, whose files are read; the versions are those that a new lab is offered.
+    """
+    docker = f"docker:{facts.DEFAULT_DOCKER_VERSION}"
+    offered = (facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE, f"{docker}-cli", f"{docker}-dind")
+    named = [("extensions/facts.py", images.pinned(image)) for image in offered]
+    for folder in ("template", "partials"):
+        for file in sorted((root / folder).rglob("*")):
+            if file.is_file() and ".md" not in file.suffixes:
+                text = file.read_text(encoding="utf-8")
+                named += [(file.relative_to(root).as_posix(), image) for image in _IMAGE.findall(text)]
+    return named
+
+
+def image_problems(root: Path) -> list[str]:
+    """Return which images of a new lab have neither the digest of their tag nor an excuse in extensions/images.py."""
+    return [f"{file}: {why}" for file, image in named_images(root) if (why := images.unsettled(image)) is not None]
+
+
 def example_is_fresh(root: Path) -> bool:
     """Say whether example/ is what the template makes today."""
     from render_example import render  # type: ignore[import-not-found] # noqa: PLC0415 - it brings Copier along
@@ -184,6 +218,7 @@ def problems(root: Path, version: str, fresh: Callable[[Path], bool] = example_i
                     f"charts/app changed and is still {new}, so Flux would release nothing; raise `version` in its"
                     " Chart.yaml"
                 )
+    found += image_problems(root)
     if not fresh(root):
         found.append("example/ is not what the template makes; run `make example`, and commit it")
     return found

@@ -20,7 +20,7 @@ import yaml
 from . import answers as answer_changes
 from . import renames
 from .files import Entry, Git, tree
-from .update import copier_contract, effects, journal, moves, plan, recorded, refusals, report, security
+from .update import copier_contract, effects, journal, moves, pins, plan, recorded, refusals, report, security
 from .update.findings import Findings
 from .update.refusals import Refused
 from .update.state import Lab
@@ -276,8 +276,12 @@ def _parts(lab: Lab, made: journal.Plan, findings: Findings) -> list[report.Part
     def limits() -> list[str]:
         return security.told(findings.answers_before, findings.answers_after, trees[0][1]) if trees else []
 
+    def images() -> list[str]:
+        return pins.told(*trees[0], str(findings.answers_after.get("cluster_name"))) if trees else []
+
     return [
         ("In the cluster", cluster),
+        ("Images by digest", images),
         ("Limits of the applications", limits),
         ("The chart", lambda: effects.chart(*trees[0]) if trees else []),
     ]

@@ -18,7 +18,7 @@ DEFAULT: dict[str, Any] = {
     "ssh_port": 2223, "gitlab_namespace": "git", "app_namespace": "default", "app_security": "enforced", "groups": ["HomeLAB", "b"], "lab_group": "ops", "gitops_source": "self",
     "gitops_url": "https://git.lab/a.git", "storage_backend": "nfs", "data_backend": "storage-class", "storage_root": "/storage",
     "config_size": "1Gi", "logs_size": "5Gi", "data_size": "50Gi", "gitlab_size": "small", "gitlab_version": "19.3.4",
-    "build_method": "dind", "docker_version": "29.8.1", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker", "runner_scope": "groups",
+    "build_method": "dind", "docker_version": "29.0.9", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker", "runner_scope": "groups",
     "trusted_proxies": ["10.42.0.0/16"], "node_networks": ["192.168.1.0/24"], "backup_keep_days": 7,
 }
 CA = {"private_ca": True}
@@ -56,7 +56,7 @@ FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("runner_image", {}, "gitlab/gitlab-runner:alpine-v19.3.0"),
     ("runner_volumes", {}, ["/certs/client", "/cache"]),
     ("runner_volumes", {"build_method": "buildkit"}, ["/cache"]),
-    ("job_image", {}, "docker:29.8.1-cli"),
+    ("job_image", {}, "docker:29.0.9-cli"),
     ("job_environment", {}, []),
     ("backup_keep_seconds", {}, 604800),
     ("unbanned_networks", {}, ["127.0.0.1", "192.168.1.0/24"]),

@@ -18,6 +18,7 @@ SECONDS = 5
 _REPOSITORY = re.compile(r"^ *repository: *[\"']?([^\s\"'#]+)", re.MULTILINE)
 _TAG = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+)-ce\.0")
 _TAG_LINE = re.compile(r"^ *tag: *[\"']?([0-9]+\.[0-9]+\.[0-9]+)-ce\.[0-9]+[\"']?", re.MULTILINE)
+_DIGEST_LINE = re.compile(r"^ +digest: *[\"']?(sha256:[0-9a-f]{64})", re.MULTILINE)
 
 
 def repository(folder: Path) -> str:
@@ -32,6 +33,12 @@ def repository(folder: Path) -> str:
 def version_in(values: str) -> str:
     """Return the version of GitLab in the text of its values; nothing where it is not exact."""
     found = _TAG_LINE.search(values)
+    return found[1] if found else ""
+
+
+def digest_in(values: str) -> str:
+    """Return the digest in the text of GitLab's values, which decides over the tag; nothing where there is none."""
+    found = _DIGEST_LINE.search(values)
     return found[1] if found else ""
 
 

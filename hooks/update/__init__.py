@@ -11,6 +11,7 @@ recorded step (journal.py).
     moves.py            where the template's files went
     recorded.py         the answers of the last update, and those that were edited by hand since
     merging.py          one file out of its three versions
+    pins.py             which tag of an image stands with which digest
     plan.py             what becomes of every file
     journal.py          the writing: all of it, or nothing, or finished by the next run
     findings.py         what the report tells

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import Entry, Git
+from . import pins
 
 # Copier's own words, which an owner may know already.
 LABELS = ("before updating", "last update", "after updating")
@@ -54,7 +55,8 @@ def merge(git: Git, ours: Entry, base: Entry | None, theirs: Entry | None) -> Me
             return Merged(Entry(theirs.data, executable))
     if not all(entry is None or entry.text for entry in (ours, base, theirs)):
         return Merged(ours, refused=theirs)
-    data, conflict = _lines(git, ours.data, b"" if base is None else base.data, theirs.data)
+    texts = (ours.data, b"", theirs.data) if base is None else pins.settled(ours.data, base.data, theirs.data)
+    data, conflict = _lines(git, *texts)
     return Merged(Entry(data, executable), conflict)
 
 

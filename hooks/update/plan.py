@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ..files import Entry
-from . import merging, recorded
+from . import merging, pins, recorded
 from .findings import Findings
 from .journal import Change, Plan
 from .moves import Moves
@@ -186,7 +186,7 @@ class _Planner:
             self._unmerged(path, mine, base, theirs)
             self.findings.conflicts[path] = merging.conflict_lines(merged.entry.data)
         elif base is not None and mine.text and merged.entry.text:
-            self._check(path, mine.data, base.data, merged.entry.data)
+            self._check(path, *pins.settled(mine.data, base.data, theirs.data)[:2], merged.entry.data)
         if merged.entry != mine:
             self.results[path] = merged.entry
 

@@ -49,5 +49,6 @@ def version_that_ran(deployment: KubeObject, sets: Sequence[KubeObject], pods: S
 
 def installed_version(deployment: KubeObject | None) -> str:
     """Return the version of GitLab that runs now, from its image's tag; nothing where there is none."""
-    images = [str(one.get("image", "")) for one in deployment.containers] if deployment else []
+    # The tag, without the digest that an owner may have put behind it.
+    images = [str(one.get("image", "")).partition("@")[0] for one in deployment.containers] if deployment else []
     return next((image.rpartition("gitlab-ce:")[2] for image in images if "gitlab-ce:" in image), "")

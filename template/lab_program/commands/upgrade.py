@@ -72,7 +72,8 @@ class Upgrade(Command):
             here = (self.folder / VALUES).read_text(encoding="utf-8")
         except OSError as error:
             raise Failure(f"{VALUES} cannot be read: {error.strerror}.") from error
-        before, now = gitlab_image.version_in(self._show(base) or ""), gitlab_image.version_in(here)
+        there = self._show(base) or ""
+        before, now = gitlab_image.version_in(there), gitlab_image.version_in(here)
         if not before or not now:
             what = f"{VALUES} names no exact version of GitLab (a tag such as 19.3.0-ce.0), so its upgrades cannot be checked."
             raise Failure(what, "", "write an exact version there, and commit")
@@ -80,6 +81,12 @@ class Upgrade(Command):
         if problem:
             raise Failure(
                 problem, "https://docs.gitlab.com/update/upgrade_paths/", "commit a version that GitLab can go to"
+            )
+        digest = gitlab_image.digest_in(here)
+        if digest and before != now and digest == gitlab_image.digest_in(there):
+            what = f"{VALUES} asks for GitLab {now}, and its image.digest is still that of {before}, which would go on running."
+            raise Failure(
+                what, "", f"take the line with {digest[:19]}... out, or write the digest of {now}, and commit"
             )
         self.console.print(
             f"GitLab stays at {now}." if before == now else f"GitLab goes from {before} to {now}, in one step."

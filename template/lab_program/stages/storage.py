@@ -11,7 +11,7 @@ from ..settings import Settings
 from .base import Stage
 
 JOB = "lab-storage"
-IMAGE = "docker.io/library/busybox:1.37.0"
+IMAGE = "docker.io/library/busybox:1.37.0@sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0"
 
 
 class Storage(Stage):
