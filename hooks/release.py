@@ -165,7 +165,8 @@ def named_images(root: Path) -> list[tuple[str, str]]:
     named = [("extensions/facts.py", images.pinned(image)) for image in offered]
     for folder in ("template", "partials"):
         for file in sorted((root / folder).rglob("*")):
-            if file.is_file() and ".md" not in file.suffixes:
+            # What Python compiles lies there too, in a checkout that has run the lab's program.
+            if file.is_file() and not {".md", ".pyc"} & set(file.suffixes):
                 text = file.read_text(encoding="utf-8")
                 named += [(file.relative_to(root).as_posix(), image) for image in _IMAGE.findall(text)]
     return named
