@@ -6,14 +6,15 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import copier
 import yaml
 from filelock import FileLock
 
+Place = TypeVar("Place")
 ROOT = Path(__file__).resolve().parents[2]
 VALID = sorted((ROOT / "tests" / "answers" / "valid").glob("*.yml"))
 
@@ -77,3 +78,13 @@ def recorded_answers(lab: Path) -> dict[str, Any]:
 def required() -> bool:
     """Say whether a missing tool is a failure, as in CI."""
     return os.environ.get("REQUIRE_TOOLS") == "1"
+
+
+def some_of(places: Collection[Place], *kept: Place) -> list[Place]:
+    """Return the places of one kind that a test walks: a few in `make test`, all in CI and with LONG=1.
+
+    Args:
+        kept: the few, which tell most.
+    """
+    assert set(kept) <= set(places), kept
+    return list(places) if required() or os.environ.get("LONG") == "1" else list(kept)

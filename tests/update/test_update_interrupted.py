@@ -17,7 +17,7 @@ import pytest
 
 from hooks.files import Git
 from hooks.update import journal
-from support.rendering import ROOT
+from support.rendering import ROOT, some_of
 from support.tools import run
 from update_support import (
     COPIER,
@@ -252,8 +252,9 @@ def expected(mine: Path, start: Path, undisturbed: dict[str, tuple[bytes, bool]]
 
 
 # Steps 7 to 22 are those in which the lab changes.
-@pytest.mark.parametrize("number", [7, 15, 22])
-@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize(
+    ("committed", "number"), some_of([(c, n) for c in (False, True) for n in (7, 15, 22)], (False, 15), (True, 22))
+)
 def test_the_next_run_finishes_what_was_cut_off(
     mine: Path, expected: dict[str, tuple[bytes, bool]], number: int, committed: bool
 ) -> None:
@@ -328,7 +329,7 @@ def test_ctrl_c_at_each_step_of_the_roll_back_lets_it_finish(mine: Path, number:
 
 
 # But for a link, which falls back to a copy.
-@pytest.mark.parametrize("number", [2, 6, 10, 14, 20, 21])
+@pytest.mark.parametrize("number", some_of([2, 6, 10, 14, 20, 21], 10, 21))
 def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
     before = state(mine)
     done = faulty(mine, f"full:{number}")
@@ -559,7 +560,7 @@ ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
 }
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", some_of(ENDINGS, "done with conflicts", "ctrl-c", "killed while it writes", "full disk"))
 def test_whatever_the_end_nothing_of_the_owners_is_touched(lived_in: Path, ending: str) -> None:
     large, act, expected = lived_in.parent, *ENDINGS[ending]
     before, module = state(large), state(lived_in / "module")

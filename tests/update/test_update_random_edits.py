@@ -40,7 +40,7 @@ from update_support import (
 
 LONG = os.environ.get("LONG") == "1"
 # What CI runs asks for every tool, and has the time.
-EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 200 if required() else 24))
+EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 200 if required() else 12))
 # Tests, each of which draws its own: two at least, for two workers of pytest, and short ones, so that both have some to the end.
 BATCHES = max(2, EXAMPLES // 25)
 
