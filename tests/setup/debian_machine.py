@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from debian_roots import CACHE, system
+from apt_repository import Signer, package, publish
+from debian_roots import CACHE, USER, system
 from gitlab.authority import Authority
 
-USER = "cloud-user"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOSTS = "127.0.0.1 localhost runner\n127.0.0.1 archive.debian.test download.docker.com\n"
 LARGE = 2**30
 SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 # The kernel is not the system's own: what setup.sh would change in it is written to files of the test's.
 SWAPON = "#!/bin/sh\n[ \"$(stat -c %a:%s \"$1\")\" = 600:2147483648 ] || exit 9\nprintf '%s file 2097148 0 -2\\n' \"$1\" >>/proc/swaps\n"
+# systemd cannot run here, but its systemctl knows what starts at boot. The daemon is Docker's own; it has no network to manage here.
+SYSTEMCTL = """\
+#!/bin/sh
+case $* in
+  *'is-active docker') exec docker version >/dev/null 2>&1 ;;
+  *'enable --now docker') /usr/bin/systemctl --quiet enable docker
+    setsid dockerd --iptables=false --bridge=none --storage-driver=vfs >/var/log/dockerd.log 2>&1 </dev/null &
+    for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 1; ! docker version >/dev/null 2>&1 || exit 0; done
+    exit 1 ;;
+  *) exec /usr/bin/systemctl "$@" ;;
+esac
+"""
 # A namespace would be called a container.
 DETECT = "#!/bin/sh\n[ \"$1\" = --vm ] || exit 1\ncat /tests/virtual\n"
 # Programs by which setup.sh changes a machine. What they start themselves is not counted.
@@ -62,36 +76,36 @@ class Machine:
     Args:
         folder: where what it writes goes, on a disk; made new.
         suite: which Debian it has.
+        authority: who signs for Docker's site; the lab's own, too.
     """
 
-    def __init__(self, folder: Path, suite: str) -> None:
+    def __init__(self, folder: Path, suite: str, authority: Authority) -> None:
         self.folder, self.suite = folder, suite
         for name in ("upper", "work", "root", "tests", "proc-sys"):
             (folder / name).mkdir(parents=True)
         self.upper, self.tests = folder / "upper", folder / "tests"
         self.swaps, self.hosts = folder / "swaps", folder / "hosts"
         self.swaps.write_text(SWAPS)
-        self.online, self.virtual = True, "kvm"
+        self.online, self.virtual, self.systemd = True, "kvm", False
         self.sites: dict[str, Path] = {"archive": CACHE / suite, "docker": CACHE / "docker"}
+        self.unreachable: set[str] = set()
         self.kernel: dict[str, str] = {}
-        self.authority = Authority(folder / "authority")
+        self.authority = authority
         shown = self.authority.sign("docker", "download.docker.com")
         self.tls = [str(shown.crt), str(shown.key)]
         (self.upper / "tests").mkdir()
         self._prepare()
 
     def _prepare(self) -> None:
-        """Give the machine what its owner has given it: a user who may use sudo, and trust in who signs for Docker's site here."""
+        """Give the machine trust in who signs for Docker's site here, and what stands for its kernel and its init."""
         self.write("/usr/local/sbin/swapon", SWAPON, 0o755)
         self.write("/usr/local/bin/systemd-detect-virt", DETECT, 0o755)
+        self.write("/usr/local/bin/systemctl", SYSTEMCTL, 0o755)
         self.write("/etc/hosts", HOSTS)
         self.write("/etc/fstab", "# <file system> <mount point>\nUUID=0 / ext4 defaults 0 1\n")
-        self.write("/usr/local/share/ca-certificates/tests.crt", self.authority.crt.read_text())
-        done = self.run(
-            f"update-ca-certificates >/dev/null 2>&1 && useradd --create-home --shell /bin/bash {USER}"
-            f" && echo '{USER} ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/90-cloud-init-users"
-        )
-        assert done.status == 0, done.out
+        certificate = self.authority.crt.read_text()
+        self.write("/usr/local/share/ca-certificates/tests.crt", certificate)
+        self.write("/etc/ssl/certs/ca-certificates.crt", self.read("/etc/ssl/certs/ca-certificates.crt") + certificate)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file of the machine, from outside."""
@@ -128,11 +142,12 @@ class Machine:
         (self.tests / "virtual").write_text(f"{self.virtual}\n")
         bound |= {str(self.tests): "/tests"}
         bound |= {str(self.folder / "proc-sys"): "/proc/sys"} if self.kernel else {}
-        sites = [[80, str(self.sites["archive"]), None], [443, str(self.sites["docker"]), self.tls]]
+        listening = {"archive": [80, str(self.sites["archive"]), None], "docker": [443, str(self.sites["docker"]), self.tls]}
+        sites = [listening[name] for name in listening if name not in self.unreachable]
         order = {
             "lower": str(system(self.suite)), "upper": str(self.upper), "work": str(self.folder / "work"),
             "root": str(self.folder / "root"), "command": list(command), "path": path, "binds": bound,
-            "sites": sites if self.online else [],
+            "sites": sites if self.online else [], "systemd": self.systemd,
         }  # fmt: skip
         file = self.folder / f"order-{hashlib.sha256(repr(order).encode()).hexdigest()[:12]}.json"
         file.write_text(json.dumps(order))
@@ -145,11 +160,71 @@ class Machine:
             self.command(["/bin/sh", "-c", script], path, binds), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", check=False, timeout=300,
         )  # fmt: skip
-        return Done(done.returncode, done.stdout)
+        return Done(done.returncode, done.stdout.removeprefix("entered\n"))
+
+    @contextmanager
+    def started(self) -> Iterator[None]:
+        """Let the machine run, as far as a machine without an init does: what is started there stays until the end."""
+        with subprocess.Popen(self.command(["sleep", "infinity"]), stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None and running.stdout.readline() == "entered\n"
+            children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()
+            (self.folder / "first").write_text(children)
+            yield
+            running.kill()
+
+    def ssh_folder(self, user: str, more: str = "") -> Path:
+        """Return a folder with an `ssh` that reaches the machine that is started: Debian's own sshd, over a pipe.
+
+        Args:
+            user: who has the key.
+            more: further lines of the owner's SSH configuration.
+        """
+        folder = self.folder / "ssh"
+        folder.mkdir()
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id")], check=True)
+        key = (folder / "id.pub").read_text().strip()
+        done = self.run(f'h=$(getent passwd {user} | cut -d: -f6); mkdir -p $h/.ssh; echo "{key}" >$h/.ssh/authorized_keys; chown -R {user}: $h/.ssh')
+        assert done.status == 0, done.out
+        (folder / "config").write_text(
+            f"Host runner\n  IdentityFile {folder}/id\n  IdentitiesOnly yes\n  StrictHostKeyChecking accept-new\n"
+            f"  UserKnownHostsFile {folder}/known\n  ProxyCommand {folder}/proxy\n{more}"
+        )
+        enter = ["nsenter", "--target", "$1", "--mount", "--net", "--uts", "--ipc", "--pid", "chroot", str(self.folder / "root")]
+        programs = {
+            "proxy": f'set -- $(cat {self.folder}/first)\nexec {" ".join(enter)} /usr/sbin/sshd -i',
+            "ssh": f'exec {shutil.which("ssh")} -F {folder}/config "$@"',
+        }
+        for name, text in programs.items():
+            (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+            (folder / name).chmod(0o755)
+        return folder
 
     def setup(self, more: str = "", **options: Any) -> Done:
         """Run setup.sh as it lies in root's home."""
         return self.run(f"cd /root && {more}sh setup.sh", **options)
+
+    def part(self, calls: str) -> Done:
+        """Run calls of setup.sh's own functions, without the rest of it."""
+        return self.run(f"cd /root && sed '/^become_root$/,$d' setup.sh >part.sh && printf '%s\\n' '{calls}' >>part.sh && sh part.sh")
+
+    def own_site(self) -> Path:
+        """Give the machine a copy of Docker's site that a test may spoil, and return it."""
+        site = self.folder / "site"
+        shutil.copytree(self.sites["docker"], site, copy_function=os.link)
+        # What is shared by a link must not be written to.
+        (site / "linux/debian/gpg").unlink()
+        self.sites["docker"] = site
+        return site
+
+    def publish_docker(self, family: str, codename: str) -> None:
+        """Have Docker's site hold its packages for one system alone, signed by a new key."""
+        site, signer, pool = self.folder / "site", Signer(self.folder / "gpg"), self.folder / "pool"
+        pool.mkdir()
+        package(pool, self.folder / "docker-ce", "docker-ce", "Section: admin", "")
+        publish(site / "linux" / family, codename, "stable", pool, signer, "docker")
+        signer.publish_key("docker", site / "linux" / family / "gpg")
+        signer.close()
+        self.sites["docker"] = site
 
     def watch(self, kill_after: str = "") -> str:
         """Have each change by setup.sh and dpkg noted, and all killed after one; return the path on which that works."""
@@ -172,7 +247,10 @@ class Machine:
 
     def tree(self) -> dict[str, tuple[object, ...]]:
         """Return all that differs from the system below: for each path its kind, mode, owner and content."""
-        return {str(path.relative_to(self.upper)): _seen(path) for path in sorted(self.upper.rglob("*"))}
+        below = system(self.suite)
+        paths = [(path, path.relative_to(self.upper)) for path in sorted(self.upper.rglob("*"))]
+        # A folder is here as soon as something in it was looked at closely.
+        return {str(name): _seen(path) for path, name in paths if not (path.is_dir() and (below / name).is_dir() and _seen(path) == _seen(below / name))}
 
     def close(self) -> None:
         """Remove what the machine has written."""

@@ -24,8 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from apt_repository import Signer, package, publish
 
 # Raised where a system of before does not do any more.
-RECIPE = 1
-CACHE = Path.home() / ".cache" / "copier-gitlab-homelab" / f"debian-{RECIPE}"
+RECIPE = 3
+KEPT = Path.home() / ".cache" / "copier-gitlab-homelab"
+CACHE = KEPT / f"debian-{RECIPE}"
+# As cloud-init makes it.
+USER = "cloud-user"
 SUITES = ("trixie", "bookworm")
 # As in Debian's images for virtual machines, as far as setup.sh, sshd and the tests meet it.
 PRESENT = "openssh-server,sudo,ca-certificates,python3"
@@ -85,10 +88,13 @@ def build() -> None:
         missing = [suite for suite in SUITES if not (CACHE / suite / "done").exists()]
         if not missing:
             return
+        for outdated in set(KEPT.glob("debian-*")) - {CACHE}:
+            shutil.rmtree(outdated)
         signer, mirror = Signer(CACHE / "keys"), archive()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda suite: _make(suite, mirror, signer), missing))
         _publish_own(signer)
+        signer.close()
         for suite in missing:
             (CACHE / suite / "done").touch()
 
@@ -120,11 +126,16 @@ def _make(suite: str, mirror: str, signer: Signer) -> None:
         str(made), f"deb {mirror} {suite} main",
     )  # fmt: skip
     _forget_installed(made, pool)
+    for file in sorted(pool.iterdir()):
+        _unpack(file)
     signer.publish_key("archive", made / "etc/apt/keyrings/archive.asc")
     (made / "etc/apt/sources.list").unlink(missing_ok=True)
     (made / "etc/apt/sources.list.d/debian.sources").write_text(
         f"Types: deb\nURIs: {ARCHIVE}\nSuites: {suite}\nComponents: main\nSigned-By: /etc/apt/keyrings/archive.asc\n"
     )
+    user = ["useradd", "--root", str(made), "--create-home", "--shell", "/bin/bash", USER]
+    subprocess.run(user, check=True)
+    (made / "etc/sudoers.d/90-cloud-init-users").write_text(f"{USER} ALL=(ALL) NOPASSWD:ALL\n")
     # No service starts in a system without an init; and no disk has to keep what a test writes.
     (made / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (made / "usr/sbin/policy-rc.d").chmod(0o755)
@@ -142,6 +153,13 @@ def _forget_installed(made: Path, pool: Path) -> None:
         name, version, _ = file.name.split("_")
         if f"{name}_{version.replace('%3a', ':')}" in there:
             file.unlink()
+
+
+def _unpack(file: Path) -> None:
+    """Write an archive anew, without compression: apt unpacks it in many tests."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as work:
+        _run("dpkg-deb", "--raw-extract", str(file), f"{work}/content")
+        _run("dpkg-deb", "-Znone", "--build", f"{work}/content", str(file))
 
 
 def _publish_own(signer: Signer) -> None:

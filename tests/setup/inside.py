@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import http.server
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -47,14 +46,19 @@ def main() -> int:
     mount("-t", "overlay", "overlay", "-o", f"lowerdir={order['lower']},upperdir={order['upper']},workdir={order['work']}", root)
     mount("-t", "proc", "proc", f"{root}/proc")
     mount("-t", "tmpfs", "tmpfs", f"{root}/run")
+    mount("-t", "sysfs", "sysfs", f"{root}/sys")
+    mount("-t", "cgroup2", "-o", "ro", "cgroup2", f"{root}/sys/fs/cgroup")
     mount("--rbind", "/dev", f"{root}/dev")
     for source, target in order["binds"].items():
         mount("--bind", source, f"{root}{target}")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for port, folder, tls in order["sites"]:
         serve(port, folder, tls)
-    os.makedirs(f"{root}/run/sshd", exist_ok=True)
+    for folder in ("run/sshd", *(["run/systemd/system"] if order["systemd"] else [])):
+        Path(root, folder).mkdir(parents=True)
     socket.sethostname("runner")
+    sys.stdout.write("entered\n")
+    sys.stdout.flush()
     environment = {"PATH": order["path"], "HOME": "/root", "TERM": "dumb"}
     return subprocess.run(["chroot", root, *command], env=environment, check=False).returncode
 
