@@ -17,6 +17,7 @@ echo "note: no swap"
 : >"$HOME/../docker/set up"
 """
 
+
 def write_docker(program: Path, up: Path, compose: bool = True) -> None:
     """Write the program.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from apt_repository import Signer, package, publish
-from debian_roots import CACHE, USER, system
+from debian_roots import CACHE, system
 from gitlab.authority import Authority
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,23 +24,38 @@ HOSTS = "127.0.0.1 localhost runner\n127.0.0.1 archive.debian.test download.dock
 LARGE = 2**30
 SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 # The kernel is not the system's own: what setup.sh would change in it is written to files of the test's.
-SWAPON = "#!/bin/sh\n[ \"$(stat -c %a:%s \"$1\")\" = 600:2147483648 ] || exit 9\nprintf '%s file 2097148 0 -2\\n' \"$1\" >>/proc/swaps\n"
+SWAPON = '#!/bin/sh\n[ "$(stat -c %a:%s "$1")" = 600:2147483648 ] || exit 9\nprintf \'%s file 2097148 0 -2\\n\' "$1" >>/proc/swaps\n'
 # systemd cannot run here, but its systemctl knows what starts at boot. The daemon is Docker's own; it has no network to manage here.
 SYSTEMCTL = """\
 #!/bin/sh
 case $* in
   *'is-active docker') exec docker version >/dev/null 2>&1 ;;
-  *'enable --now docker') /usr/bin/systemctl --quiet enable docker
+  *'enable --now docker') /usr/bin/systemctl --quiet enable docker 2>/dev/null || touch /var/lib/docker-at-boot
     setsid dockerd --iptables=false --bridge=none --storage-driver=vfs >/var/log/dockerd.log 2>&1 </dev/null &
     for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 1; ! docker version >/dev/null 2>&1 || exit 0; done
     exit 1 ;;
+  *'is-enabled docker') /usr/bin/systemctl --quiet is-enabled docker 2>/dev/null || test -e /var/lib/docker-at-boot ;;
   *) exec /usr/bin/systemctl "$@" ;;
 esac
 """
 # A namespace would be called a container.
-DETECT = "#!/bin/sh\n[ \"$1\" = --vm ] || exit 1\ncat /tests/virtual\n"
+DETECT = '#!/bin/sh\n[ "$1" = --vm ] || exit 1\ncat /tests/virtual\n'
 # Programs by which setup.sh changes a machine. What they start themselves is not counted.
-CHANGING = ("apt-get", "chmod", "dpkg", "fallocate", "mkdir", "mkswap", "mv", "python3", "rm", "swapon", "touch", "update-ca-certificates", "usermod")
+CHANGING = (
+    "apt-get",
+    "chmod",
+    "dpkg",
+    "fallocate",
+    "mkdir",
+    "mkswap",
+    "mv",
+    "python3",
+    "rm",
+    "swapon",
+    "touch",
+    "update-ca-certificates",
+    "usermod",
+)
 SHIM = """\
 #!/bin/sh
 # Notes a call, and kills everything on this machine right after the one that was chosen.
@@ -142,7 +157,10 @@ class Machine:
         (self.tests / "virtual").write_text(f"{self.virtual}\n")
         bound |= {str(self.tests): "/tests"}
         bound |= {str(self.folder / "proc-sys"): "/proc/sys"} if self.kernel else {}
-        listening = {"archive": [80, str(self.sites["archive"]), None], "docker": [443, str(self.sites["docker"]), self.tls]}
+        listening = {
+            "archive": [80, str(self.sites["archive"]), None],
+            "docker": [443, str(self.sites["docker"]), self.tls],
+        }
         sites = [listening[name] for name in listening if name not in self.unreachable]
         order = {
             "lower": str(system(self.suite)), "upper": str(self.upper), "work": str(self.folder / "work"),
@@ -166,11 +184,13 @@ class Machine:
     def started(self) -> Iterator[None]:
         """Let the machine run, as far as a machine without an init does: what is started there stays until the end."""
         with subprocess.Popen(self.command(["sleep", "infinity"]), stdout=subprocess.PIPE, text=True) as running:
-            assert running.stdout is not None and running.stdout.readline() == "entered\n"
-            children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()
-            (self.folder / "first").write_text(children)
-            yield
-            running.kill()
+            try:
+                assert running.stdout is not None and running.stdout.readline() == "entered\n"
+                children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()
+                (self.folder / "first").write_text(children)
+                yield
+            finally:
+                running.kill()
 
     def ssh_folder(self, user: str, more: str = "") -> Path:
         """Return a folder with an `ssh` that reaches the machine that is started: Debian's own sshd, over a pipe.
@@ -183,15 +203,29 @@ class Machine:
         folder.mkdir()
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id")], check=True)
         key = (folder / "id.pub").read_text().strip()
-        done = self.run(f'h=$(getent passwd {user} | cut -d: -f6); mkdir -p $h/.ssh; echo "{key}" >$h/.ssh/authorized_keys; chown -R {user}: $h/.ssh')
+        done = self.run(
+            f'h=$(getent passwd {user} | cut -d: -f6); mkdir -p $h/.ssh; echo "{key}" >$h/.ssh/authorized_keys; chown -R {user}: $h/.ssh'
+        )
         assert done.status == 0, done.out
         (folder / "config").write_text(
             f"Host runner\n  IdentityFile {folder}/id\n  IdentitiesOnly yes\n  StrictHostKeyChecking accept-new\n"
             f"  UserKnownHostsFile {folder}/known\n  ProxyCommand {folder}/proxy\n{more}"
         )
-        enter = ["nsenter", "--target", "$1", "--mount", "--net", "--uts", "--ipc", "--pid", "chroot", str(self.folder / "root")]
+        programs_here = [shutil.which(name) or name for name in ("nsenter", "chroot")]
+        enter = [
+            programs_here[0],
+            "--target",
+            "$1",
+            "--mount",
+            "--net",
+            "--uts",
+            "--ipc",
+            "--pid",
+            programs_here[1],
+            str(self.folder / "root"),
+        ]
         programs = {
-            "proxy": f'set -- $(cat {self.folder}/first)\nexec {" ".join(enter)} /usr/sbin/sshd -i',
+            "proxy": f"set -- $(cat {self.folder}/first)\nexec {' '.join(enter)} /usr/sbin/sshd -i 2>/dev/null",
             "ssh": f'exec {shutil.which("ssh")} -F {folder}/config "$@"',
         }
         for name, text in programs.items():
@@ -205,7 +239,9 @@ class Machine:
 
     def part(self, calls: str) -> Done:
         """Run calls of setup.sh's own functions, without the rest of it."""
-        return self.run(f"cd /root && sed '/^become_root$/,$d' setup.sh >part.sh && printf '%s\\n' '{calls}' >>part.sh && sh part.sh")
+        return self.run(
+            f"cd /root && sed '/^become_root$/,$d' setup.sh >part.sh && printf '%s\\n' '{calls}' >>part.sh && sh part.sh"
+        )
 
     def own_site(self) -> Path:
         """Give the machine a copy of Docker's site that a test may spoil, and return it."""
@@ -250,7 +286,11 @@ class Machine:
         below = system(self.suite)
         paths = [(path, path.relative_to(self.upper)) for path in sorted(self.upper.rglob("*"))]
         # A folder is here as soon as something in it was looked at closely.
-        return {str(name): _seen(path) for path, name in paths if not (path.is_dir() and (below / name).is_dir() and _seen(path) == _seen(below / name))}
+        return {
+            str(name): _seen(path)
+            for path, name in paths
+            if not (path.is_dir() and (below / name).is_dir() and _seen(path) == _seen(below / name))
+        }
 
     def close(self) -> None:
         """Remove what the machine has written."""

@@ -43,7 +43,14 @@ def main() -> int:
     """Return how the command in the system ended."""
     order = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     root, command = order["root"], order["command"]
-    mount("-t", "overlay", "overlay", "-o", f"lowerdir={order['lower']},upperdir={order['upper']},workdir={order['work']}", root)
+    mount(
+        "-t",
+        "overlay",
+        "overlay",
+        "-o",
+        f"lowerdir={order['lower']},upperdir={order['upper']},workdir={order['work']}",
+        root,
+    )
     mount("-t", "proc", "proc", f"{root}/proc")
     mount("-t", "tmpfs", "tmpfs", f"{root}/run")
     mount("-t", "sysfs", "sysfs", f"{root}/sys")

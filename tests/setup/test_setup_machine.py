@@ -9,7 +9,7 @@ import shutil
 import pytest
 import yaml
 from apt_repository import Signer
-from conftest import MakeMachine, rendered
+from debian_fixtures import MakeMachine, rendered
 from debian_machine import Machine
 from debian_roots import CACHE, SUITES, USER
 
@@ -19,7 +19,9 @@ PACKAGES = {
     "bookworm": {"docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"},
 }
 # What differs between two ways to the same end: logs, caches, what dpkg keeps of before, and the order in which groups came.
-BESIDE = re.compile(r"var/(log|cache|lib/(apt|systemd)|lib/dpkg/(.*-old|lock.*|triggers/.*|diversions.*|alternatives))(/|$)|.*-$|.*\.pyc$|tests")
+BESIDE = re.compile(
+    r"var/(log|cache|lib/(apt|systemd)|lib/dpkg/(.*-old|lock.*|triggers/.*|diversions.*|alternatives))(/|$)|.*-$|.*\.pyc$|tests"
+)
 
 
 def lasting(machine: Machine) -> dict[str, tuple[object, ...]]:
@@ -39,9 +41,11 @@ def check_ready(machine: Machine) -> None:
     project = yaml.safe_load(done.out)
     assert project["name"] == "gitlab-runner" and set(project["services"]) == {"gitlab-runner", "clean-up"}
     wanted = {*PACKAGES[machine.suite], "apparmor", "qemu-guest-agent", "unattended-upgrades"}
-    there = machine.run("dpkg-query --show --showformat '${Package} ${db:Status-Status}\\n'; dpkg --audit; id -nG cloud-user; cat /proc/swaps").out
-    assert wanted <= set(re.findall(r"^(\S+) installed$", there, re.M)) and "half" not in there, there
-    assert re.search(r"^cloud-user\b.*\bdocker$", there, re.M) and "/swap.lab file 2097148" in there
+    there = machine.run(
+        "dpkg-query --show --showformat '${Package} ${db:Status-Status}\\n'; dpkg --audit; id -nG cloud-user; cat /proc/swaps"
+    ).out
+    assert wanted <= set(re.findall(r"^(\S+) installed$", there, re.MULTILINE)) and "half" not in there, there
+    assert re.search(r"^cloud-user\b.*\bdocker$", there, re.MULTILINE) and "/swap.lab file 2097148" in there
     assert machine.read("/etc/fstab").endswith("/ ext4 defaults 0 1\n/swap.lab none swap sw 0 0\n")
     logs = json.loads(machine.read("/etc/docker/daemon.json"))
     assert logs == {"log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "10m"}}
@@ -58,7 +62,9 @@ def check_ready(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_a_bare_machine_becomes_the_runners_and_a_second_run_changes_nothing(machine_with: MakeMachine, suite: str) -> None:
+def test_a_bare_machine_becomes_the_runners_and_a_second_run_changes_nothing(
+    machine_with: MakeMachine, suite: str
+) -> None:
     machine = machine_with(suite)
     assert machine.run("command -v docker").status != 0
     done = machine.setup("umask 077; ")
@@ -67,7 +73,9 @@ def test_a_bare_machine_becomes_the_runners_and_a_second_run_changes_nothing(mac
     check_ready(machine)
     before = machine.tree()
     again = machine.setup()
-    assert again.status == 0 and again.out.endswith(NOTHING) and "now" not in again.out.replace("now and at each boot", "")
+    assert (
+        again.status == 0 and again.out.endswith(NOTHING) and "now" not in again.out.replace("now and at each boot", "")
+    )
     after = machine.tree()
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
 
@@ -77,7 +85,13 @@ def test_a_run_that_is_killed_after_any_change_is_finished_by_the_next(machine_w
     whole = machine_with(suite)
     assert whole.setup(path=whole.watch()).status == 0
     calls = list(dict.fromkeys(whole.noted("calls")))
-    assert len(calls) > 25 and {call.split()[0] for call in calls} >= {"apt-get", "mv", "usermod", "update-ca-certificates", "swapon"}
+    assert len(calls) > 25 and {call.split()[0] for call in calls} >= {
+        "apt-get",
+        "mv",
+        "usermod",
+        "update-ca-certificates",
+        "swapon",
+    }
     machine = machine_with(suite)
     killed = 0
     for call in calls:
@@ -90,13 +104,21 @@ def test_a_run_that_is_killed_after_any_change_is_finished_by_the_next(machine_w
     assert done.status == 0, done.out
     check_ready(machine)
     whole_tree, tree = lasting(whole), lasting(machine)
-    assert {path: (whole_tree.get(path), tree.get(path)) for path in whole_tree.keys() | tree.keys() if whole_tree.get(path) != tree.get(path)} == {}
+    assert {
+        path: (whole_tree.get(path), tree.get(path))
+        for path in whole_tree.keys() | tree.keys()
+        if whole_tree.get(path) != tree.get(path)
+    } == {}
     assert machine.setup().out.endswith(NOTHING)
 
 
 def test_a_machine_that_stopped_while_dpkg_worked_is_mended(machine_with: MakeMachine) -> None:
     machine = machine_with("trixie")
-    for point in ("status: docker-cli: half-installed", "status: docker.io: half-configured", "status: docker-compose: unpacked"):
+    for point in (
+        "status: docker-cli: half-installed",
+        "status: docker.io: half-configured",
+        "status: docker-compose: unpacked",
+    ):
         done = machine.setup(path=machine.watch(kill_after=point))
         if point not in machine.noted("dpkg"):
             continue
@@ -104,7 +126,9 @@ def test_a_machine_that_stopped_while_dpkg_worked_is_mended(machine_with: MakeMa
         assert machine.run("dpkg --audit").out != "", point
     machine.watch()
     done = machine.setup()
-    assert done.status == 0 and "finished an installation that was cut off" in done.out and done.out.endswith(READY), done.out
+    assert done.status == 0 and "finished an installation that was cut off" in done.out and done.out.endswith(READY), (
+        done.out
+    )
     check_ready(machine)
     assert machine.setup().out.endswith(NOTHING)
     # Stopped between the unpacking and the note of it, a package is in a state that neither configuring nor apt's --fix-broken ends.
@@ -168,18 +192,34 @@ def test_a_site_that_is_not_dockers_is_not_believed(machine_with: MakeMachine, s
 @pytest.mark.parametrize(
     ("system", "family", "codename"),
     [
-        ("ID=ubuntu\nID_LIKE=debian\nVERSION_ID=24.04\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble", "ubuntu", "noble"),
-        ("ID=linuxmint\nID_LIKE='ubuntu debian'\nVERSION_ID=22.1\nVERSION_CODENAME=xia\nUBUNTU_CODENAME=noble", "ubuntu", "noble"),
-        ("ID=linuxmint\nID_LIKE=debian\nVERSION_ID=6\nVERSION_CODENAME=faye\nDEBIAN_CODENAME=bookworm", "debian", "bookworm"),
+        (
+            "ID=ubuntu\nID_LIKE=debian\nVERSION_ID=24.04\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble",
+            "ubuntu",
+            "noble",
+        ),
+        (
+            "ID=linuxmint\nID_LIKE='ubuntu debian'\nVERSION_ID=22.1\nVERSION_CODENAME=xia\nUBUNTU_CODENAME=noble",
+            "ubuntu",
+            "noble",
+        ),
+        (
+            "ID=linuxmint\nID_LIKE=debian\nVERSION_ID=6\nVERSION_CODENAME=faye\nDEBIAN_CODENAME=bookworm",
+            "debian",
+            "bookworm",
+        ),
         ("ID=debian\nVERSION_ID=11\nVERSION_CODENAME=bullseye", "debian", "bullseye"),
     ],
 )
-def test_each_relative_of_debian_gets_its_own_packages(machine_with: MakeMachine, system: str, family: str, codename: str) -> None:
+def test_each_relative_of_debian_gets_its_own_packages(
+    machine_with: MakeMachine, system: str, family: str, codename: str
+) -> None:
     machine = machine_with("bookworm")
     machine.publish_docker(family, codename)
     machine.write("/etc/os-release", f"{system}\nPRETTY_NAME='A relative'\n")
     done = machine.part("look_around; choose_engine; add_source; apt-cache policy docker-ce")
-    assert done.status == 0 and re.search(rf"download\.docker\.com/linux/{family} {codename}/stable", done.out), done.out
+    assert done.status == 0 and re.search(rf"download\.docker\.com/linux/{family} {codename}/stable", done.out), (
+        done.out
+    )
 
 
 def test_an_engine_that_apt_knows_already_gets_no_second_source(machine_with: MakeMachine) -> None:
@@ -191,4 +231,7 @@ def test_an_engine_that_apt_knows_already_gets_no_second_source(machine_with: Ma
     machine.write("/etc/apt/sources.list.d/docker.sources", mine)
     done = machine.part("look_around; choose_engine; add_source; known docker-ce && echo known")
     assert done.status == 0 and done.out == "known\n", done.out
-    assert machine.read("/etc/apt/sources.list.d/docker.sources") == mine and machine.read("/etc/apt/sources.list.d/lab-docker.sources") == ""
+    assert (
+        machine.read("/etc/apt/sources.list.d/docker.sources") == mine
+        and machine.read("/etc/apt/sources.list.d/lab-docker.sources") == ""
+    )
