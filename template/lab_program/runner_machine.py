@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from .clients.machine import packed, quoted
 from .errors import Failure
 from .lab import Lab
-from .programs import Result, last_line
 
 SCRIPT = "runner/setup.sh"
 # A line for each thing that is seen; in a shell's own words where Docker refuses.
@@ -106,13 +105,13 @@ class Found:
         return f"where sudo can ask you: {copy} && ssh -t {address} sh setup.sh"
 
 
-def ask(lab: Lab) -> Result:
-    """Ask the machine what it has, once."""
+def question(lab: Lab) -> str:
+    """Return the command that asks the machine what it has."""
     command = LOOK
     if lab.settings.private_ca:
         file = quoted(f"/etc/docker/certs.d/{lab.settings.registry_address}/ca.crt")
         command += LOOK_FOR_AUTHORITY.format(file=file)
-    return lab.machine.run(command)
+    return command
 
 
 def read(lab: Lab, said: str) -> Found:
@@ -144,11 +143,7 @@ def look(lab: Lab) -> Found:
     Raises:
         Failure: it cannot be reached.
     """
-    done = ask(lab)
-    if done.status:
-        where = lab.machine.address
-        raise Failure(f"The runner's machine cannot be reached: {last_line(done.err) or 'no answer'}", f"ssh {where}")
-    return read(lab, done.out)
+    return read(lab, lab.machine.finish(question(lab)).out)
 
 
 def prepare(lab: Lab) -> None:
@@ -166,11 +161,11 @@ def prepare(lab: Lab) -> None:
             raise Failure(f"{what}, {found.obstacle}.", "", found.by_hand)
         console.warn(f"{what}, {found.obstacle}:\n./lab trust --runner")
         return
-    question = (
+    asked = (
         f"{what}.\n{SCRIPT} sets it up, as root: Docker and its compose plugin, the group docker for {found.user},\n"
         f"an end for Docker's logs, swap, security updates by night. Run it on {found.host} ({found.system})?"
     )
-    if not console.ask_yes(question, "call it with --yes if it may be set up"):
+    if not console.ask_yes(asked, "call it with --yes if it may be set up"):
         if not found.serves:
             raise Failure(f"{found.host} was not set up; nothing was changed there.", f"less {SCRIPT}", found.by_hand)
         console.warn(f"{what}; images of your registry cannot be pulled there")

@@ -190,7 +190,7 @@ def connection_error(host: str, port: int) -> OSError | None:
 def runner_machine(lab: Lab) -> Iterator[Finding]:
     """Docker and its compose plugin on the runner's machine, or a way to bring them there."""
     user, host = lab.settings.runner_user, lab.settings.runner_host
-    done = machine_module.ask(lab)
+    done = lab.machine.run(machine_module.question(lab))
     if done.status:
         said = last_line(done.err)
         yield Problem(
