@@ -204,7 +204,7 @@ except ValueError as error:
 if "log-driver" not in settings and "log-opts" not in settings:
     settings |= {"log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "10m"}}
     with open(f"{path}.new", "w", encoding="utf-8") as file:
-        json.dump(settings, file, indent=2, ensure_ascii=False)
+        json.dump(settings, file, indent=2)
         file.write("\n")
     shutil.copystat(path, f"{path}.new")
     os.replace(f"{path}.new", path)

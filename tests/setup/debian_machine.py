@@ -117,6 +117,7 @@ class Machine:
         self.write("/usr/local/bin/systemd-detect-virt", DETECT, 0o755)
         self.write("/usr/local/bin/systemctl", SYSTEMCTL, 0o755)
         self.write("/etc/hosts", HOSTS)
+        self.write("/etc/apt/apt.conf.d/10tests", 'Acquire::Retries "0";\n')
         self.write("/etc/fstab", "# <file system> <mount point>\nUUID=0 / ext4 defaults 0 1\n")
         certificate = self.authority.crt.read_text()
         self.write("/usr/local/share/ca-certificates/tests.crt", certificate)

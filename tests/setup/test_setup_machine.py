@@ -61,31 +61,34 @@ def check_ready(machine: Machine) -> None:
         assert not place.exists() or place.stat().st_mode & 0o777 == 0o755, path
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_a_bare_machine_becomes_the_runners_and_a_second_run_changes_nothing(
-    machine_with: MakeMachine, suite: str
-) -> None:
-    machine = machine_with(suite)
-    assert machine.run("command -v docker").status != 0
-    done = machine.setup("umask 077; ")
-    assert done.status == 0 and done.out.endswith(READY), done.out
-    assert ("apt knows Docker's own packages now" in done.out) is (suite == "bookworm")
-    check_ready(machine)
+def check_nothing_changes(machine: Machine) -> None:
+    """Check that another run finds nothing to do, says so, and leaves every file as it is."""
     before = machine.tree()
     again = machine.setup()
-    assert (
-        again.status == 0 and again.out.endswith(NOTHING) and "now" not in again.out.replace("now and at each boot", "")
-    )
+    assert again.status == 0 and again.out.endswith(NOTHING), again.out
     after = machine.tree()
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
+
+
+def test_a_bare_machine_becomes_the_runners_and_a_second_run_changes_nothing(machine_with: MakeMachine) -> None:
+    """Debian 12 does so over SSH, in test_setup_ssh.py."""
+    machine = machine_with("trixie")
+    assert machine.run("command -v docker").status != 0
+    done = machine.setup()
+    assert done.status == 0 and done.out.endswith(READY) and "Docker's own packages" not in done.out, done.out
+    check_ready(machine)
+    check_nothing_changes(machine)
 
 
 @pytest.mark.parametrize("suite", ["bookworm"])
 def test_a_run_that_is_killed_after_any_change_is_finished_by_the_next(machine_with: MakeMachine, suite: str) -> None:
     whole = machine_with(suite)
     assert whole.setup(path=whole.watch()).status == 0
-    calls = list(dict.fromkeys(whole.noted("calls")))
-    assert len(calls) > 25 and {call.split()[0] for call in calls} >= {
+    # A folder that was made is looked at by nothing, and what only reads leaves nothing.
+    calls = [
+        call for call in dict.fromkeys(whole.noted("calls")) if call.split()[0] not in ("mkdir", "dpkg", "python3")
+    ]
+    assert len(calls) > 20 and {call.split()[0] for call in calls} >= {
         "apt-get",
         "mv",
         "usermod",
@@ -99,7 +102,7 @@ def test_a_run_that_is_killed_after_any_change_is_finished_by_the_next(machine_w
         killed += done.status != 0
         assert done.status == 0 or machine.noted("calls")[-1] == call, (call, done.out)
     # Each run but a few was cut off: what an earlier one had done was not done again.
-    assert killed > 20, killed
+    assert killed > 15, killed
     done = machine.setup(path=machine.watch())
     assert done.status == 0, done.out
     check_ready(machine)

@@ -12,6 +12,7 @@ from debian_fixtures import MakeMachine, rendered
 from debian_machine import Machine
 from debian_roots import USER
 from support import program
+from test_setup_machine import check_nothing_changes, check_ready
 
 SHARED = "  ControlMaster auto\n  ControlPath {folder}/c\n  ControlPersist 60\n"
 MakeLab = Callable[..., program.lab_module.Lab]
@@ -21,7 +22,7 @@ MakeLab = Callable[..., program.lab_module.Lab]
 def lab_at(tmp_path: Path) -> MakeLab:
     """Return what makes a lab whose runner's machine is the one that `ssh` in a folder reaches."""
 
-    def make(machine: Machine, ssh: Path, **console: Any) -> program.lab_module.Lab:
+    def make(machine: Machine, ssh: Path, user: str = USER, **console: Any) -> program.lab_module.Lab:
         folder = tmp_path / "lab"
         (folder / "runner").mkdir(parents=True)
         (folder / "runner/setup.sh").write_text(rendered()["runner/setup.sh"])
@@ -29,7 +30,7 @@ def lab_at(tmp_path: Path) -> MakeLab:
         seen = program.console(**console)
         programs = program.programs.Programs({"PATH": f"{ssh}:/usr/bin:/bin", "HOME": str(tmp_path)}, seen)
         settings = program.settings(
-            private_ca=True, registry_address="registry.lab", runner_kind="docker", runner_host="runner", runner_user=USER,
+            private_ca=True, registry_address="registry.lab", runner_kind="docker", runner_host="runner", runner_user=user,
             runner_home=f"/home/{USER}/runner",
         )  # fmt: skip
         limits = program.environment.Limits()
@@ -97,17 +98,22 @@ def test_a_machine_that_cannot_be_set_up_is_said_in_its_own_words(machine_with: 
         assert lab.machine.run("ls -A /tmp").out == ""
 
 
-def test_a_machine_whose_docker_does_not_answer_in_the_end_is_named(machine_with: MakeMachine, lab_at: MakeLab) -> None:
-    """Without systemd nothing starts Docker; the user would be let in."""
+def test_debian_12_gets_dockers_own_packages_over_ssh_and_a_docker_that_does_not_answer_is_named(
+    machine_with: MakeMachine, lab_at: MakeLab
+) -> None:
+    """As root, whose files are nobody else's at first. Without systemd nothing starts Docker."""
     machine = machine_with("bookworm")
-    lab = lab_at(machine, machine.ssh_folder(USER), assume_yes=True)
+    lab = lab_at(machine, machine.ssh_folder("root"), user="root", assume_yes=True)
     with machine.started(), pytest.raises(program.errors.Failure) as failed:
         program.runner_machine.prepare(lab)
     assert (
-        "runner was set up, and lacks a Docker that cloud-user may use (Cannot connect to the Docker daemon"
+        "runner was set up, and lacks a Docker that root may use (Cannot connect to the Docker daemon"
         in failed.value.what
     )
     assert "warn   runner: no systemd runs here: start Docker yourself" in said(lab)
+    assert "done   runner: apt knows Docker's own packages now: /etc/apt/sources.list.d/lab-docker.sources" in said(lab)
+    check_ready(machine)
+    check_nothing_changes(machine)
 
 
 @pytest.mark.parametrize("told", [{"assume_yes": False}, {"assume_yes": False, "source": io.StringIO("n\n")}])
