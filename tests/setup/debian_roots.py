@@ -193,6 +193,8 @@ def _run(*command: str) -> None:
 def main() -> None:
     """Make the systems, and say how long it took."""
     started = time.monotonic()
+    for left in CACHE.glob("work-*"):  # by a test run that was killed
+        shutil.rmtree(left)
     try:
         build()
     except CannotBuildError as error:
