@@ -83,7 +83,7 @@ mend_packages() {
   [ -n "$(dpkg --audit)$(ls -A /var/lib/dpkg/updates)" ] || return 0
   tries=0
   until said=$(dpkg --force-confold --configure -a 2>&1 </dev/null 9>&-); do
-    case $said in *lock*) ;; *) break ;; esac
+    case $said in *'lock was locked by'*) ;; *) break ;; esac
     tries=$((tries + 1))
     [ $tries -le 90 ] || fail "another program has held dpkg's lock for 15 minutes: $said"
     sleep 10

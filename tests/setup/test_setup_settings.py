@@ -160,3 +160,25 @@ def test_the_guest_agent_is_for_virtual_machines_that_have_its_other_side(
     assert "apt cannot get apparmor" in done.out and ("qemu-guest-agent" in done.out) is (virtual in ("kvm", "qemu")), (
         done.out
     )
+
+
+def test_it_waits_for_another_that_is_at_work_with_dpkg(machine_with: MakeMachine) -> None:
+    """A first boot's cloud-init, or the nightly upgrade, holds the lock while its packages are half there."""
+    machine = machine_with("trixie")
+    machine.write(
+        "/usr/local/bin/sleep",
+        '#!/bin/sh\necho "waited $*" >>/tests/waited\nkill "$(cat /tests/holder)"; exec /bin/sleep 0.2\n',
+        0o755,
+    )
+    hold = "import fcntl, os, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); open('/tests/held', 'w').close(); time.sleep(60)"
+    mark = "sed -i '/^Package: sudo$/,/^$/s/^Status: install ok installed/Status: install ok unpacked/' /var/lib/dpkg/status"
+    machine.write("/root/hold.py", hold + "\n")
+    machine.write(
+        "/root/before",
+        f"{mark}\npython3 /root/hold.py & echo $! >/tests/holder\nwhile ! test -e /tests/held; do :; done\n",
+    )
+    done = machine.run(
+        "cd /root && . ./before && sed '/^choose_engine$/,$d' setup.sh >part.sh && sh part.sh && dpkg --audit"
+    )
+    assert done.status == 0 and done.out == "finished an installation that was cut off\n", done.out
+    assert machine.noted("waited") == ["waited 10"]
