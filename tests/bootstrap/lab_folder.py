@@ -14,6 +14,7 @@ from typing import Any
 
 from cluster.build import CONTROLLERS
 from gitlab.authority import Authority
+from stand_in_docker import SETUP
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template"
@@ -161,4 +162,5 @@ spec:
         "sample-app/.gitlab-ci.yml": "build: {script: [true]}\n",
         "runner/compose.yaml": "services: {}\n",
         "runner/config.toml": "concurrent = 2\n",
+        "runner/setup.sh": SETUP,
     }

@@ -1,8 +1,21 @@
-"""Docker on the runner's machine: a program that refuses what nobody here asks for, and a compose file without its .env."""
+"""Docker on the runner's machine, and what is around it there: a program that refuses what nobody here asks for, and a compose file without its .env."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
+
+# setup.sh of the stand-in lab: from then on Docker is there, and trusts the authority.
+SETUP = """\
+#!/bin/sh
+set -eu
+test ! -e "$HOME/../docker/refuses" || { echo "setup.sh: apt cannot get docker.io" >&2; exit 1; }
+test ! -e ca.crt || cat ca.crt >"$HOME/../docker/authority"
+echo "installed docker.io"
+echo "note: no swap"
+: >"$HOME/../docker/set up"
+"""
 
 
 def write_docker(program: Path, up: Path, compose: bool = True) -> None:
@@ -31,3 +44,18 @@ case "$1 $2" in
 esac
 """)
     program.chmod(0o755)
+
+
+def write_surroundings(folder: Path, there: dict[str, Any], authority: Path, is_root: bool) -> None:
+    """Write what tells whether a machine can be set up: apt, sudo, who one is, and whom Docker trusts."""
+    programs = {
+        "id": f"test $# -eq 1 && echo {0 if is_root else 1000}",
+        "sha256sum": f"test -e '{authority}' && exec {shutil.which('sha256sum')} '{authority}'",
+    }
+    if there["apt"]:
+        programs["apt-get"] = "exit 97"
+    if there["sudo"] != "missing":
+        programs["sudo"] = f'test "$*" = "-n true" && test {there["sudo"]} = yes'
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from stand_in_docker import write_docker
+from stand_in_docker import write_docker, write_surroundings
 
 if TYPE_CHECKING:
     from lab_world import World
 
 CLIENT = Path(__file__).with_name("stand_in_client.sh")
+REAL_ON_MACHINE = ("cat", "env", "grep", "mkdir", "mktemp", "mv", "rm", "sh", "stat", "tail", "tar", "touch")
 NAMES = ("kubectl", "helm", "flux", "ssh", "ssh-keyscan")
 
 
@@ -95,7 +96,9 @@ class Programs:
         return self.ssh(arguments, text)
 
     def ssh(self, arguments: list[str], text: str) -> Answer:
-        options, (address, *command) = getopt.getopt(arguments, "ko:p:i:")
+        options, (address, *command) = getopt.getopt(arguments, "ko:p:i:O:")
+        if "-O" in dict(options):
+            return Answer(255, "", 'No ControlPath specified for "-O" command\n')
         if "external.example" in address:
             return self.external_ssh(shlex.split(" ".join(command)), Path(dict(options).get("-i", "/nonexistent")))
         return self.machine(address, " ".join(command), text)
@@ -117,7 +120,7 @@ class Programs:
             return Answer(255, "", f"ssh: connect to host {settings['runner_host']} port 22: Connection refused\n")
         if address != f"{settings['runner_user']}@{settings['runner_host']}":
             return Answer(255, "", f"ssh: Could not resolve hostname {address}\n")
-        environment = {"PATH": f"{self.machine_bin()}:/usr/bin:/bin", "HOME": str(world.vm)}
+        environment = {"PATH": str(self.machine_bin()), "HOME": str(world.vm)}
         done = subprocess.run(
             ["/bin/sh", "-c", command],
             input=text,
@@ -130,12 +133,18 @@ class Programs:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def machine_bin(self) -> Path:
-        """Write the programs of the runner's machine that are not the real ones."""
-        folder = self.world.folder / "vm bin"
+        """Write the programs of the runner's machine: some are real, others not."""
+        world, there = self.world, self.world.vm_has
+        folder = world.folder / "vm bin"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        if self.world.vm_has["docker"]:
-            write_docker(folder / "docker", self.world.container, compose=self.world.vm_has["compose"])
+        for name in REAL_ON_MACHINE:
+            (folder / name).symlink_to(shutil.which(name) or "/nonexistent")
+        is_set_up = (world.container.parent / "set up").exists()
+        if there["docker"] or is_set_up:
+            write_docker(folder / "docker", world.container, compose=there["compose"] or is_set_up)
+        authority = world.lab / "ca.crt" if there["trust"] else world.container.parent / "authority"
+        write_surroundings(folder, there, authority, world.settings["runner_user"] == "root")
         # What is only closed afterwards was open for a moment.
         modes = self.world.folder / "modes"
         (folder / "chmod").write_text(f"#!/bin/sh\nstat -c '%a %n' \"$2\" >>'{modes}'\nexec /bin/chmod \"$@\"\n")

@@ -13,7 +13,7 @@ import pytest
 from faults import Fault
 from journeys import LONG, Journey
 from lab_folder import commit
-from lab_world import World
+from lab_world import World, ready_machine
 from support.image_tags import image_tags
 
 NOT_READY = {"conditions": [{"type": "Ready", "status": "False", "message": "ACME account is not registered"}]}
@@ -223,23 +223,30 @@ PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, s
     (
         "runner",
         {},
-        set_attribute("vm_has", {"ssh": False, "docker": True, "compose": True}),
+        set_attribute("vm_has", ready_machine(ssh=False)),
         "cannot be reached: ssh: connect",
         "ssh-copy-id",
     ),
     (
         "runner",
         {},
-        set_attribute("vm_has", {"ssh": True, "docker": False, "compose": False}),
-        "cloud-user cannot use Docker",
-        "usermod -aG docker",
+        set_attribute("vm_has", ready_machine(docker=False, compose=False, apt=False)),
+        "lacks Docker and its compose plugin, and runner/setup.sh knows only systems with apt",
+        "usermod -aG docker cloud-user",
     ),
     (
         "runner",
         {},
-        set_attribute("vm_has", {"ssh": True, "docker": True, "compose": False}),
-        "not its compose plugin",
-        "docker-compose-plugin",
+        set_attribute("vm_has", ready_machine(compose=False, sudo="missing")),
+        "lacks Docker's compose plugin, and cloud-user is not root there, and has no sudo",
+        "as root: sh setup.sh",
+    ),
+    (
+        "runner",
+        {},
+        set_attribute("vm_has", ready_machine(docker=False, compose=False, sudo="password")),
+        "and sudo there asks cloud-user for a password",
+        "ssh -t cloud-user@",
     ),
 ]
 
@@ -315,7 +322,7 @@ def test_a_lab_without_a_commit_is_told_how_to_make_one(world: World) -> None:
 
 def test_a_cluster_out_of_reach_stops_only_what_needs_it(world: World) -> None:
     world.faults = [Fault("kubectl", "get nodes", "The connection to the server 127.0.0.1:6443 was refused")]
-    world.vm_has["docker"] = False
+    world.vm_has.update(docker=False, apt=False)
     run = world.run("--only", "preflight")
     assert re.findall(r"bad +\[([a-z-]+)\]", run.err) == ["cluster", "runner"]
 

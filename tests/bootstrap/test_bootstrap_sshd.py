@@ -34,7 +34,7 @@ def machine(make_world: Callable[..., World]) -> Iterator[World]:
     port = free_port()
     command = folder / "command"
     command.write_text(
-        f'#!/bin/sh\nexport PATH="{world.programs.machine_bin()}:/usr/bin:/bin"\nenv >>"{world.folder}/seen there"\n'
+        f'#!/bin/sh\nexport PATH="{world.programs.machine_bin()}"\nenv >>"{world.folder}/seen there"\n'
         'exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
     )
     command.chmod(0o755)

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from gitlab.authority import Authority
-from stand_in_docker import write_docker
+from stand_in_docker import write_docker, write_surroundings
 
 from cluster.api import Object
 from cluster.flux_processes import NAMESPACE, SERVICES
@@ -105,6 +105,11 @@ def start_machines(world: World) -> None:
         programs = world.folder / "machine-programs"
         programs.mkdir()
         write_docker(programs / "docker", world.container)
+        there = {"apt": True, "sudo": "missing"}
+        write_surroundings(programs, there, world.lab / "ca.crt", is_root=True)
+        # This machine is no runner's: setup.sh would install Docker here.
+        (programs / "sh").write_text("#!/bin/sh\nexit 97\n", encoding="utf-8")
+        (programs / "sh").chmod(0o755)
         start_machine_sshd(machine, RUNNER_ADDRESS, world.machine, programs)
         shutil.copy(machine.folder / "id_owner", ssh / "id_ed25519")
         host = world.answers["runner_host"]

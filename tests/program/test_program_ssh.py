@@ -20,11 +20,16 @@ def calls_of_ssh(tmp_path: Path) -> Iterator[list[str]]:
         asked.console.terminal = terminal
         program.machine.Machine(asked, patience(), asked.console, "user", "machine").run("true")
         yield asked.calls[0].command
+    anew = Faked([(255, "", "")])
+    program.machine.Machine(anew, patience(), anew.console, "user", "machine").log_in_anew()
+    yield anew.calls[0].command
     made = program.settings(private_ca=True)
     trusting = Faked([(0, "", "")])
     command = program.trust.Trust(tmp_path, trusting.console, trusting, program.Invocation(None, [], []))  # type: ignore[arg-type]
     command.settings = made
-    command._packed = lambda: b""  # type: ignore[method-assign]
+    (tmp_path / "scripts").mkdir()
+    for name in (program.trust.SCRIPT, "ca.crt"):
+        (tmp_path / name).touch()
     command.options = type("Options", (), {"remove": False})()  # type: ignore[assignment]
     command._there("root@node1")
     yield trusting.calls[0].command
@@ -37,7 +42,7 @@ def test_every_call_of_ssh_hands_on_nothing_whatever_the_owner_has_set_up(tmp_pa
     config = tmp_path / "config"
     config.write_text(EVERYTHING)
     calls = list(calls_of_ssh(tmp_path))
-    assert len(calls) == 4
+    assert len(calls) == 5
     for call in calls:
         name, *arguments = call
         done = subprocess.run([name, "-G", "-F", str(config), *arguments], capture_output=True, text=True, check=False)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from .. import certificates, gitlab_image, versions
+from .. import runner_machine as machine_module
 from ..certificates import Holding
 from ..clients.git import GitError
 from ..clients.http import name_to_look_up
 from ..clients.image_registry import Existence, ImageRegistry
 from ..lab import Lab
-from ..programs import Result, last_line
+from ..programs import last_line
+from ..runner_machine import Found
 from .credential import OWNER
 from .findings import Advice, Finding, Good, Nothing, Problem
 from .repository import unfit
@@ -186,30 +188,28 @@ def connection_error(host: str, port: int) -> OSError | None:
 
 
 def runner_machine(lab: Lab) -> Iterator[Finding]:
-    """Docker and its compose plugin on the runner's machine."""
-    command = 'docker version --format "{{.Server.Version}}" && docker compose version --short'
-    done = lab.machine.run(command)
-    if done.status == 0:
-        yield Good("the runner's machine: Docker " + ", compose ".join(done.out.split()[:2]))
-    else:
-        yield runner_problem(done, lab.settings.runner_user, lab.settings.runner_host)
-
-
-def runner_problem(done: Result, user: str, host: str) -> Problem:
-    """Return what is wrong with a machine where the question for Docker's version ended so."""
-    said = last_line(done.err)
-    if not done.out.strip() and "ocker" in done.err and "ssh:" not in done.err:
-        return Problem(
+    """Docker and its compose plugin on the runner's machine, or a way to bring them there."""
+    user, host = lab.settings.runner_user, lab.settings.runner_host
+    done = lab.machine.run(machine_module.question(lab))
+    if done.status:
+        said = last_line(done.err)
+        yield Problem(
             "runner",
-            f"{user} cannot use Docker on the runner's machine {host}: {said}",
-            f"on {host} install Docker Engine (https://docs.docker.com/engine/install/), then:\nsudo usermod -aG "
-            f"docker {user}",
+            f"the runner's machine cannot be reached: {said or 'no answer'}",
+            f"ssh {user}@{host} has to work without a password: ssh-copy-id {user}@{host}",
         )
-    if done.out.strip():
-        what = f"the runner's machine {host} has Docker, but not its compose plugin"
-        return Problem("runner", what, f"on {host}: install docker-compose-plugin")
-    return Problem(
-        "runner",
-        f"the runner's machine cannot be reached: {said or 'no answer'}",
-        f"ssh {user}@{host} has to work without a password: ssh-copy-id {user}@{host}",
-    )
+        return
+    yield machine_finding(machine_module.read(lab, done.out))
+
+
+def machine_finding(found: Found) -> Finding:
+    """Say what the runner's machine lacks, and who brings it."""
+    missing = " and ".join(found.missing)
+    if not missing:
+        return Good(f"the runner's machine: Docker {found.docker}, compose {found.compose}")
+    what = f"the runner's machine {found.host} lacks {missing}"
+    if found.obstacle and found.serves:
+        return Advice(f"{what}, {found.obstacle}:\n./lab trust --runner")
+    if found.obstacle:
+        return Problem("runner", f"{what}, {found.obstacle}", found.by_hand)
+    return Good(f"{what}: the stage runner brings that, after a yes ({machine_module.SCRIPT})")

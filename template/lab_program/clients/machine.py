@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import shlex
+import tarfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..console import Console
 from ..errors import ClientError, Failure
@@ -72,6 +75,28 @@ class Machine:
         except SshError as error:
             raise Failure(f"Could not {what} on {self.host}: {error.words}", f"ssh {self.address}") from error
 
+    def finish(self, command: str, stdin: bytes = b"") -> Result:
+        """Run a command that bears a repeat, again where the connection broke, and return how it ended.
+
+        Raises:
+            Failure: the machine cannot be reached.
+        """
+
+        def attempt() -> Result:
+            done = self.run(command, stdin)
+            if done.status == CONNECTION_FAILED:
+                raise SshError(done)
+            return done
+
+        try:
+            return self._patience.retry(attempt)
+        except SshError as error:
+            raise Failure(f"Could not reach {self.host}: {error.words}", f"ssh {self.address}") from error
+
+    def log_in_anew(self) -> None:
+        """Have the next command log in by itself: a connection that is shared knows no group that came later."""
+        self._programs.run([*ssh(can_ask=False), "-O", "stop", self.address])
+
     def files(self, folder: str, names: Sequence[str]) -> dict[str, str]:
         """Return those of some files in a folder that are there, by name, with one look; the folder is made.
 
@@ -97,6 +122,25 @@ def ssh(*more: str, can_ask: bool) -> list[str]:
     """
     options = ["ConnectTimeout=10", *more, *([] if can_ask else ["BatchMode=yes"]), *NOTHING_OF_MINE]
     return ["ssh", NO_TICKET, *(word for option in options for word in ("-o", option))]
+
+
+def packed(folder: Path, names: Sequence[str]) -> bytes:
+    """Return files of the lab's folder as one archive, in which they lie beside one another.
+
+    Raises:
+        Failure: one of them cannot be read.
+    """
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as members:
+        for name in names:
+            try:
+                content = (folder / name).read_bytes()
+            except OSError as error:
+                raise Failure(f"{name} cannot be read: {error.strerror}.", "git status") from error
+            entry = tarfile.TarInfo(Path(name).name)
+            entry.size, entry.mode = len(content), 0o600
+            members.addfile(entry, io.BytesIO(content))
+    return archive.getvalue()
 
 
 def quoted(text: str) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
-import tarfile
 
-from ..clients.machine import quoted, ssh
+from ..clients.machine import packed, quoted, ssh
 from ..errors import ExitCode, Failure
 from ..programs import Result
 from .base import Command
@@ -112,7 +110,10 @@ class Trust(Command):
         if self.options.remove:
             command, sent = REMOTE_REMOVE, REMOVE.encode()
         else:
-            command, sent = REMOTE.format(registry=quoted(self.settings.registry_address)), self._packed()
+            command, sent = (
+                REMOTE.format(registry=quoted(self.settings.registry_address)),
+                packed(self.folder, [SCRIPT, "ca.crt"]),
+            )
         return self.programs.run([*ssh(can_ask=self.console.terminal), machine, command], stdin=sent)
 
     def _here(self) -> Result:
@@ -122,22 +123,6 @@ class Trust(Command):
         if self.options.remove:
             return self.programs.run(["sh", "-s"], stdin=REMOVE.encode())
         return self.programs.run(["bash", str(self.folder / SCRIPT), self.settings.registry_address])
-
-    def _packed(self) -> bytes:
-        """Return the script and the certificate as one archive."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for path in (self.folder / SCRIPT, self.folder / "ca.crt"):
-                try:
-                    content = path.read_bytes()
-                except OSError as error:
-                    raise Failure(
-                        f"{path.relative_to(self.folder)} cannot be read: {error.strerror}.", "git status"
-                    ) from error
-                entry = tarfile.TarInfo(path.name)
-                entry.size, entry.mode = len(content), 0o600
-                archive.addfile(entry, io.BytesIO(content))
-        return packed.getvalue()
 
     def _told(self, name: str, done: Result) -> bool:
         """Say what became of a machine, and return whether it trusts the authority."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from .. import runners
+from .. import runner_machine, runners
 from ..clients.gitlab_runners import RunnerManager
 from ..clients.kubectl import FIELD_MANAGER
 from ..clients.machine import quoted
@@ -32,7 +32,11 @@ class Runner(Stage):
     name = "runner"
     purpose = "a runner that takes jobs"
     looks_at = ("GitLab's runners", "the runner's machine, or its pod")
-    changes = ("the runner, its token and its files", "its container or pod, which starts again")
+    changes = (
+        "the runner, its token and its files",
+        "its container or pod, which starts again",
+        "the runner's machine, where it lacks Docker: after a yes",
+    )
 
     @classmethod
     def programs(cls, settings: Settings) -> set[str]:
@@ -47,10 +51,14 @@ class Runner(Stage):
         if self.lab.dry_run:
             names = ", ".join(one.name for one in wanted)
             self.console.would(f"make sure that GitLab has the runners {names}, their tokens only where they are read")
+            if kind == "docker":
+                self.console.would(f"set up {settings.runner_host}, where it lacks Docker ({runner_machine.SCRIPT})")
             self.console.would(f"start the runner ({kind})")
             return
         # Before anything is looked at: without GitLab there is nothing to mend.
         _ = self.lab.gitlab
+        if kind == "docker":
+            runner_machine.prepare(self.lab)
         self.tokens = self._read_tokens()
         numbers = [self.patience.settle(f"make the runner {one.name}", partial(self._ensure, one)) for one in wanted]
         self._drop_tokens(wanted)
