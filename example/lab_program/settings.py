@@ -69,6 +69,7 @@ class Settings:
     job_token_push: bool
     deployers: str
     scan_interval: str
+    age_recipients: str
     flux_version: str
 
     @classmethod
@@ -115,6 +116,11 @@ class Settings:
     def external_over_https(self) -> bool:
         """Whether Flux needs a user name and a password, not a key."""
         return not self.self_hosted and self.gitops_url.startswith("https://")
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The public age keys that the lab's secrets are encrypted for; none where SOPS is not used."""
+        return tuple(self.age_recipients.split())
 
     @property
     def runner_name(self) -> str:

@@ -35,7 +35,7 @@ def recipient_problem(value: object) -> str | None:
     if not isinstance(value, str) or not value.startswith("age1"):
         return _another_kind(value)
     wrong = next((letter for letter in value[4:] if letter not in CHARSET), "")
-    if wrong == "1" and len(value) != LENGTH:
+    if "1" in value[4:] and len(value) != LENGTH:
         found = f"`{value}` is a key of another kind, or of an age plugin; give an X25519 key, such as `{EXAMPLE}`"
     elif wrong:
         found = f"`{value}`: `{wrong}` never stands in a public age key; copy the key again"
