@@ -107,7 +107,7 @@ class Lab:
 
     @cached_property
     def helm(self) -> Helm:
-        noted = sealed.pod_annotations(self.folder / "apps" / "gitlab") if self.settings.recipients else {}
+        noted = sealed.pod_annotations(self.folder / "apps" / "gitlab") if self.settings.age_recipients else {}
         extra = [f"podAnnotations.{name}={changed}" for name, changed in noted.items()]
         return Helm(self.programs, self.folder, self.settings.gitlab_namespace, self.consent, extra=extra)
 

@@ -12,6 +12,8 @@ from typing import Any
 from .errors import Failure
 
 FILE = "lab_program/settings.json"
+# A list that means something without an item: this is off.
+MAY_BE_EMPTY = frozenset({"age_recipients"})
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Settings:
     job_token_push: bool
     deployers: str
     scan_interval: str
-    age_recipients: str
+    age_recipients: tuple[str, ...]
     flux_version: str
 
     @classmethod
@@ -96,7 +98,9 @@ class Settings:
         wrong = [f"{name} is missing" for name in kinds.keys() - given.keys()]
         wrong += [f"{name} is not known" for name in given.keys() - kinds.keys()]
         wrong += [
-            f"{name} is {given[name]!r}" for name in kinds.keys() & given.keys() if not _fits(kinds[name], given[name])
+            f"{name} is {given[name]!r}"
+            for name in kinds.keys() & given.keys()
+            if not (_fits(kinds[name], given[name]) or (name in MAY_BE_EMPTY and given[name] == []))
         ]
         if wrong:
             raise Failure(f"{FILE} does not fit this program: {'; '.join(sorted(wrong))}.", "", mend)
@@ -116,11 +120,6 @@ class Settings:
     def external_over_https(self) -> bool:
         """Whether Flux needs a user name and a password, not a key."""
         return not self.self_hosted and self.gitops_url.startswith("https://")
-
-    @property
-    def recipients(self) -> tuple[str, ...]:
-        """The public age keys that the lab's secrets are encrypted for; none where SOPS is not used."""
-        return tuple(self.age_recipients.split())
 
     @property
     def runner_name(self) -> str:

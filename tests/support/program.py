@@ -12,17 +12,20 @@ from .rendering import ROOT
 sys.path.insert(0, str(ROOT / "template"))
 
 from lab_program import (
+    age,
     backups,
     certificates,
     cli,
     environment,
     errors,
     gitlab_check,
+    key_file,
     node_addresses,
     patience,
     probes,
     programs,
     runners,
+    sealed,
     secret,
     versions,
     workloads,
@@ -44,8 +47,9 @@ from lab_program.clients import (
     objects,
     outbound,
     pod,
+    sops,
 )
-from lab_program.commands import COMMANDS, new_app, propose, rescue, restore, trust, update, upgrade
+from lab_program.commands import COMMANDS, editing, new_app, propose, rescue, restore, sealing, trust, update, upgrade
 from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
@@ -68,12 +72,14 @@ __all__ = [
     "COMMANDS",
     "NAMES",
     "Invocation",
+    "age",
     "backups",
     "certificates",
     "cli",
     "console_module",
     "credential",
     "deployers",
+    "editing",
     "environment",
     "errors",
     "findings",
@@ -87,6 +93,7 @@ __all__ = [
     "helm",
     "http",
     "image_registry",
+    "key_file",
     "kubectl",
     "lab_module",
     "loop",
@@ -107,7 +114,10 @@ __all__ = [
     "restore",
     "runner",
     "runners",
+    "sealed",
+    "sealing",
     "secret",
+    "sops",
     "storage",
     "sync",
     "tokens",

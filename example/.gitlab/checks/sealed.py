@@ -43,7 +43,8 @@ def _recipients(root: Path) -> list[str]:
         content = json.loads((root / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return str(mapping(content).get("age_recipients", "")).split()
+    found = mapping(content).get("age_recipients")
+    return [str(one) for one in found] if isinstance(found, list) else []
 
 
 def _edited(text: str) -> list[str]:

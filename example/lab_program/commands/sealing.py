@@ -194,7 +194,7 @@ def sealed_text(command: Command, app: Application) -> str:
     Raises:
         Failure: the lab has no recipients, or there is no terminal.
     """
-    if not command.settings.recipients:
+    if not command.settings.age_recipients:
         raise Failure("This lab has no recipients yet: age_recipients is empty.", "", "./lab secret init")
     check_name(app.secret)
     sops = Sops(command.programs, command.folder, os.environ)

@@ -23,7 +23,7 @@ def bring_gitlabs(lab: Lab) -> None:
         Failure: one cannot be decrypted.
     """
     namespace = lab.settings.gitlab_namespace
-    paths = [path for path in sealed.files(lab.folder) if path.parent == GITLAB] if lab.settings.recipients else []
+    paths = [path for path in sealed.files(lab.folder) if path.parent == GITLAB] if lab.settings.age_recipients else []
     if not paths or lab.cluster.find(KUSTOMIZATION, "gitlab", FLUX):
         return
     for path in paths:
@@ -52,7 +52,7 @@ def git_login(lab: Lab) -> tuple[str, Secret] | None:
         Failure: they cannot be decrypted.
     """
     path = GIT / f"{FLUX}{sealed.SUFFIX}"
-    if not lab.settings.recipients or not (lab.folder / path).is_file():
+    if not lab.settings.age_recipients or not (lab.folder / path).is_file():
         return None
     values = lab.sops.values(path, (lab.folder / path).read_text(encoding="utf-8"))
     return values.get("username", Secret("")).reveal(), values.get("password", Secret(""))

@@ -50,7 +50,7 @@ class Preflight(Stage):
             elsewhere.append(nfs)
         if settings.runner_kind == "docker":
             elsewhere.append(runner_machine)
-        if settings.recipients:
+        if settings.age_recipients:
             answers = reached.nodes is not None
             elsewhere.append(lambda lab: secrets_can_be_read(lab, cluster_answers=answers))
         self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])

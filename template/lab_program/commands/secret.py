@@ -71,7 +71,7 @@ class Secrets(Command):
 
     def _ready(self) -> None:
         """End the run where nothing could be encrypted and read again."""
-        recipients = self.settings.recipients
+        recipients = self.settings.age_recipients
         if not recipients:
             raise Failure("This lab has no recipients yet: age_recipients is empty.", "", "./lab secret init")
         self.sops.require()
@@ -85,7 +85,7 @@ class Secrets(Command):
     # init
 
     def _init(self) -> int:
-        file, recipients = self.sops.key_file, list(self.settings.recipients)
+        file, recipients = self.sops.key_file, list(self.settings.age_recipients)
         keys = key_file.keys_in(file)
         mine = key_file.of_this_lab(keys, recipients)
         if mine and not self.options.another:
@@ -128,7 +128,7 @@ What comes next:
             return ExitCode.DONE
         os.umask(self.programs.owner_umask)
         written = seal(self.folder, place, text)
-        self.console.did(f"{place.path}, encrypted for {len(self.settings.recipients)} recipient(s)")
+        self.console.did(f"{place.path}, encrypted for {len(self.settings.age_recipients)} recipient(s)")
         self.console.print(f"\nWhat comes next: git add {' '.join(written)} && git commit -m 'Set {place}' && git push")
         hint = self._hint(place)
         if hint:
@@ -195,7 +195,7 @@ What comes next:
     # check
 
     def _check(self) -> int:
-        recipients, faults = self.settings.recipients, 0
+        recipients, faults = self.settings.age_recipients, 0
         keys = key_file.of_this_lab(key_file.keys_in(self.sops.key_file), recipients)
         opens = self.programs.has("sops") and bool(keys)
         for path in sealed.files(self.folder):

@@ -25,7 +25,7 @@ def ensure_age_key(lab: Lab) -> None:
     Raises:
         Failure: neither the owner nor the cluster has one.
     """
-    recipients = lab.settings.recipients
+    recipients = lab.settings.age_recipients
     if not recipients:
         return
     file = lab.sops.key_file
@@ -55,7 +55,7 @@ def in_cluster(lab: Lab) -> list[age.Identity]:
 
 def secrets_can_be_read(lab: Lab, *, cluster_answers: bool) -> Iterator[Finding]:
     """Preflight: the key, sops where the bootstrap itself decrypts, and files that are encrypted for this lab."""
-    recipients, file = lab.settings.recipients, lab.sops.key_file
+    recipients, file = lab.settings.age_recipients, lab.sops.key_file
     if not recipients:
         return
     keys = key_file.keys_in(file)
