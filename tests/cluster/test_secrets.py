@@ -15,6 +15,8 @@ from support.tools import tool
 
 from cluster.api import condition
 from cluster.conftest import Figure, Worlds
+from cluster.machines import FLUX_PASSWORD
+from cluster.test_bootstrap import LABS
 from cluster.world import Run, World, world_of
 
 pytestmark = pytest.mark.xdist_group("secrets")
@@ -247,3 +249,18 @@ def test_a_cluster_made_anew_gets_every_secret_from_repository_and_key(owner: Ow
         for place, values in wanted.items():
             again.wait_for(*place, values)
         assert not any(value in said for values in wanted.values() for value in values.values())
+
+
+def test_the_password_of_an_external_repository_comes_from_its_encrypted_secret(worlds: Worlds) -> None:
+    """Nobody is asked, and no variable names it."""
+    name, changes = LABS["external-https"]
+    world = worlds.get(name, **changes, age_recipients=[KEY.recipient])
+    owner = Owner(world)
+    owner.environment |= {"LAB_GIT_USERNAME": "", "LAB_GIT_PASSWORD_FILE": ""}
+    owner.set("automation/flux-system", username="flux", password=FLUX_PASSWORD)
+    world.git("add", "--all")
+    world.git("commit", "--quiet", "--message", "Flux's password, encrypted")
+    said = world.bootstrap(**owner.environment).text
+    world.wait("Flux", lambda: world.ready("kustomizations", "automation"), 60)
+    login = owner.secret("flux-system", "flux-system")
+    assert (login["username"], login["password"]) == ("flux", FLUX_PASSWORD) and FLUX_PASSWORD not in said
