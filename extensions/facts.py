@@ -29,6 +29,8 @@ SECRETS = {
     "status": "gitlab-status",
     "registry_webhook": "registry-webhook",
     "runner": "gitlab-runner-token",
+    # The owner's private key, with which Flux decrypts what SOPS encrypted.
+    "age": "sops-age",
     # The owner's, and optional: what gitlab.rb may read as ENV['…'].
     "gitlab_env": "gitlab-env",
 }

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import literals, names, values
+from . import age, literals, names, values
 from .facts import POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
 Answers = Mapping[str, Any]
@@ -338,6 +338,7 @@ RULES: dict[str, Rule] = {
     "gitops_branch": _gitops_branch,
     "sync_interval": lambda value, _: values.duration(value),
     "scan_interval": lambda value, _: values.duration(value),
+    "age_recipients": lambda value, _: age.recipients_problem(value),
     "backup_schedule": lambda value, _: values.cron(value),
     "backup_keep_days": lambda value, _: values.whole_number(value, 1, 3650, "days"),
 }

@@ -14,6 +14,7 @@ from detect_secrets.settings import default_settings
 
 from extensions.facts import SECRETS
 from support.cluster import Lab
+from support.program import age
 from support.rendering import once
 
 # The scanner takes `registrySecret: regcred` for a password, and `NOPASSWD:ALL` of sudo. Names of Secrets are no secrets; they are known.
@@ -49,7 +50,19 @@ def test_no_file_of_a_lab_looks_like_it_holds_a_secret(lab: Lab, shared: Path) -
         for file in sorted(lab.path.rglob("*")) if file.is_file()
         for line in suspicions_once(shared, str(file.relative_to(lab.path)), file.read_bytes())
     ]
-    assert [line for line in lines if not re.search(r": Secret Keyword: (.*)$", line) or line.rsplit(": ", 1)[1] not in names] == []
+    found = [line for line in lines if not re.search(r": Secret Keyword: (.*)$", line) or line.rsplit(": ", 1)[1] not in names]
+    assert [line for line in found if not is_public(line.rsplit(": ", 1)[1])] == []
+
+
+def is_public(value: str) -> bool:
+    """Say whether this is a public age key, whole, or the letters that such keys are made of."""
+    return value == age.CHARSET or (age.recipient_problem(value) is None and re.fullmatch("age1[a-z0-9]{58}", value) is not None)
+
+
+def test_a_private_age_key_is_not_taken_for_a_public_one() -> None:
+    made = age.new_identity()
+    assert is_public(made.recipient) and not is_public(made.private) and not is_public(made.recipient[:-1] + "q" * (made.recipient[-1] != "q"))
+    assert suspicions("keys.yaml", f'key: "{made.private}"\n'.encode())
 
 
 @pytest.mark.parametrize("text", ["token = \"glrt-t1_Zx8cV2bN4mQ6wE9rT7yU\"\n", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "password: \"hunter2hunter2\"\n"])

@@ -12,6 +12,8 @@ from typing import Any
 from .errors import Failure
 
 FILE = "lab_program/settings.json"
+# A list that means something without an item: this is off.
+MAY_BE_EMPTY = frozenset({"age_recipients"})
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Settings:
     job_token_push: bool
     deployers: str
     scan_interval: str
+    age_recipients: tuple[str, ...]
     flux_version: str
 
     @classmethod
@@ -95,7 +98,9 @@ class Settings:
         wrong = [f"{name} is missing" for name in kinds.keys() - given.keys()]
         wrong += [f"{name} is not known" for name in given.keys() - kinds.keys()]
         wrong += [
-            f"{name} is {given[name]!r}" for name in kinds.keys() & given.keys() if not _fits(kinds[name], given[name])
+            f"{name} is {given[name]!r}"
+            for name in kinds.keys() & given.keys()
+            if not (_fits(kinds[name], given[name]) or (name in MAY_BE_EMPTY and given[name] == []))
         ]
         if wrong:
             raise Failure(f"{FILE} does not fit this program: {'; '.join(sorted(wrong))}.", "", mend)

@@ -29,7 +29,7 @@ sys.dont_write_bytecode = True
 LAB = Path(__file__).resolve().parent.parent
 sys.path.append(str(LAB))
 
-from checks import charts, gitlab_rb, images, owners, references, secrets, style  # noqa: E402
+from checks import charts, gitlab_rb, images, owners, references, sealed, secrets, style  # noqa: E402
 from checks.findings import Findings  # noqa: E402
 from checks.following import clusters, idle  # noqa: E402
 from checks.reading import copy_for_flux  # noqa: E402
@@ -63,6 +63,7 @@ def inspect(lab: Path, findings: Findings) -> str:
             charts.check(lab, cluster, findings)
         idle(root, found, findings)
         gitlab_rb.check(root, findings)
+        sealed.check(root, findings)
     return f"{folders} Kustomizations, {releases} releases, {objects} objects, as Flux will read them"
 
 

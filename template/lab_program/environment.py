@@ -27,6 +27,7 @@ REMOVED: dict[str, str] = {
     # Helm and Flux would work on another cluster or namespace than kubectl, or keep the release where Flux never looks.
     r"HELM_(KUBE\w*|NAMESPACE|DRIVER\w*|DEBUG)|FLUX_SYSTEM_NAMESPACE": "it names another cluster",
     r"LANGUAGE|LC_\w+|LANG": "messages are read in English",
+    r"SOPS_AGE_KEY(_CMD)?": "it holds a private key, or says how to get one",
     r"GREP_OPTIONS|BASH_ENV|ENV|CDPATH|SHELLOPTS|BASHOPTS": "it changes what a shell does",
 }
 # Not seen by a Git that sends a credential of the lab's: it must check the certificate, and against the lab's

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from . import gitlab_image
+from . import gitlab_image, sealed
 from .clients.flux import Flux
 from .clients.git import Git, WithPassword
 from .clients.gitlab import GitLab
@@ -17,6 +17,7 @@ from .clients.http import Http
 from .clients.kubectl import Cluster, KubectlError
 from .clients.machine import Machine
 from .clients.pod import Pod, Session
+from .clients.sops import Sops
 from .console import Console
 from .environment import Limits
 from .errors import Failure
@@ -106,7 +107,13 @@ class Lab:
 
     @cached_property
     def helm(self) -> Helm:
-        return Helm(self.programs, self.folder, self.settings.gitlab_namespace, self.consent)
+        noted = sealed.pod_annotations(self.folder / "apps" / "gitlab") if self.settings.age_recipients else {}
+        extra = [f"podAnnotations.{name}={changed}" for name, changed in noted.items()]
+        return Helm(self.programs, self.folder, self.settings.gitlab_namespace, self.consent, extra=extra)
+
+    @cached_property
+    def sops(self) -> Sops:
+        return Sops(self.programs, self.folder, self.environment)
 
     @cached_property
     def flux(self) -> Flux:

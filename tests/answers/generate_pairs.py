@@ -33,6 +33,8 @@ FACTORS: dict[str, list[object]] = {
     "backups": [True, False],
     "https_port": [443, 8443],
 }
+# Public halves of keys that nobody has.
+KEYS = ["age1jfsvh303gysmthtmdxdc3sl3rkfzah9n8rkaesuvqm6jd3ka4q0smx9c2q", "age1nugw33alwtypl0fv67yycqvpfl24t2ty2h49gzf3gynl2wpkjsfq8zj6q2"]
 GROUPS = [["homelab"], ["HomeLAB", "friends/Web"], ["one", "Two", "three-3", "four_4", "five.5"]]
 
 
@@ -68,6 +70,7 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result["smtp_authentication"] = ["login", "plain", "cram_md5", "none"][number % 4]
         if number % 3:
             result["smtp_verify"] = number % 2 == 0
+    result["age_recipients"] = KEYS[: number % 3]
     result["job_token_push"] = number % 5 == 0
     result["deployers"] = ["maintainers", "developers"][number % 3 == 0]
     result["sign_up"] = ["closed", "approval", "open", "as-set"][number % 4]

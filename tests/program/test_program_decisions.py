@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import datetime
 import json
 import re
@@ -23,9 +24,9 @@ from support.program import (
     objects,
     preflight_cluster,
     preflight_here,
-    programs,
     registry,
     runner,
+    runner_machine,
     secret,
     sync,
     tokens,
@@ -106,18 +107,36 @@ def test_the_oldest_programs_that_will_do_are_told_from_older_ones() -> None:
         assert too_old and too_old.check == "tools" and f"{oldest} or newer" in too_old.what
 
 
+READY = runner_machine.Found(
+    user="me",
+    host="host",
+    docker="29.1.0",
+    refused="",
+    compose="2.40.0",
+    trusts=True,
+    has_apt=True,
+    root="yes",
+    system="Debian",
+    sent=("runner/setup.sh",),
+)
+NONE = {"docker": "", "compose": "", "refused": "sh: 1: docker: not found"}
+
+
 @pytest.mark.parametrize(
-    ("done", "words"),
+    ("there", "kind", "words"),
     [
-        ((1, "", "permission denied while trying to connect to the Docker daemon socket"), "cannot use Docker"),
-        ((127, "", "bash: docker: command not found"), "cannot use Docker"),
-        ((1, "29.1.0\n", "docker: 'compose' is not a docker command"), "not its compose plugin"),
-        ((255, "", "ssh: Could not resolve hostname docker-host: Name or service not known"), "cannot be reached"),
-        ((255, "", ""), "cannot be reached: no answer"),
+        ({}, findings.Good, "Docker 29.1.0, compose 2.40.0"),
+        (NONE, findings.Good, "lacks Docker and its compose plugin: the stage runner brings that"),
+        (NONE | {"has_apt": False, "system": "Alpine"}, findings.Problem, "knows only systems with apt, not Alpine"),
+        (NONE | {"root": "password"}, findings.Problem, "sudo there asks me for a password"),
+        ({"compose": ""}, findings.Good, "lacks Docker's compose plugin"),
+        ({"docker": "", "refused": "permission denied"}, findings.Good, "me may use (permission denied)"),
+        ({"trusts": False, "root": "missing"}, findings.Advice, "lacks the certificate of your authority"),
     ],
 )
-def test_what_is_wrong_with_the_runners_machine_is_told_apart(done: tuple[int, str, str], words: str) -> None:
-    assert words in preflight_here.runner_problem(programs.Result(*done), "me", "host").what
+def test_what_is_wrong_with_the_runners_machine_is_told_apart(there: dict[str, Any], kind: type, words: str) -> None:
+    found = preflight_here.machine_finding(dataclasses.replace(READY, **there))
+    assert isinstance(found, kind) and words in str(found)
 
 
 WAITING = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}

@@ -12,6 +12,7 @@ from .rendering import ROOT
 sys.path.insert(0, str(ROOT / "template"))
 
 from lab_program import (
+    age,
     backups,
     certificates,
     cli,
@@ -20,12 +21,14 @@ from lab_program import (
     gitlab_check,
     gitlab_image,
     installed_gitlab,
+    key_file,
     node_addresses,
     patience,
     probes,
     programs,
     runner_machine,
     runners,
+    sealed,
     secret,
     versions,
     workloads,
@@ -47,8 +50,9 @@ from lab_program.clients import (
     objects,
     outbound,
     pod,
+    sops,
 )
-from lab_program.commands import COMMANDS, new_app, propose, rescue, restore, trust, update, upgrade
+from lab_program.commands import COMMANDS, editing, new_app, propose, rescue, restore, sealing, trust, update, upgrade
 from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
@@ -71,12 +75,14 @@ __all__ = [
     "COMMANDS",
     "NAMES",
     "Invocation",
+    "age",
     "backups",
     "certificates",
     "cli",
     "console_module",
     "credential",
     "deployers",
+    "editing",
     "environment",
     "errors",
     "findings",
@@ -92,6 +98,7 @@ __all__ = [
     "http",
     "image_registry",
     "installed_gitlab",
+    "key_file",
     "kubectl",
     "lab_module",
     "loop",
@@ -113,7 +120,10 @@ __all__ = [
     "runner",
     "runner_machine",
     "runners",
+    "sealed",
+    "sealing",
     "secret",
+    "sops",
     "storage",
     "sync",
     "tokens",

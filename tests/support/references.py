@@ -53,6 +53,8 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         (gitlab, "registry-webhook"): {"url"},
         (gitlab, "gitlab-env"): {"SMTP_USER_NAME", "SMTP_PASSWORD"},
     }
+    if answers["age_recipients"]:
+        secrets[flux, "sops-age"] = {"lab.agekey"}
     if answers["gitops_source"] == "self":
         secrets[flux, "gitlab-status"] = {"token"}
     if answers["private_ca"]:
@@ -137,6 +139,8 @@ def _kustomization(namespace: str, spec: dict[str, Any], thing: Object) -> Itera
     yield ("spec", "path"), "Path", "", spec["path"]
     for index, other in enumerate(spec.get("dependsOn", [])):
         yield ("spec", "dependsOn", index, "name"), "Kustomization", namespace, other["name"]
+    if "decryption" in spec:
+        yield ("spec", "decryption", "secretRef", "name"), "Secret", namespace, spec["decryption"]["secretRef"]["name"]
 
 
 def _helm_release(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from .new_app import NewApp
 from .propose import Propose
 from .rescue import Rescue
 from .restore import Restore
+from .secret import Secrets
 from .status import Status
 from .trust import Trust
 from .up import Up, Verify
@@ -24,6 +25,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Upgrade,
     Rescue,
     Restore,
+    Secrets,
     Trust,
     Propose,
 )

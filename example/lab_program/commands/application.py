@@ -16,7 +16,11 @@ REQUEST = 64
 
 @dataclass(frozen=True)
 class Application:
-    """What its owner has said of an application, or the defaults."""
+    """What its owner has said of an application, or the defaults.
+
+    Attributes:
+        secret: the Secret whose values its environment has; none if this is empty.
+    """
 
     name: str
     project: str
@@ -24,6 +28,7 @@ class Application:
     port: str
     health: str
     memory: str
+    secret: str = ""
 
     def image(self, settings: Settings) -> str:
         """Return its image without a tag. GitLab lowers a project's path for it."""
@@ -42,7 +47,7 @@ kind: Kustomization
 namespace: {yaml(settings.app_namespace)}
 resources:
   - helmrelease.yaml
-"""
+{"components:" + chr(10) + "  - secrets" + chr(10) if self.secret else ""}"""
 
     def flux_kustomization(self) -> str:
         return f"""\
@@ -118,6 +123,7 @@ spec:
     imagePolicy:
       interval: {settings.scan_interval}
 {"      caSecret: lab-ca" + chr(10) if settings.private_ca else ""}\
+{self._environment()}\
     services:
       - name: http
         servicePort: 80
@@ -139,6 +145,10 @@ spec:
       limits:
         memory: {self.memory}
 {_SECURITY}{_network(settings)}"""
+
+    def _environment(self) -> str:
+        """Return what the release takes from its Secret, whose change replaces its pods."""
+        return f"    envFrom:\n      - secretRef:\n          name: {yaml(self.secret)}\n" if self.secret else ""
 
     def _readiness(self) -> str:
         if self.health:

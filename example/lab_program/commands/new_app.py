@@ -14,6 +14,7 @@ from ..settings import Settings
 from .application import Application, quoted
 from .base import Command
 from .renaming import Renaming, rename
+from .sealing import sealed_files, sealed_text
 
 PARTS_OF_THE_LAB = ("gitlab", "gitlab-check", "gitlab-runner", "runner", "infrastructure", "automation", "flux-system")
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
@@ -58,6 +59,8 @@ class NewApp(Command):
                 "a page that answers when it is ready, such as /healthz; otherwise an open port is enough",
             ),
             ("memory", "AMOUNT", "the most memory that it may take; 512Mi otherwise"),
+            ("secret", "SECRET", "an encrypted Secret with its environment, such as shop-db; asks for its values"),
+            ("secret-from", "FILE", "take the Secret's values from lines NAME=value of a file instead"),
             ("rename", "NEW", "give the application NAME another name; its pods run on"),
         ):
             parser.add_argument(f"--{name}", metavar=metavar, nargs="?", const="", help=text)
@@ -67,15 +70,17 @@ class NewApp(Command):
             return self._rename()
         app = self._application()
         check(app, self.settings, self.folder)
-        self._write(app)
+        self._write(app, sealed_text(self, app) if app.secret else "")
         self.console.print(self._what_is_next(app))
         return ExitCode.DONE
 
     def _application(self) -> Application:
         options = self.options
-        for name in ("project", "host", "port", "health", "memory", "rename"):
-            if getattr(options, name) == "":
+        for name in ("project", "host", "port", "health", "memory", "secret", "secret-from", "rename"):
+            if getattr(options, name.replace("-", "_")) == "":
                 raise WrongCall(f"--{name} needs a value")
+        if options.secret_from and not options.secret:
+            raise WrongCall("--secret-from goes with --secret")
         if not options.names:
             raise WrongCall("what is the application called?")
         if len(options.names) > 1:
@@ -88,12 +93,13 @@ class NewApp(Command):
             port=options.port or "8080",
             health=options.health or "",
             memory=options.memory or "512Mi",
+            secret=options.secret or "",
         )
 
     def _rename(self) -> int:
         """Move an application's files; what it is called in the cluster stays."""
         options, old = self.options, self._application()
-        if options.port or options.health or options.memory:
+        if options.port or options.health or options.memory or options.secret:
             raise WrongCall(
                 "--rename goes with --project and --host only; the rest is in the application's helmrelease.yaml"
             )
@@ -116,7 +122,7 @@ class NewApp(Command):
         )
         return ExitCode.DONE
 
-    def _write(self, app: Application) -> None:
+    def _write(self, app: Application, secret: str) -> None:
         """Write all files or none. What Flux follows comes last, so that it never points at half an application."""
         # These files are the owner's to share, as any other of the lab.
         os.umask(self.programs.owner_umask)
@@ -134,8 +140,10 @@ class NewApp(Command):
             for path, text in (
                 (folder / "kustomization.yaml", app.kustomization(self.settings)),
                 (folder / "helmrelease.yaml", app.helm_release(self.settings)),
+                *sealed_files(folder, app, secret),
                 (cluster, app.flux_kustomization()),
             ):
+                path.parent.mkdir(exist_ok=True)
                 with path.open("x", encoding="utf-8") as stream:
                     written.append(path)
                     stream.write(text)

@@ -16,6 +16,7 @@ from ..probes import FLUX
 from ..programs import last_line
 from ..secret import Secret
 from ..workspace import write_private
+from .early_secrets import git_login
 
 OWNER = AsOwner()
 
@@ -142,7 +143,7 @@ class GitCredential:
                 f"ask for Flux's user name and password at {url}, and keep them in Secret flux-system/flux-system"
             )
             return
-        user, password = self._ask_for_password()
+        user, password = git_login(self.lab) or self._ask_for_password()
         problem = self._refusal(user, password)
         if problem is not None:
             look = "the rights of the token: it has to read and write the repository"

@@ -22,6 +22,7 @@ from ..secret import Secret, hidden_address, random_secret
 from ..settings import Settings
 from .base import Stage
 from .credential import certificate
+from .early_secrets import bring_gitlabs
 from .following import Following
 
 WEBHOOK_RECEIVER = "http://webhook-receiver.flux-system.svc.cluster.local"
@@ -53,6 +54,7 @@ class InstallGitLab(Stage):
         self._ensure_root_password()
         self._ensure_webhook_secrets()
         self._ensure_nodes_are_known()
+        bring_gitlabs(self.lab)
         if settings.self_hosted:
             self._install_infrastructure()
             self._install_gitlab()

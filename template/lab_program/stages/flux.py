@@ -16,6 +16,7 @@ from ..errors import Failure
 from ..lab import Lab
 from ..patience import TimedOutError
 from ..probes import FLUX, KUSTOMIZATION
+from .age_key import ensure_age_key
 from .base import Stage
 
 CONTROLLERS = (
@@ -92,9 +93,9 @@ class FluxFolder:
 
 class InstallFlux(Stage):
     name = "flux"
-    purpose = "Flux's controllers, those for image automation included"
-    looks_at = ("the Deployments in flux-system", "clusters/<name>/flux-system")
-    changes = ("Flux's controllers and CRDs, until Flux keeps them itself",)
+    purpose = "Flux's controllers, those for image automation included, and the key that decrypts secrets"
+    looks_at = ("the Deployments in flux-system", "clusters/<name>/flux-system", "your key file, with age_recipients")
+    changes = ("Flux's controllers and CRDs, until Flux keeps them itself", "the Secret sops-age, with age_recipients")
 
     def run(self) -> None:
         folder, deployments = FluxFolder(self.lab), self.cluster.list_of("deployments", FLUX)
@@ -107,6 +108,7 @@ class InstallFlux(Stage):
                 then = f"{folder.export_command}\ncommit the file, then run ./lab up --from flux"
                 raise Failure(problem, "", then)
             self._apply(folder, missing)
+        ensure_age_key(self.lab)
         if self.lab.dry_run:
             return
         # What the first look saw is enough, unless something has changed since.

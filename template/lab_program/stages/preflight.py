@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import Failure
 from ..settings import Settings
+from .age_key import secrets_can_be_read
 from .base import Stage
 from .findings import Advice, Check, Finding, Good, Problem
 from .following import Following
@@ -49,6 +50,9 @@ class Preflight(Stage):
             elsewhere.append(nfs)
         if settings.runner_kind == "docker":
             elsewhere.append(runner_machine)
+        if settings.age_recipients:
+            answers = reached.nodes is not None
+            elsewhere.append(lambda lab: secrets_can_be_read(lab, cluster_answers=answers))
         self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])
         if self.problems:
             raise Failure(
