@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 _FILE = Path(__file__).resolve().parent.parent / "template" / "lab_program" / "age.py"
-# By its path, under a name that no other version of the template has: an update loads two.
-_SPEC = importlib.util.spec_from_file_location(f"{__name__}_of_the_lab", _FILE)
-assert _SPEC is not None and _SPEC.loader is not None
-_module = importlib.util.module_from_spec(_SPEC)
-sys.modules[_SPEC.name] = _module
-_SPEC.loader.exec_module(_module)
 
-recipients_problem = _module.recipients_problem
+
+def recipients_problem(value: object) -> str | None:
+    """Return why an answer is no list of age's public keys; None where it is one."""
+    return _module().recipients_problem(value)
+
+
+@lru_cache(maxsize=None)
+def _module() -> ModuleType:
+    # By its path, under a name that no other version of the template has: an update loads two.
+    spec = importlib.util.spec_from_file_location(f"{__name__}_of_the_lab", _FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -40,8 +40,11 @@ def made(lab: Path) -> dict[str, set[tuple[str, frozenset[str]]]]:
 
 def _assigned(tree: ast.AST) -> Iterator[tuple[ast.Name, ast.expr]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            yield node.targets[0], node.value
+        if isinstance(node, ast.Assign):
+            target, value = node.targets[0], node.value
+            several = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            pairs = zip(target.elts, value.elts, strict=True) if several else [(target, value)]
+            yield from ((name, one) for name, one in pairs if isinstance(name, ast.Name))
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             yield node.target, node.value
 

@@ -59,8 +59,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a lab whose answers say that GitLab 19.3.0 runs. It holds nothing else: a refusal comes before anything is rendered."""
     folder = tmp_path_factory.mktemp("running")
     template, lab = snapshot(folder / "template"), folder / "lab"
+    # What the template's own extension reads stays.
+    read = (template / "template/lab_program/age.py").read_bytes()
     shutil.rmtree(template / "template")
-    (template / "template").mkdir()
+    (template / "template/lab_program").mkdir(parents=True)
+    (template / "template/lab_program/age.py").write_bytes(read)
     (template / "template/one-file").touch()
     lab.mkdir()
     (lab / ".copier-answers.yml").write_text(f"_commit: v1.0.0\n_src_path: {template}\ngitlab_version: 19.3.0\n")

@@ -60,6 +60,8 @@ def new_repository(folder: Path) -> Path:
 
 # What the template copies as it is, whatever the answers: more than half of its files.
 COPIED_AS_IT_IS = ("charts/app/templates", "charts/app/examples", "charts/app/tests", "lab_program")
+# But for what its own extension reads.
+READ = Path("template/lab_program/age.py")
 
 
 def real_template(folder: Path, whole: bool = False) -> Path:
@@ -67,6 +69,8 @@ def real_template(folder: Path, whole: bool = False) -> Path:
     new_repository(snapshot(folder))
     for name in () if whole else COPIED_AS_IT_IS:
         shutil.rmtree(folder / "template" / name, ignore_errors=True)
+    (folder / READ).parent.mkdir(exist_ok=True)
+    shutil.copy2(ROOT / READ, folder / READ)
     return folder
 
 
