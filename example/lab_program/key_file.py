@@ -33,7 +33,10 @@ def mend(file: Path) -> str:
     """Return how to give the program the key."""
     return (
         f"copy your key file to {file} (chmod 600), or name where it is in {KEY_FILE}\n"
-        "lost for good: ./lab secret init --another makes a new one; what was encrypted has to be typed in again"
+        "lost: a cluster of this lab has it, too:\n"
+        "kubectl get secret sops-age -n flux-system -o jsonpath='{.data.lab\\.agekey}' | base64 -d\n"
+        "lost there as well: ./lab secret init --another makes a new one. Whoever has another recipient's key runs\n"
+        "./lab secret rotate for it; if nobody has, what was encrypted has to be typed in again"
     )
 
 

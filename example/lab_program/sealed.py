@@ -16,10 +16,18 @@ CONFIG = ".sops.yaml"
 # The folder beside a release that holds its Secrets.
 FOLDER = "secrets"
 ANNOTATION = "lab/secret-"
+FOR_NOBODY = (
+    "it is encrypted, and age_recipients names nobody, so Flux cannot decrypt it: answer that again, or take it away"
+)
 _PART = re.compile(r"^sops:[ \t]*\n(?P<part>(?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
 _RECIPIENT = re.compile(r"^[ \t]+(?:- )?recipient:[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
 _MAC = re.compile(r"^[ \t]+mac:[ \t]*[\"']?ENC\[", re.MULTILINE)
 _CHANGED = re.compile(r"^[ \t]+lastmodified:[ \t]*[\"']?([0-9TZ:+-]+)", re.MULTILINE)
+# What a Secret that the program writes shows, line by line: its name, and the names of its values.
+_SHOWN = re.compile(
+    r"(apiVersion|kind|type): *\S+|(metadata|stringData):|[ \t]+name: *\S+"
+    r"|[ \t]+(#|[\w.\"'-]+: *[\"']?)ENC\[.*|[ \t]+[\w.\"'-]+: *(\"\"|'')"
+)
 # Where the bootstrap applies what lies there as it is, before Flux could decrypt it.
 _TOO_EARLY = re.compile(r"infrastructure/|clusters/[^/]+/flux-system/")
 
@@ -73,6 +81,23 @@ def problem(path: str, text: str, recipients: Collection[str]) -> str | None:
         what += [f"not for {', '.join(missing)}, which is one"] if missing else []
         return f"it is encrypted {', and '.join(what)}. Run ./lab secret rotate, and commit"
     return None
+
+
+def shows(text: str) -> str:
+    """Return what an encrypted Secret shows to everybody, beside its name and the names of its values.
+
+    It is a field, a comment or another document; empty where nothing more is shown.
+    """
+    if re.search(r"^---(?:\s|$)", text.strip().removeprefix("---"), re.MULTILINE):
+        return "another document"
+    for line in re.split(r"^sops:", text, maxsplit=1, flags=re.MULTILINE)[0].split("\n"):
+        if not line.strip() or _SHOWN.fullmatch(line.rstrip("\r")):
+            continue
+        word = line.strip()
+        if word.startswith("#"):
+            return "a comment"
+        return f"the field {word.partition(':')[0][:40]}"
+    return ""
 
 
 def files(lab: Path) -> Iterator[Path]:

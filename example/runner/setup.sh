@@ -54,6 +54,9 @@ look_around() {
   if [ -r /etc/os-release ]; then . /etc/os-release; fi
   command -v apt-get >/dev/null || fail "this knows Debian, Ubuntu and what is made of them, not $PRETTY_NAME. Nothing was changed." \
     "Install Docker Engine and its compose plugin by hand (https://docs.docker.com/engine/install/), then: usermod -aG docker $user"
+  if [ -d /etc/pve ]; then
+    fail "this is a Proxmox host: Docker would cut its guests off the network. Make a VM on it for the runner. Nothing was changed."
+  fi
   id "$user" >/dev/null 2>&1 || fail "there is no user $user here. Make one (adduser $user), or: ./lab update --data runner_user=NAME"
   mkdir -p /run/lock
   exec 9>/run/lock/lab-setup
@@ -177,6 +180,8 @@ get() {
 
 # Docker's logs grow without end otherwise. What stands in the file stays; containers follow that are made after Docker's next start.
 limit_logs() {
+  # Docker does not start where its call and this file both say it.
+  if systemctl cat docker 2>/dev/null | grep -q -e '--log-'; then return 0; fi
   settings=/etc/docker/daemon.json
   if [ ! -s "$settings" ]; then
     put "$settings" <<'EOF' && did "Docker's logs have an end now: $settings"
@@ -202,7 +207,7 @@ try:
 except ValueError as error:
     sys.exit(f"{path} is not what Docker reads: {error}. Mend it, then run this again; nothing was installed.")
 if "log-driver" not in settings and "log-opts" not in settings:
-    settings |= {"log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "10m"}}
+    settings.update({"log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "10m"}})
     with open(f"{path}.new", "w", encoding="utf-8") as file:
         json.dump(settings, file, indent=2)
         file.write("\n")
@@ -247,13 +252,22 @@ upgrade_by_night() {
   eval "$(apt-config shell unattended APT::Periodic::Unattended-Upgrade)"
   # Any value is the owner's word.
   if [ -n "$unattended" ]; then return; fi
-  printf 'APT::Periodic::%s "1";\n' Update-Package-Lists Unattended-Upgrade | put /etc/apt/apt.conf.d/20auto-upgrades
-  did "security updates come by night (/etc/apt/apt.conf.d/20auto-upgrades)"
+  nightly=/etc/apt/apt.conf.d/20auto-upgrades
+  if [ -s "$nightly" ]; then
+    note "no security updates by night: $nightly has other settings"
+    return
+  fi
+  printf 'APT::Periodic::%s "1";\n' Update-Package-Lists Unattended-Upgrade | put "$nightly"
+  did "security updates come by night ($nightly)"
 }
 
 # A build that takes more memory than there is would end in the middle.
 swap=/swap.lab
 add_swap() {
+  if command -v kubelet >/dev/null || command -v k3s >/dev/null; then
+    note "no swap: this is a node of Kubernetes, which may not start with any"
+    return
+  fi
   if grep -q "^$swap " /proc/swaps; then
     if keep_swap; then did "$swap is in /etc/fstab"; fi
     return

@@ -162,8 +162,10 @@ def prepare(lab: Lab) -> None:
         console.warn(f"{what}, {found.obstacle}:\n./lab trust --runner")
         return
     asked = (
-        f"{what}.\n{SCRIPT} sets it up, as root: Docker and its compose plugin, the group docker for {found.user},\n"
-        f"an end for Docker's logs, swap, security updates by night. Run it on {found.host} ({found.system})?"
+        f"{what}.\n{SCRIPT} sets it up, as root: Docker and its compose plugin (from Docker's own packages, where the\n"
+        f"system has none), the group docker for {found.user}, an end for Docker's logs, swap, security updates by\n"
+        "night, a guest agent in a VM, what rootless builds need of the kernel. What apt has left\n"
+        f"half done it finishes. Run it on {found.host} ({found.system})?"
     )
     if not console.ask_yes(asked, "call it with --yes if it may be set up"):
         if not found.serves:

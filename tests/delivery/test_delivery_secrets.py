@@ -352,6 +352,50 @@ def replaces(old: str, new: str) -> str:
     return f"text = open(path).read(); assert {old!r} in text, text; open(path, 'w').write(text.replace({old!r}, {new!r}))"
 
 
+@pytest.mark.parametrize(
+    ("added", "shown"),
+    [
+        ("stringdata:\n  P: hunter2\n", "the field stringdata"),
+        ("metadata:\n  name: gitlab-env\n  annotations: {a: hunter2}\n", "the field annotations"),
+        ("metadata:\n  name: gitlab-env\n  namespace: other\n", "the field namespace"),
+        ("# hunter2\n", "a comment"),
+        ("---\nkind: hunter2\n", "another document"),
+    ],
+)
+def test_what_sops_would_leave_readable_is_refused_before_it_is_written(own: Lab, added: str, shown: str) -> None:
+    own.set()
+    before = (own.path / MAIL).read_bytes()
+    text = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: gitlab-env\nstringData:\n  A: b\n"
+    if added.startswith("metadata:"):
+        text = text.replace("metadata:\n  name: gitlab-env\n", "")
+    text = text + added if added.startswith("---") else added + text
+    terminal = Terminal(own.path / "lab", "secret", "edit", "gitlab/gitlab-env", cwd=own.path, env=editor(own, f"open(path, 'w').write({text!r})"))
+    terminal.answer("Otherwise it is lost", "n")
+    assert terminal.wait() == 1
+    assert f"would show {shown}" in terminal.said and "hunter2" not in terminal.said, terminal.said
+    assert (own.path / MAIL).read_bytes() == before
+
+
+def test_with_no_recipient_left_an_encrypted_file_is_a_fault(own: Lab) -> None:
+    own.set()
+    settings = own.path / "lab_program/settings.json"
+    content = json.loads(settings.read_text())
+    settings.write_text(json.dumps(content | {"age_recipients": []}))
+    done = own.run("secret", "check")
+    assert done.returncode == 1 and "age_recipients names nobody" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("answer", "keys"), [("y", 1), ("n", 2)])
+def test_init_takes_a_key_that_is_there_only_if_it_is_told_to(own: Lab, answer: str, keys: int) -> None:
+    own.hold(STRANGER)
+    terminal = Terminal(own.path / "lab", "secret", "init", cwd=own.path, env=own.environment)
+    terminal.until("Otherwise a new one is made")
+    assert STRANGER.recipient in terminal.said
+    terminal.type(f"{answer}\r")
+    terminal.wait()
+    assert len(age.identities(own.keys.read_text())) == keys
+
+
 def test_the_editors_file_is_the_owners_alone_in_memory_and_gone_afterwards(own: Lab) -> None:
     own.set()
     terminal = Terminal(own.path / "lab", "secret", "edit", "gitlab/gitlab-env", cwd=own.path, env=editor(own, replaces("marker-one", "another")))

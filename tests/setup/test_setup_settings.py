@@ -57,6 +57,7 @@ def test_settings_of_docker_that_are_broken_are_named_before_anything_is_install
         ("rm /usr/bin/apt-get; echo 'PRETTY_NAME=\"Fedora Linux 44\"' >/etc/os-release", "not Fedora Linux 44. Nothing was changed."),
         ("rm /usr/bin/apt-get /etc/os-release", "not an unknown system. Nothing was changed."),
         (f"userdel --remove {USER}", f"there is no user {USER} here. Make one (adduser {USER}), or: ./lab update --data runner_user=NAME"),
+        ("mkdir /etc/pve", "this is a Proxmox host: Docker would cut its guests off the network."),
         ("ln -s /bin/true /usr/local/bin/docker", "/usr/local/bin/docker is of neither docker.io nor docker-ce. Nothing was changed."),
     ],
 )  # fmt: skip
@@ -68,7 +69,7 @@ def test_a_machine_that_is_not_for_it_is_refused_and_left_alone(
     before = lasting(machine)
     done = machine.setup()
     assert done.status == 1 and said in done.out, done.out
-    assert "usermod -aG docker cloud-user" in done.out or "no user" in done.out
+    assert "usermod -aG docker cloud-user" in done.out or "no user" in done.out or "Make a VM on it" in done.out
     assert lasting(machine) == before
 
 
@@ -147,6 +148,27 @@ def test_what_the_owner_says_of_upgrades_and_swap_stands(machine_with: MakeMachi
     before = lasting(machine)
     done = machine.part("upgrade_by_night; add_swap; echo $changed")
     assert done.out == "false\n" and {path for path in lasting(machine) if path not in before} == {"root/part.sh"}
+
+
+def test_a_call_of_docker_that_says_where_its_logs_go_is_not_said_otherwise(machine_with: MakeMachine) -> None:
+    """Docker does not start where both its call and daemon.json say it."""
+    machine = machine_with("trixie")
+    machine.write(
+        "/usr/local/bin/systemctl", "#!/bin/sh\necho 'ExecStart=/usr/sbin/dockerd --log-driver=journald'\n", 0o755
+    )
+    before = lasting(machine)
+    done = machine.part("limit_logs; echo $changed")
+    assert done.out == "false\n" and {path for path in lasting(machine) if path not in before} == {"root/part.sh"}
+
+
+def test_a_node_of_kubernetes_gets_no_swap_and_settings_of_apt_stay(machine_with: MakeMachine) -> None:
+    machine = machine_with("trixie")
+    machine.write("/usr/local/bin/k3s", "#!/bin/sh\n", 0o755)
+    text = 'APT::Periodic::Update-Package-Lists "0";\n'
+    machine.write("/etc/apt/apt.conf.d/20auto-upgrades", text)
+    done = machine.part("add_swap; upgrade_by_night; echo $changed")
+    assert done.out.count("note: no s") == 2 and done.out.endswith("false\n"), done.out
+    assert machine.read("/etc/apt/apt.conf.d/20auto-upgrades") == text
 
 
 @pytest.mark.parametrize("virtual", ["none", "vmware", "kvm", "qemu"])

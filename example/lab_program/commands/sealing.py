@@ -97,7 +97,7 @@ def values_in(text: str, where: str) -> dict[str, Secret]:
         Failure: a line is none of these, or there are no values.
     """
     found = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         key, equals, value = line.partition("=")
@@ -179,7 +179,10 @@ def with_component(text: str) -> str:
 def write(path: Path, text: str) -> Path:
     """Write a file whole or not at all; like the lab's others it is the owner's to share."""
     new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
+    with new.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
     return new.replace(path)
 
 

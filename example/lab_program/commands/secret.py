@@ -6,16 +6,18 @@ import argparse
 import json
 import os
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from .. import key_file, sealed
+from .. import age, key_file, sealed
 from ..clients.sops import Sops
 from ..errors import ExitCode, Failure, WrongCall
+from ..sealed import FOLDER
 from ..secret import Secret
 from .base import Command
 from .editing import edited
-from .sealing import Place, encrypt_values, place_of, read_values, seal, write
+from .sealing import COMPONENT, Place, encrypt_values, place_of, read_values, seal, write
 
 ACTIONS = ("init", "edit", "rotate", "check")
 NEW = """\
@@ -27,8 +29,9 @@ stringData:
   NAME: "value"
 """
 NOTES = """\
-init     makes a private key where there is none, and has an update set the answer age_recipients. With --another it
-         makes one more key, for a second recipient, or instead of one that is to go.
+init     makes a private key where there is none, and has an update set the answer age_recipients. It asks before it
+         takes a key that you have. With --another it makes one more, for a second recipient, or instead of one that is
+         to go.
 edit     opens the Secret APPLICATION/NAME in your editor (VISUAL, EDITOR), and encrypts it; it is made if it is
          missing. With --from FILE it takes lines NAME=value from a file instead, and keeps the other values.
 rotate   encrypts every file anew, with new data keys, for the recipients that the answer names now.
@@ -91,16 +94,21 @@ class Secrets(Command):
         if mine and not self.options.another:
             self.console.have(f"{file} has the key of {mine[0].recipient}, a recipient of this lab")
             return ExitCode.DONE
-        unused = [one for one in keys if one.recipient not in recipients]
-        if unused:
-            key = unused[-1]
-            self.console.have(f"{file} has the key of {key.recipient}")
-        else:
+        key = None if self.options.another else self._found(file, keys)
+        if key is None:
             key = key_file.add_key(file)
             self.console.did(f"a private key in {file}, for you alone; its public key is {key.recipient}")
         self.console.print(self._after_init(file, first=not recipients))
         answer = json.dumps([*recipients, key.recipient])
         return self.hand_over(str(self.folder / "lab"), "update", "--defaults", "--data", f"age_recipients={answer}")
+
+    def _found(self, file: Path, keys: Sequence[age.Identity]) -> age.Identity | None:
+        """Return the last key of the file, if the owner wants it for this lab: it may be for other repositories, and this
+        cluster would get it."""
+        if not keys or not self.console.terminal:
+            return None
+        asked = f"{file} has the key of {keys[-1].recipient}.\nUse it for this lab, and give it to the cluster? Otherwise a new one is made."
+        return keys[-1] if self.console.ask_yes(asked, "", in_person=True) else None
 
     @staticmethod
     def _after_init(file: Path, *, first: bool) -> str:
@@ -150,6 +158,7 @@ What comes next:
                 return ""
             try:
                 text = self.sops.encrypt(place.path, plain)
+                self._refuse_shown(place, text)
                 self.sops.values(place.path, text)
             except Failure as failure:
                 self.console.warn(failure.what)
@@ -157,6 +166,16 @@ What comes next:
                     raise
                 continue
             return text
+
+    @staticmethod
+    def _refuse_shown(place: Place, text: str) -> None:
+        """Refuse what SOPS would leave in plain text: it encrypts what lies below stringData, and nothing else."""
+        shown = sealed.shows(text)
+        if shown:
+            raise Failure(
+                f"{place.path} would show {shown} to everybody who reads this repository: only what is below stringData is "
+                f"encrypted. Labels and annotations belong into {place.folder}/{FOLDER}/{COMPONENT}."
+            )
 
     def _hint(self, place: Place) -> str:
         """Return how the release takes the values, unless its files name the Secret already."""
@@ -201,6 +220,8 @@ What comes next:
         for path in sealed.files(self.folder):
             text = (self.folder / path).read_text(encoding="utf-8", errors="replace")
             wrong = sealed.problem(path.as_posix(), text, recipients)
+            if wrong is None and not recipients and path.parent.name == FOLDER:
+                wrong = sealed.FOR_NOBODY
             if wrong is None and opens:
                 try:
                     self.sops.decrypt(path, text)

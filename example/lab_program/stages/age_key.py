@@ -57,6 +57,10 @@ def secrets_can_be_read(lab: Lab, *, cluster_answers: bool) -> Iterator[Finding]
     """Preflight: the key, sops where the bootstrap itself decrypts, and files that are encrypted for this lab."""
     recipients, file = lab.settings.age_recipients, lab.sops.key_file
     if not recipients:
+        left = [path for path in sealed.files(lab.folder) if path.parent.name == sealed.FOLDER]
+        if left:
+            fix = "answer it again (the public keys of before: git log -p -- .sops.yaml), or remove the encrypted files"
+            yield Problem("secrets", f"{left[0]}: {sealed.FOR_NOBODY}", fix)
         return
     keys = key_file.keys_in(file)
     wrong = key_file.problem(file, keys, recipients, lab.environment)
