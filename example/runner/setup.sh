@@ -55,7 +55,7 @@ look_around() {
   command -v apt-get >/dev/null || fail "this knows Debian, Ubuntu and what is made of them, not $PRETTY_NAME. Nothing was changed." \
     "Install Docker Engine and its compose plugin by hand (https://docs.docker.com/engine/install/), then: usermod -aG docker $user"
   if [ -d /etc/pve ]; then
-    fail "this is a Proxmox host: Docker would cut its guests off the network. Make a VM on it for the runner. Nothing was changed."
+    fail "this is a Proxmox host: Docker would cut its guests off the network. Nothing was changed. Make a VM on it."
   fi
   id "$user" >/dev/null 2>&1 || fail "there is no user $user here. Make one (adduser $user), or: ./lab update --data runner_user=NAME"
   mkdir -p /run/lock
@@ -178,9 +178,9 @@ get() {
 
 # Settings
 
-# Docker's logs grow without end otherwise. What stands in the file stays; containers follow that are made after Docker's next start.
+# What stands in the file stays; containers follow that are made after Docker's next start.
 limit_logs() {
-  # Docker does not start where its call and this file both say it.
+  # Docker does not start if its call says it, too.
   if systemctl cat docker 2>/dev/null | grep -q -e '--log-'; then return 0; fi
   settings=/etc/docker/daemon.json
   if [ ! -s "$settings" ]; then
@@ -265,7 +265,7 @@ upgrade_by_night() {
 swap=/swap.lab
 add_swap() {
   if command -v kubelet >/dev/null || command -v k3s >/dev/null; then
-    note "no swap: this is a node of Kubernetes, which may not start with any"
+    note "no swap: a kubelet may not start with any"
     return
   fi
   if grep -q "^$swap " /proc/swaps; then

@@ -303,6 +303,14 @@ class World:
                 status, message = condition(item)
                 if status != "True":
                     lines.append(f"{kind} {item['metadata']['name']}: {status or 'no status'} {message}")
+        for pod in self.api.list("pods"):
+            seen = pod.get("status", {})
+            for one in [*seen.get("initContainerStatuses", []), *seen.get("containerStatuses", [])]:
+                ended = one.get("state", {}).get("terminated", {})
+                if ended.get("exitCode"):
+                    lines.append(
+                        f"pod {pod['metadata']['name']}, {one['name']}: {ended.get('message', ended['exitCode'])}"
+                    )
         return "\n".join(lines)
 
     def ready(self, kind: str, name: str, namespace: str = NAMESPACE) -> bool:
