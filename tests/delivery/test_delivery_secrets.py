@@ -455,6 +455,28 @@ COMMANDS: dict[str, list[str]] = {
 }
 
 
+def traced(log: Path) -> tuple[str, ...]:
+    """Return what a command is started by so that all that leaves a process of it is noted."""
+    calls = "execve,write,writev,pwrite64,pwritev,sendto,sendmsg,sendmmsg,symlink,symlinkat,setxattr,memfd_create"
+    return ("strace", "-f", "-qq", "-v", "-y", "-s", "200000", "-o", str(log), "-e", f"trace={calls}")
+
+
+@pytest.mark.tool("strace")
+def test_no_system_call_of_init_carries_the_new_key_elsewhere_than_into_the_key_file(own: Lab) -> None:
+    if not can_trace():
+        assert not required(), "strace is not installed, or may not trace here"
+        pytest.skip("strace is not installed, or may not trace here")
+    own.keys.unlink()
+    log = own.folder / "strace.log"
+    # The update that follows ends at once: this lab is in no repository.
+    done = own.run("secret", "init", "--another", before=traced(log))
+    (made,) = age.identities(own.keys.read_text())
+    carrying = [line for line in log.read_text(errors="replace").splitlines() if made.private in line]
+    assert len(carrying) == 1 and f"<{own.keys}>" in carrying[0], [line[:200] for line in carrying]
+    assert "age_recipients=" in log.read_text(errors="replace"), "the update is started, with public keys"
+    assert made.private not in done.stdout + done.stderr
+
+
 @pytest.mark.tool("strace")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_system_call_of_a_command_carries_plain_text_elsewhere_than_into_a_pipe(own: Lab, command: str) -> None:
@@ -466,7 +488,7 @@ def test_no_system_call_of_a_command_carries_plain_text_elsewhere_than_into_a_pi
     values = own.values_file({"A": "marker-one-again", "Z": "plain"})
     call = [values if word == "VALUES" else word for word in COMMANDS[command]]
     log = own.folder / "strace.log"
-    strace = ("strace", "-f", "-qq", "-v", "-y", "-s", "200000", "-o", str(log), "-e", "trace=execve,write,writev,pwrite64,pwritev,sendto,sendmsg,sendmmsg,symlink,symlinkat,setxattr,memfd_create")
+    strace = traced(log)
     if command == "edit":
         # The editor is the owner's: what it writes is its file, and is left out.
         body = replaces("marker-one", "marker-one-again")
