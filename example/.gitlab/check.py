@@ -63,7 +63,7 @@ def inspect(lab: Path, findings: Findings) -> str:
             charts.check(lab, cluster, findings)
         idle(root, found, findings)
         gitlab_rb.check(root, findings)
-        sealed.check(root, findings)
+    sealed.check(lab, findings)
     return f"{folders} Kustomizations, {releases} releases, {objects} objects, as Flux will read them"
 
 

@@ -14,6 +14,7 @@ from faults import Fault
 from journeys import LONG, Journey
 from lab_folder import commit
 from lab_world import World, ready_machine
+from stand_in_flux import git
 from support.image_tags import image_tags
 
 NOT_READY = {"conditions": [{"type": "Ready", "status": "False", "message": "ACME account is not registered"}]}
@@ -311,6 +312,17 @@ def test_a_check_that_is_wrong_about_a_lab_can_be_passed_over(make_world: Callab
         change(world)
     run = world.run("--only", "preflight", LAB_SKIP=f"other {check}")
     assert run.status == 0 and "(skipped)" in run.err and what.split("\n")[0] in run.err
+
+
+def test_an_encrypted_file_that_nobody_can_decrypt_is_a_problem(world: World) -> None:
+    """As `./lab update --data age_recipients=[]` leaves it."""
+    file = world.lab / "apps/gitlab/secrets/gitlab-env.sops.yaml"
+    file.parent.mkdir()
+    file.write_text("kind: Secret\n")
+    git(world.lab, "add", "--all")
+    git(world.lab, "commit", "--quiet", "--message", "A Secret")
+    run = world.run("--only", "preflight")
+    assert run.status == 1 and "age_recipients names nobody" in found_in(run.err)["secrets"], run.text
 
 
 def test_a_lab_without_a_commit_is_told_how_to_make_one(world: World) -> None:

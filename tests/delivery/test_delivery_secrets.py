@@ -89,6 +89,9 @@ class Lab:
         return json.loads(done.stdout)["stringData"]
 
     def judged(self) -> list[str]:
+        # In a repository, as its owner's: what Flux leaves out of it is judged, too.
+        assert run("git", "init", "--quiet", cwd=self.path).returncode == 0
+        assert run("git", "add", "--all", cwd=self.path).returncode == 0
         findings = Findings()
         check.inspect(self.path, findings)
         return findings.faults
@@ -317,6 +320,16 @@ def test_a_file_where_the_bootstrap_would_apply_it_as_it_is_is_refused(own: Lab)
     target = own.path / "infrastructure/mail.sops.yaml"
     shutil.copy(own.path / MAIL, target)
     assert any("infrastructure/mail.sops.yaml: `./lab up` applies this folder before" in fault for fault in own.judged())
+
+
+def test_what_flux_leaves_out_is_judged_and_what_git_ignores_is_not(own: Lab) -> None:
+    for name in ("sample-app/mine.sops.yaml", "lab_program/mine.sops.yaml", "ignored/mine.sops.yaml"):
+        (own.path / name).parent.mkdir(exist_ok=True)
+        (own.path / name).write_text("a: b\n")
+    with (own.path / ".gitignore").open("a") as file:
+        file.write("/ignored/\n")
+    named = [fault.partition(":")[0] for fault in own.judged() if "is not encrypted" in fault]
+    assert named == ["lab_program/mine.sops.yaml", "sample-app/mine.sops.yaml"]
 
 
 def test_a_lab_without_the_answer_may_have_files_of_its_owners_own_keys(article: object, own: Lab, tmp_path: Path) -> None:

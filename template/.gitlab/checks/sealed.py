@@ -17,19 +17,19 @@ from lab_program import age, sealed
 from lab_program.settings import FILE
 
 from .findings import Findings, mapping
-from .reading import documents, is_encrypted, one_line
+from .reading import documents, files, is_encrypted, one_line
 
 _VALUE = re.compile(r"ENC\[AES256_GCM,data:([^,]*),iv:([^,]+),tag:([^,]+),type:(str|bytes|int|float|bool)\]")
 _IV_BYTES, _TAG_BYTES = 32, 16
 
 
-def check(root: Path, findings: Findings) -> None:
-    """Judge every file of the lab whose name says that it is encrypted."""
-    recipients = _recipients(root)
+def check(lab: Path, findings: Findings) -> None:
+    """Judge every file of the lab whose name says that it is encrypted, also where Flux does not look."""
+    recipients = _recipients(lab)
     for wrong in filter(None, map(age.recipient_problem, recipients)):
         findings.fault(FILE, f"age_recipients: {wrong}. Answer it anew: ./lab update --data age_recipients='[…]'")
-    for path in sealed.files(root):
-        text = (root / path).read_text(encoding="utf-8", errors="replace")
+    for path in filter(sealed.is_meant, files(lab)):
+        text = (lab / path).read_text(encoding="utf-8", errors="replace")
         found = sealed.problem(path.as_posix(), text, recipients)
         if found is not None:
             findings.fault(path.as_posix(), found)
@@ -38,9 +38,9 @@ def check(root: Path, findings: Findings) -> None:
             findings.fault(path.as_posix(), what)
 
 
-def _recipients(root: Path) -> list[str]:
+def _recipients(lab: Path) -> list[str]:
     try:
-        content = json.loads((root / FILE).read_text(encoding="utf-8"))
+        content = json.loads((lab / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     found = mapping(content).get("age_recipients")

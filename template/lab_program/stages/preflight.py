@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ..errors import Failure
 from ..settings import Settings
@@ -50,9 +51,7 @@ class Preflight(Stage):
             elsewhere.append(nfs)
         if settings.runner_kind == "docker":
             elsewhere.append(runner_machine)
-        if settings.age_recipients:
-            answers = reached.nodes is not None
-            elsewhere.append(lambda lab: secrets_can_be_read(lab, cluster_answers=answers))
+        elsewhere.append(partial(secrets_can_be_read, cluster_answers=reached.nodes is not None))
         self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])
         if self.problems:
             raise Failure(
