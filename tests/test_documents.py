@@ -25,7 +25,7 @@ def test_every_command_of_make_that_is_named_exists() -> None:
 
 def test_the_readme_says_of_every_package_that_is_installed_by_name_why() -> None:
     lines = [line for file in ("run.in", "test.in") for line in (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines()]
-    packages = [re.split(r"[ >=<;]", line)[0] for line in lines if line and line[0] not in "#-"]
+    packages = [re.split(r"[ >=<;\[]", line)[0] for line in lines if line and line[0] not in "#-"]
     programs = json.loads((ROOT / "requirements/package.json").read_text(encoding="utf-8"))
     for package in [*packages, *programs["dependencies"], *programs["optionalDependencies"]]:
         assert re.search(rf"^\|.*{re.escape(package)}.* \|", README, re.M), package
