@@ -27,8 +27,9 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 
 from support.cluster import Lab, read_lab  # noqa: E402
 from support.compiled import compile_program  # noqa: E402
+from support.depth import SHARE, every, left_out, settle_the_draw  # noqa: E402
 from support.questions import labs_with  # noqa: E402
-from support.rendering import VALID, read_answers, recorded_answers, rendered  # noqa: E402
+from support.rendering import VALID, read_answers, recorded_answers, rendered, required  # noqa: E402
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes; a whole run takes a tenth of it
@@ -134,13 +135,30 @@ def _read(shared: Path, name: str) -> Lab:
     return read_lab(path, recorded_answers(path))
 
 
+def pytest_configure() -> None:
+    """Settle the draw before the workers start."""
+    settle_the_draw()
+
+
+def pytest_report_header() -> str:
+    """Say which of the deep tests run."""
+    if every():
+        return "every test runs"
+    return f"one in {SHARE} of the deep tests runs, by TEST_DRAW={settle_the_draw()!r}" if required() else "the deep tests wait for CI, and for LONG=1"
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one group on one worker: what they share is read, or started, once.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the deep tests that this run does not take, and keep the tests of one group on one worker: what they share is read, or started, once.
 
     pytest-xdist 3.8 writes the group to `_nodeid`, which pytest has not read since 9.2; elsewhere this changes nothing.
     https://github.com/pytest-dev/pytest-xdist/issues/1386
     """
+    without = left_out(config, items)
+    if without:
+        config.hook.pytest_deselected(items=without)
+        gone = set(map(id, without))
+        items[:] = [item for item in items if id(item) not in gone]
     for item in items:
         named = vars(item).get("_nodeid", item.nodeid) if hasattr(item, "__dict__") else item.nodeid
         if named != item.nodeid:

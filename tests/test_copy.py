@@ -120,6 +120,7 @@ def test_without_git_the_closing_message_does_not_say_that_anything_is_staged(cl
 
 
 @pytest.mark.parametrize("source", [".", "../{name}", "./"])
+@pytest.mark.deep(keep=1)
 def test_a_lab_made_from_a_relative_path_knows_the_whole_one(clone: Path, tmp_path: Path, source: str) -> None:
     """As `copier copy . ../my-lab` is typed in the checkout. An update looks for the template from the lab's folder."""
     done = run(COPIER, "copy", "--trust", "--defaults", "--vcs-ref", "HEAD", source.format(name=clone.name), tmp_path / "lab", cwd=clone)
@@ -132,6 +133,7 @@ def test_any_other_source_stays_as_it_was_given(source: str) -> None:
     assert adapter.with_whole_source({"_src_path": source, "a": 1}) == {"_src_path": source, "a": 1}
 
 
+@pytest.mark.deep
 def test_a_lab_that_was_made_before_a_question_keeps_who_may_sign_up_and_use_the_runner(clone: Path, tmp_path: Path) -> None:
     """A new lab is closed; what an owner has set in GitLab by hand, or built upon, is not for an update to change."""
     lab = tmp_path / "lab"
@@ -329,12 +331,14 @@ def test_make_lab_refuses_what_cannot_work_before_it_writes(clone: Path, tmp_pat
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.deep
 def test_make_lab_works_from_a_folder_without_git_history(clone: Path, tmp_path: Path) -> None:
     shutil.copytree(clone, tmp_path / "unpacked", ignore=shutil.ignore_patterns(".git"))
     done = make_lab(tmp_path / "unpacked", str(tmp_path / "lab"), "", stdin=subprocess.DEVNULL)
     assert done.returncode == 0 and (tmp_path / "lab" / "bootstrap.sh").exists()
 
 
+@pytest.mark.deep
 def test_a_lab_that_a_hook_of_another_repository_makes_is_staged_in_its_own(clone: Path, tmp_path: Path) -> None:
     """Git hands its hooks its repository down, and `git add` in the lab's folder would go there."""
     shutil.copytree(clone, tmp_path / "unpacked", ignore=shutil.ignore_patterns(".git"))

@@ -142,6 +142,7 @@ def test_every_kustomization_builds_and_is_followed_by_flux(lab: Lab) -> None:
         assert folder.resolve() in followed or folder == lab.cluster / "flux-system"
 
 
+@pytest.mark.deep(keep=4)
 def test_yaml_is_well_formed_and_tidy(lab: Lab) -> None:
     settings = (lab.path / ".yamllint.yaml").read_text(encoding="utf-8")
     read = [file for file in files(lab) if yamllint_settings(settings).is_yaml_file(str(file))]

@@ -52,6 +52,7 @@ def built(world: World) -> World:
 
 
 @pytest.mark.parametrize("starter", ["mia", "dan"])
+@pytest.mark.deep(keep=1)
 def test_a_job_of_the_labs_project_cannot_push_to_it(built: World, starter: str) -> None:
     """Not even one that a maintainer started, whose own hands could."""
     before = tips(built)
@@ -93,6 +94,7 @@ def test_a_stranger_sees_nothing(built: World) -> None:
     assert push(built, LAB, "eve", stranger, "refs/heads/mine").returncode and built.gitlab.push_image(stranger, DEMO, "x")
 
 
+@pytest.mark.deep
 def test_what_an_earlier_bootstrap_opened_is_closed_and_the_owner_is_told(built: World) -> None:
     project = built.gitlab.project(LAB)
     assert project is not None
@@ -115,6 +117,7 @@ def test_an_owner_who_lets_jobs_push_is_not_closed_out_by_the_next_run(make_worl
         assert push(world, LAB, "gitlab-ci-token", world.gitlab.start_job(LAB, "dan"), "refs/heads/x").returncode == 0
 
 
+@pytest.mark.deep
 def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None:
     (branch,) = [b for b in built.gitlab.protected_branches if b["project"] == built.gitlab.project(LAB)["id"]]
     assert "rules the cluster" not in built.must_run("--only", "sync").text
@@ -139,6 +142,7 @@ def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
+@pytest.mark.deep(keep=2)
 def test_the_updates_token_is_replaced_where_it_would_fail_or_is_open(built: World, change: Callable[..., None], why: str) -> None:
     (token,) = [t for t in built.gitlab.project_tokens if t["name"] == "template-update"]
     (variable,) = [v for v in built.gitlab.variables if v["key"] == "LAB_UPDATE_TOKEN"]
@@ -172,6 +176,7 @@ def test_a_developer_pushes_branches_and_the_cache_and_no_tag_that_flux_deploys(
     assert built.gitlab.answer("DELETE", path, {}, {}, own)[0] == 403
 
 
+@pytest.mark.deep
 def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) -> None:
     """Also of an image below a project, and the filter means the same to who looks for it and to who compares whole tags."""
     policy = {"imageRepositoryRef": {"name": "shop"}, "policy": {"numerical": {"order": "asc"}}, "filterTags": {"pattern": "^main-[a-f0-9]+-(?P<ts>[0-9]+)"}}
@@ -196,6 +201,7 @@ def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) 
         ({"policy": {"numerical": {"order": "asc"}}, "filterTags": {"pattern": "x" * 120}}, "maximum is 100 characters"),
     ],
 )
+@pytest.mark.deep(keep=1)
 def test_a_policy_that_no_rule_can_follow_is_warned_of(built: World, policy: dict[str, object], words: str) -> None:
     built.cluster.put("ImagePolicy", "flux-system", "demo", spec={"imageRepositoryRef": {"name": "demo"}, **policy}, status={})
     run = built.must_run("--only", "groups")
@@ -236,6 +242,7 @@ def change(world: World, **answers: object) -> None:
     write_settings(world.lab, world.settings)
 
 
+@pytest.mark.deep
 def test_a_rule_that_lets_everyone_push_is_made_anew(built: World) -> None:
     """GitLab's settings take a rule that only keeps tags from being deleted."""
     (rule,) = built.gitlab.tag_rules
@@ -261,6 +268,7 @@ def test_the_groups_token_reaches_only_jobs_of_protected_branches_and_tags(make_
     assert world.gitlab.answer("GET", f"/groups/HomeLAB/variables/{VARIABLE}", {}, {}, world.gitlab.new_pat("t"))[1]["value"] is None
 
 
+@pytest.mark.deep
 def test_an_earlier_labs_group_variable_is_made_anew_and_its_token_with_it(make_world: Callable[..., World]) -> None:
     world = make_world(pipeline_auth="group-variable")
     world.must_run()
@@ -284,6 +292,7 @@ def test_an_earlier_labs_group_variable_is_made_anew_and_its_token_with_it(make_
 # Two administrators
 
 
+@pytest.mark.deep
 def test_another_administrators_run_elsewhere_keeps_its_token(world: World) -> None:
     """A run that was killed leaves its token valid: whoever works from another folder or machine leaves that alone."""
     world.must_run("--from", "storage")
@@ -314,6 +323,7 @@ def test_a_maintainer_of_the_applications_group_does_not_rule_the_cluster(make_w
     assert push(world, "ops/homelab", "ann", rules, "refs/heads/main").returncode == 0
 
 
+@pytest.mark.deep
 def test_an_earlier_labs_project_stays_in_its_group(built: World) -> None:
     assert {g["full_path"] for g in built.gitlab.groups} == {"HomeLAB"}
     assert push(built, LAB, "mia", built.maintainer, "refs/heads/main").returncode == 0, "which the report tells"

@@ -36,6 +36,7 @@ def check_mended(world: World, journey: Journey, stage: str, point: str) -> None
 
 
 @pytest.mark.parametrize("stage", [s for s in STAGES if s != "preflight"])
+@pytest.mark.deep(keep=3)
 def test_a_run_killed_after_a_change_is_mended_by_the_next(journey: Journey, stage: str) -> None:
     for number, what in enumerate(journey.changes[stage], 1):
         if not LONG and not any(word in what for word in TELLING):

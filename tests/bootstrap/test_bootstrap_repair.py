@@ -186,6 +186,7 @@ TOGETHER = [
 
 
 @pytest.mark.parametrize("names", [[d[0]] for d in DAMAGE] if LONG else TOGETHER[:3:2], ids=", ".join)
+@pytest.mark.deep(keep=1)
 def test_what_was_lost_is_made_anew_and_nothing_twice(journey: Journey, names: list[str]) -> None:
     assert {n for together in TOGETHER for n in together} == {d[0] for d in DAMAGE}
     world = journey.to("end")
@@ -287,6 +288,7 @@ def test_a_clone_that_is_behind_is_told_to_pull_and_one_gone_astray_is_not_pushe
     assert world.commits(world.gitlab.repository("HomeLAB/homelab"))["main"][0] == "demo -> v1.0.0"
 
 
+@pytest.mark.deep
 def test_what_flux_says_of_an_older_commit_does_not_count(journey: Journey) -> None:
     """Until it has looked again, its objects are ready: at the commit of before."""
     world = journey.to("verify")

@@ -23,6 +23,35 @@ STARTED = os.environ.get("CLUSTER_TESTS") == "1"
 collect_ignore_glob = [] if STARTED else ["test_*.py"]
 
 
+# The longest first: what comes last should be short, for the other processes wait for it.
+ORDER = (
+    "article",
+    "old-lab",
+    "check",
+    "effects",
+    "runner-in-the-cluster",
+    "secrets",
+    "external-ssh",
+    "killed",
+    "defaults",
+    "network",
+    "external-https",
+)
+
+
+def group_of(item: pytest.Item) -> str:
+    """Return the group whose tests share a process, and so a world."""
+    mark = item.get_closest_marker("xdist_group")
+    return str(mark.args[0]) if mark else ""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the groups into their order; within a group the tests keep theirs."""
+    if STARTED:
+        items.sort(key=lambda item: ORDER.index(group_of(item)) if group_of(item) in ORDER else len(ORDER))
+
+
 @pytest.fixture(scope="session")
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
     """Return the network and the files of this test process."""

@@ -16,7 +16,7 @@ from cluster.api import condition
 from cluster.conftest import Figure, Worlds
 from cluster.world import World
 
-pytestmark = pytest.mark.xdist_group("article")
+pytestmark = pytest.mark.xdist_group("check")
 SETTINGS, VALUES = "apps/gitlab/gitlab.rb", "apps/gitlab/values.yaml"
 
 
@@ -119,6 +119,7 @@ def mended(world: World, figure: Figure, what: str, good: dict[str, str]) -> Non
         assert world.uids(namespace, "gitlab") == before
 
 
+@pytest.mark.deep(keep=2)
 @pytest.mark.parametrize("what", FIXED)
 def test_a_commit_that_would_stop_gitlab_is_refused_and_the_next_is_deployed(
     world: World, figure: Figure, what: str
@@ -128,6 +129,7 @@ def test_a_commit_that_would_stop_gitlab_is_refused_and_the_next_is_deployed(
     mended(world, figure, what, good)
 
 
+@pytest.mark.deep
 def test_one_refused_commit_after_another_and_the_fix_of_them_all(world: World, figure: Figure) -> None:
     good = read_good(world)
     others = [what for what in REFUSED if what not in FIXED]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from support.depth import every
 from support.program import NAMES
 
 from cluster.conftest import Figure, Worlds
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.xdist_group("killed")
 
 
 def places() -> tuple[int, ...]:
-    """Return after how many lines of a stage to kill: at its beginning, which is the end of the one before, and in its middle."""
-    return (0, 1, 2) if os.environ.get("LONG") else (0, random.choice((1, 2)))
+    """Return after how many lines of a stage to kill: at its beginning, which is the end of the one before, or in its middle."""
+    return (0, 1, 2) if every() else (random.choice((0, 1, 2)),)
 
 
 def kill_at(world: World, stage: str, lines: int, command: Sequence[str] = ("./bootstrap.sh", "--yes")) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from support.depth import every
 
 from cluster.api import Object, condition
 from cluster.conftest import Figure, Worlds
@@ -122,9 +123,12 @@ def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(wor
     figure(f"three next images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.1'))}")
 
 
-def test_twenty_broken_applications_do_not_hold_up_a_healthy_one(world: World, figure: Figure) -> None:
-    alone = statistics.median(push_and_follow(world, "demo", f"v1.3.{number}")[1] for number in range(3))
-    broken = [f"broken-{number}" for number in range(20)]
+# Each that is not ready takes a worker of two controllers, which have four by themselves.
+@pytest.mark.deep(keep=1)
+@pytest.mark.parametrize("number", [6, 20])
+def test_broken_applications_do_not_hold_up_a_healthy_one(world: World, figure: Figure, number: int) -> None:
+    alone = statistics.median(push_and_follow(world, "demo", f"v1.{number}.{patch}")[1] for patch in range(3))
+    broken = [f"broken-{number}-{index}" for index in range(number)]
 
     def fate(pod: Object) -> str:
         return CRASH_LOOP if pod["metadata"]["name"].startswith("broken-") else ""
@@ -133,31 +137,32 @@ def test_twenty_broken_applications_do_not_hold_up_a_healthy_one(world: World, f
     for name in broken:
         add_application(world, name)
         world.gitlab.push_image(f"homelab/{name}", "v1.0.0")
-    world.push("Twenty applications")
+    world.push(f"{number} applications")
     world.wait("the broken pods", lambda: all(world.pods("default", name) for name in broken), 120)
-    beside = [push_and_follow(world, "demo", f"v1.4.{number}")[1] for number in range(3)]
-    figure(f"healthy beside twenty broken ones: {statistics.median(beside):.1f} s (alone {alone:.1f})")
+    beside = [push_and_follow(world, "demo", f"v1.{number + 1}.{patch}")[1] for patch in range(3)]
+    figure(f"healthy beside {number} broken ones: {statistics.median(beside):.1f} s (alone {alone:.1f})")
     # With four workers of Flux it was four minutes.
     assert statistics.median(beside) <= alone + allowed(10)
     assert not any(condition(pod)[0] == "True" for name in broken for pod in world.pods("default", name))
-    # A commit with another application, while all twenty wait.
-    add_application(world, "newcomer")
-    world.gitlab.push_image("homelab/newcomer", "v1.0.0")
+    # A commit with another application, while all the others wait.
+    newcomer = f"newcomer-{number}"
+    add_application(world, newcomer)
+    world.gitlab.push_image(f"homelab/{newcomer}", "v1.0.0")
     commit = world.push("One more application")
-    figure(f"a new application beside them: {follow_all(world, {'newcomer': 'v1.0.0'})}")
+    figure(f"a new application beside them: {follow_all(world, {newcomer: 'v1.0.0'})}")
     world.git("pull", "--quiet", "--rebase", str(world.repository), "main")
     for name in broken:
         world.git("rm", "-r", "--quiet", f"apps/{name}", f"clusters/homelab/{name}.yaml")
-    world.push("Twenty applications less")
+    world.push(f"{number} applications less")
     world.wait("their removal", lambda: not any(world.api.get("deployments", name, "default") for name in broken), 60)
     assert commit
 
 
 def test_a_removed_application_goes_and_its_commit_is_green(world: World) -> None:
-    """Five times, for its Kustomization may be reconciled once more before it is removed."""
+    """Again and again, for its Kustomization may be reconciled once more before it is removed."""
     add_application(world, "leaving")
     world.gitlab.push_image("homelab/leaving", "v1.0.0")
-    for number in range(5):
+    for number in range(5 if every() else 2):
         if number:
             world.git("revert", "--no-edit", "HEAD")
             world.git("commit", "--amend", "--quiet", "--allow-empty", "--message", f"Back again {number}")
@@ -226,6 +231,7 @@ def pinned(world: World, name: str) -> dict[str, str]:
     return {"tag": tag[1] if tag else "", "digest": digest[1] if digest else "", "image": image.partition("/")[2]}
 
 
+@pytest.mark.deep
 def test_a_tag_that_is_pushed_again_is_not_deployed_where_its_digest_is_pinned(world: World) -> None:
     """As the lab's README says how to: whoever may push the tag anew changes nothing of what runs."""
     name = "sealed"

@@ -66,6 +66,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.deep(keep=2)
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_pod_that_breaks_the_standard_is_refused_and_named_by_the_status(world: World, what: str) -> None:
     good, bad, why = BREAKS[what]

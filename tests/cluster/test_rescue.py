@@ -15,7 +15,7 @@ from cluster.test_check import SETTINGS, deployed
 from cluster.test_kill import kill_at, places
 from cluster.world import World
 
-pytestmark = pytest.mark.xdist_group("article")
+pytestmark = pytest.mark.xdist_group("check")
 BROKEN = "# a commit after which GitLab never becomes ready"
 
 
@@ -81,6 +81,7 @@ def test_a_run_names_the_way_out_at_once(world: World, figure: Figure) -> None:
     assert well(), world.report()
 
 
+@pytest.mark.deep
 def test_a_killed_rescue_is_gone_on_with_by_the_next(world: World, figure: Figure) -> None:
     good, well = stop_gitlab(world)
     mend(world, good, "killed at each step")
@@ -100,6 +101,7 @@ def test_a_killed_rescue_is_gone_on_with_by_the_next(world: World, figure: Figur
     assert world.uids(world.answers["gitlab_namespace"], "gitlab") == pods
 
 
+@pytest.mark.deep
 def test_flux_may_be_down_as_well(world: World) -> None:
     good, well = stop_gitlab(world)
     for name in ("kustomize-controller", "helm-controller", "source-controller"):

@@ -180,6 +180,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.deep(keep=2)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_file_that_flux_cannot_decrypt_is_named_by_program_and_commit(owner: Owner, fault: str) -> None:
     world, (of_flux, of_program) = owner.world, FAULTS[fault]
@@ -233,6 +234,7 @@ def test_a_cluster_without_the_key_is_named_and_the_next_up_mends_it(owner: Owne
     owner.wait_for(owner.namespace, "shop-db", values)
 
 
+@pytest.mark.deep
 def test_a_cluster_made_anew_gets_every_secret_from_repository_and_key(owner: Owner, worlds: Worlds) -> None:
     """The day after: no terminal is there to ask anything."""
     old = owner.world
@@ -251,6 +253,7 @@ def test_a_cluster_made_anew_gets_every_secret_from_repository_and_key(owner: Ow
         assert not any(value in said for values in wanted.values() for value in values.values())
 
 
+@pytest.mark.deep
 def test_the_password_of_an_external_repository_comes_from_its_encrypted_secret(worlds: Worlds) -> None:
     """Nobody is asked, and no variable names it."""
     name, changes = LABS["external-https"]

@@ -219,6 +219,7 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.deep(keep=14)
 def test_the_check_finds_what_breaks_a_lab(article: Lab, tmp_path: Path, case: str) -> None:
     changes, said = BROKEN[case]
     findings = judged(changed(article, tmp_path, changes))
@@ -244,6 +245,7 @@ def test_the_check_finds_a_copied_folder_whose_release_is_not_renamed(article: L
     assert any(fault.startswith("HelmRelease default/demo: Kustomization demo and Kustomization other both bring it") for fault in faults), faults
 
 
+@pytest.mark.deep
 def test_the_check_finds_a_copied_folder_whose_marker_or_host_is_still_the_firsts(article: Lab, tmp_path: Path) -> None:
     changes = copied(article, demo="other")
     assert judged(changed(article, tmp_path / "right", changes)).faults == []
@@ -280,6 +282,7 @@ def slips(text: str) -> list[tuple[int, int]]:
     return [(node.start_mark.index, node.end_mark.index) for node in nodes if len(node.value) > 2 and node.style is None]
 
 
+@pytest.mark.deep
 def test_the_check_finds_any_slip_of_the_pen_in_a_field(article: Lab, tmp_path: Path) -> None:
     """Whichever field of Flux's objects, of the release's values and of metadata, and whichever letter."""
     lab = shutil.copytree(article.path, tmp_path / "lab")
@@ -396,6 +399,7 @@ RIGHT: dict[str, dict[str, Change]] = {
 
 
 @pytest.mark.parametrize("case", RIGHT)
+@pytest.mark.deep(keep=8)
 def test_the_check_lets_pass_what_flux_takes(article: Lab, tmp_path: Path, case: str) -> None:
     assert judged(changed(article, tmp_path, RIGHT[case])).faults == []
 
@@ -426,6 +430,7 @@ def test_a_kind_that_git_defines_is_judged_by_its_definition(article: Lab, tmp_p
     ("templates/deployment.yaml", lambda text: text + "# more\n"), ("values.yaml", lambda text: text + "# more\n"),
     ("templates/new.yaml", lambda _: ""),
 ])
+@pytest.mark.deep(keep=1)
 def test_a_chart_that_changed_needs_a_new_version(article: Lab, tmp_path: Path, edit: tuple[str, Callable[[str], str]]) -> None:
     lab = changed(article, tmp_path, {})
     for command in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "-m", "The lab")):
@@ -469,6 +474,7 @@ def test_what_git_ignores_is_not_judged(article: Lab, tmp_path: Path) -> None:
     assert judged(lab).faults == []
 
 
+@pytest.mark.deep
 def test_ruby_and_the_check_agree_on_what_is_no_gitlab_rb(article: Lab) -> None:
     """Every line of gitlab.rb is left out once, and every quote, bracket and word of its grammar."""
     text = (article.path / "apps/gitlab/gitlab.rb").read_text(encoding="utf-8")
@@ -486,6 +492,7 @@ def test_ruby_and_the_check_agree_on_what_is_no_gitlab_rb(article: Lab) -> None:
     assert [variant for variant, right, ours in zip(variants, ruby, found, strict=True) if right != ours] == []
 
 
+@pytest.mark.deep(keep=4)
 def test_the_check_knows_the_sections_that_gitlab_knows(lab: Lab) -> None:
     known = (ROOT / "tests/keys/gitlab_rb_sections.txt").read_text(encoding="utf-8").split()
     assert set(known) == gitlab_rb.SECTIONS
@@ -525,6 +532,7 @@ def test_the_check_takes_the_schemas_of_the_tests_along() -> None:
     assert lab_schemas.TARGET.read_text(encoding="utf-8") == lab_schemas.shipped(), "run: .venv/bin/python docs/tools/lab_schemas.py"
 
 
+@pytest.mark.deep(keep=4)
 def test_the_check_finds_no_fault_in_any_lab(lab: Lab) -> None:
     findings = judged(lab.path)
     assert findings.faults == []
@@ -546,6 +554,7 @@ def test_the_check_ends_with_1_and_its_faults_without_a_traceback(article: Lab, 
     assert done.returncode == 1 and "Traceback" not in done.stderr and "clusters/homelab/demo.yaml: this is no YAML" in done.stderr
 
 
+@pytest.mark.deep
 def test_a_name_that_others_have_pushed_moves_no_cursor_when_the_check_quotes_it(article: Lab, tmp_path: Path) -> None:
     """Git takes any byte in a file's name but NUL and the slash."""
     lab = changed(article, tmp_path, {"apps/WORDS\x1b]0;title\x07\x1b[2J\u202e\x9b1m.yaml": "a:  1\n"})

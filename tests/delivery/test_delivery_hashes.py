@@ -68,6 +68,7 @@ def test_the_versions_are_those_that_the_tests_use_and_that_uv_brings_at_home() 
 
 
 @pytest.mark.parametrize("name", ["pyyaml", "copier", "uv"])
+@pytest.mark.deep(keep=1)
 def test_a_package_that_somebody_else_has_published_under_its_name_is_refused(tmp_path: Path, name: str) -> None:
     version = versions(REQUIREMENTS.read_text(encoding="utf-8"))[name]
     evil = wheel(tmp_path, name, version, "raise SystemExit('owned')\n")

@@ -215,6 +215,7 @@ def test_nothing_new_proposes_nothing(forge: Forge) -> None:
     assert (done.returncode, done.stdout) == (0, "The lab is as the template has it.\n") and forge.options() == []
 
 
+@pytest.mark.deep
 def test_conflicts_are_said_in_the_merge_request_and_lose_nothing(forge: Forge) -> None:
     forge.edit("one.txt", "line 5\n", "the owner's line\n")
     forge.write("one.txt", "".join(f"line {number}\n" for number in range(12)).replace("line 5", "the template's line"))
@@ -251,6 +252,7 @@ def test_an_update_that_fails_the_checks_is_a_draft(forge: Forge) -> None:
     assert options[3].startswith("merge_request.title=Draft: ") and "https://gitlab.lab/homelab/homelab/-/jobs/7" in options[4]
 
 
+@pytest.mark.deep
 def test_the_checks_of_a_proposal_run_on_what_the_job_has_installed_by_its_hashes(forge: Forge) -> None:
     """uv would fetch what the checks need anew, and whatever a package's name leads to that day."""
     forge.write(".gitlab/check.py", "import sys\nsys.exit(3)\n")
@@ -260,6 +262,7 @@ def test_the_checks_of_a_proposal_run_on_what_the_job_has_installed_by_its_hashe
     assert done.returncode == 0 and options[3].startswith("merge_request.title=Draft: ") and options[3].endswith(": checks fail")
 
 
+@pytest.mark.deep
 def test_an_update_that_cannot_be_made_proposes_nothing_and_fails(forge: Forge) -> None:
     done = forge.propose("echo 'This template requires Copier version >= 99' >&2; exit 3")
     assert done.returncode == 2 and "nothing is proposed" in done.stdout and ">= 99" in done.stderr and forge.options() == []
@@ -276,6 +279,7 @@ def test_a_template_out_of_reach_is_said(forge: Forge) -> None:
 @pytest.mark.parametrize(
     ("given", "user", "password"), [({"LAB_UPDATE_TOKEN": UPDATE_TOKEN}, "template-update", UPDATE_TOKEN), ({}, "gitlab-ci-token", TOKEN)]
 )
+@pytest.mark.deep(keep=1)
 def test_git_asks_for_the_token_where_nobody_sees_it(forge: Forge, given: dict[str, str], user: str, password: str) -> None:
     """And trusts a private authority for GitLab's own address only, so that the template may lie elsewhere."""
     forge.propose("true", CI_SERVER_TLS_CA_FILE="/builds/ca.crt", **given)
@@ -300,6 +304,7 @@ def test_the_address_of_a_push_is_none_that_the_runner_has_rewritten_to_its_job_
     assert asked == {"": f"https://gitlab-ci-token:{TOKEN}@gitlab.lab/a/b.git", "template-update": "https://template-update@gitlab.lab/a/b.git"}
 
 
+@pytest.mark.deep
 def test_a_push_that_the_job_token_may_not_make_names_the_variable(forge: Forge) -> None:
     (forge.origin / "hooks/pre-receive").write_text("#!/bin/sh\necho 'You are not allowed to upload code.' >&2\nexit 1\n")
     done = forge.propose("echo new > two.txt")
@@ -309,6 +314,7 @@ def test_a_push_that_the_job_token_may_not_make_names_the_variable(forge: Forge)
     assert done.returncode and "./lab up --only sync" not in done.stderr
 
 
+@pytest.mark.deep
 def test_the_earlier_name_of_the_job_goes_on(forge: Forge) -> None:
     """A pipeline that its owner has edited may still call it."""
     file = forge.lab / ".gitlab/propose-update.sh"

@@ -20,7 +20,8 @@ from support import program
 from support.cluster import Lab, read_lab
 from support.compiled import share_compiled
 from support.references import problems
-from support.rendering import VALID, read_answers, recorded_answers, rendered, some_of
+from support.depth import every
+from support.rendering import VALID, read_answers, recorded_answers, rendered
 
 # Names that YAML, Helm or a shell could misread, and ordinary ones.
 NAMES = ["on", "y", "null", "true", "e1", "shop", "my-blog-2", "a" * 53, "x--y", "demo2", "no", "nan", "api"]
@@ -72,10 +73,11 @@ def checks_of_labs() -> dict[str, Any]:
 
 
 @pytest.mark.xdist_group("article")
+@pytest.mark.deep
 def test_many_applications_leave_a_lab_that_passes_every_check(shared: Path, tmp_path: Path) -> None:
     path, chance = copy_of(lab_folder(shared, "article"), tmp_path / "lab"), random.Random(5)
     wanted, before = {}, fingerprint(path)
-    for number in some_of(range(50), *range(20)):
+    for number in range(50 if every() else 20):
         name = NAMES[number] if number < len(NAMES) else f"app-{number}"
         project = chance.choice([f"HomeLAB/{name}", f"homelab/deep/er/Project_{number}", f"HOMELAB/p.{number}"])
         arguments = [name, "--project", project] if chance.random() < 0.7 else [name]
@@ -99,6 +101,7 @@ def test_many_applications_leave_a_lab_that_passes_every_check(shared: Path, tmp
 
 # Where the lab itself is read: what the script leaves as it is, is built and linted once.
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("pair-07", "pair-02", "pair-13")])
+@pytest.mark.deep(keep=1)
 def test_it_works_in_labs_of_other_kinds(shared: Path, tmp_path: Path, name: str) -> None:
     """A certificate in a secret, cert-manager, another port, a private authority, five groups, no sample application."""
     path = copy_of(lab_folder(shared, name), tmp_path / "lab")
@@ -114,6 +117,7 @@ LIMITS = ("podSecurityContext", "securityContext", "volumes", "networkPolicy")
 
 
 @pytest.mark.labs(sample_app=[True])
+@pytest.mark.deep(keep=4)
 def test_an_application_has_the_shape_of_the_sample_application(lab: Lab, tmp_path: Path) -> None:
     path = copy_of(lab.path, tmp_path / "lab")
     cluster = path / "clusters" / lab.answers["cluster_name"]
@@ -149,6 +153,7 @@ def test_the_earlier_name_of_the_command_goes_on(article: Lab, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+@pytest.mark.deep(keep=1)
 def test_the_files_are_the_owners_as_any_other(article: Lab, tmp_path: Path, umask: int) -> None:
     """The program works with private files; what it leaves in the lab is not."""
     path = copy_of(article.path, tmp_path / "lab")
@@ -245,6 +250,7 @@ def test_what_cannot_work_is_refused_in_words_and_nothing_is_written(article: La
     assert fingerprint(path) == before
 
 
+@pytest.mark.deep
 def test_letters_are_the_same_whatever_language_the_shell_speaks(article: Lab, tmp_path: Path) -> None:
     path = copy_of(article.path, tmp_path / "lab")
     for language in ("de_DE.UTF-8", "C", "tr_TR.ISO-8859-9"):
@@ -253,6 +259,7 @@ def test_letters_are_the_same_whatever_language_the_shell_speaks(article: Lab, t
 
 
 @pytest.mark.parametrize(("most", "set_aside"), [("16Mi", "16Mi"), ("64Mi", "64Mi"), ("65Mi", "64Mi"), ("1Gi", "64Mi")])
+@pytest.mark.deep(keep=1)
 def test_no_more_memory_is_set_aside_than_the_application_may_take(article: Lab, tmp_path: Path, most: str, set_aside: str) -> None:
     """Kubernetes refuses a pod that asks for more than its limit."""
     path = copy_of(article.path, tmp_path / "lab")
@@ -334,6 +341,7 @@ def test_a_renamed_application_is_the_same_one_to_flux(article: Lab, tmp_path: P
         (["demo", "--rename", "store", "--port", "80"], "helmrelease.yaml"),
     ],
 )
+@pytest.mark.deep(keep=2)
 def test_a_renaming_that_cannot_work_is_refused_and_nothing_changes(article: Lab, tmp_path: Path, words: list[str], said: str) -> None:
     path = copy_of(article.path, tmp_path / "lab")
     before = fingerprint(path)

@@ -117,6 +117,7 @@ def test_renovate_finds_every_version_that_the_articles_lab_pins(article: Lab, t
 
 
 @pytest.mark.labs(**LABS)
+@pytest.mark.deep
 def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) -> None:
     found, wanted = extracted(shutil.copytree(lab.path, tmp_path / "lab"), tmp_path), pins(lab)
     assert len(wanted) > 12
@@ -132,6 +133,7 @@ def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) 
 
 
 @pytest.mark.labs(**LABS)
+@pytest.mark.deep(keep=1)
 def test_renovate_moves_a_tag_and_its_digest_together(lab: Lab, tmp_path: Path) -> None:
     """By its own code: what it extracts, what renovate.json says of it, and what it writes."""
     folder = shutil.copytree(lab.path, tmp_path / "lab")
@@ -163,6 +165,7 @@ def test_renovate_moves_a_tag_and_its_digest_together(lab: Lab, tmp_path: Path) 
         assert ("runner/compose.yaml", "gitlab/gitlab-runner") in pinning
 
 
+@pytest.mark.deep
 def test_renovate_finds_what_an_owner_adds(article: Lab, tmp_path: Path) -> None:
     lab = shutil.copytree(article.path, tmp_path / "lab")
     release = (lab / "apps/demo/helmrelease.yaml").read_text(encoding="utf-8")
@@ -210,6 +213,7 @@ def test_gitlab_is_never_proposed_beyond_a_required_stop_and_its_patches_are(art
         assert found["groupName"] == "GitLab"
 
 
+@pytest.mark.deep
 def test_what_flux_or_the_template_writes_is_left_to_them(article: Lab) -> None:
     def update(name: str, file: str, current: str = "1.0.0", wanted: str = "1.0.1") -> dict[str, str]:
         return {"packageName": name, "packageFile": file, "versioning": "docker", "current": current, "wanted": wanted}

@@ -176,6 +176,7 @@ def test_a_new_application_has_its_secret_and_takes_it_from_a_prompt(own: Lab) -
     (["new-app", "shop", "--secret", "shop-db"], "--secret-from FILE"),
     (["new-app", "shop", "--secret", "Shop"], "cannot name a Secret"),
 ])
+@pytest.mark.deep(keep=3)
 def test_a_call_that_cannot_work_says_why_and_writes_nothing(own: Lab, arguments: list[str], said: str) -> None:
     before = sorted(own.path.rglob("*"))
     done = own.run(*arguments)
@@ -200,6 +201,7 @@ def test_a_lab_without_recipients_says_how_to_begin(article: object, tmp_path: P
 # Rotation
 
 
+@pytest.mark.deep
 def test_rotation_encrypts_everything_for_the_answers_recipients_with_new_data_keys(own: Lab) -> None:
     own.set()
     own.must("new-app", "shop", "--secret", "shop-db", "--secret-from", own.values_file({"X": "marker"}))
@@ -277,6 +279,7 @@ WRONG: dict[str, tuple[Callable[[Lab], None], str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
+@pytest.mark.deep(keep=2)
 def test_a_wrong_file_is_named_by_check_and_program_in_one_line(own: Lab, what: str) -> None:
     own.set()
     change, of_check, of_program = WRONG[what]
@@ -375,6 +378,7 @@ def replaces(old: str, new: str) -> str:
         ("---\nkind: hunter2\n", "another document"),
     ],
 )
+@pytest.mark.deep(keep=2)
 def test_what_sops_would_leave_readable_is_refused_before_it_is_written(own: Lab, added: str, shown: str) -> None:
     own.set()
     before = (own.path / MAIL).read_bytes()
@@ -437,6 +441,7 @@ def test_an_editor_that_changes_nothing_or_fails_changes_nothing(own: Lab) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.deep(keep=1)
 def test_the_editors_file_goes_however_the_program_ends(own: Lab, number: signal.Signals) -> None:
     own.set()
     terminal = Terminal(own.path / "lab", "secret", "edit", "gitlab/gitlab-env", cwd=own.path, env=editor(own, "print('editing', flush=True); time.sleep(60)"))
@@ -475,6 +480,7 @@ def traced(log: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.tool("strace")
+@pytest.mark.deep
 def test_no_system_call_of_init_carries_the_new_key_elsewhere_than_into_the_key_file(own: Lab) -> None:
     if not can_trace():
         assert not required(), "strace is not installed, or may not trace here"
@@ -492,6 +498,7 @@ def test_no_system_call_of_init_carries_the_new_key_elsewhere_than_into_the_key_
 
 @pytest.mark.tool("strace")
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.deep(keep=1)
 def test_no_system_call_of_a_command_carries_plain_text_elsewhere_than_into_a_pipe(own: Lab, command: str) -> None:
     """Every program that is started with its environment, and everything that is written or sent, by all of them."""
     if not can_trace():

@@ -90,6 +90,7 @@ def test_mail_arrives_as_the_answers_say(
 
 @pytest.mark.parametrize("way", ["login", "plain", "cram_md5"])
 @pytest.mark.parametrize("security", ["none", "starttls", "tls"])
+@pytest.mark.deep(keep=3)
 def test_gitlab_logs_in_as_the_mail_server_asks_for(tmp_path: Path, certificates: dict[str, Certificate], way: str, security: str) -> None:
     mechanism = way.upper().replace("_", "-")
     given = {"smtp_port": PORTS[security], "smtp_security": security, "smtp_authentication": way}

@@ -120,6 +120,7 @@ def test_the_registry_sends_clients_to_log_in_at_gitlab_over_https(chain: Chain)
     assert realm(chain.recorded) == where
 
 
+@pytest.mark.deep(keep=1)
 def test_an_image_is_pushed_announced_and_pulled(chain: Chain, image: Path, tmp_path: Path) -> None:
     folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)
     there = f"docker://{chain.address}/homelab/demo:1.2.3"
@@ -134,6 +135,7 @@ def test_an_image_is_pushed_announced_and_pulled(chain: Chain, image: Path, tmp_
     assert {file.name for file in (image / "blobs/sha256").iterdir()} - {manifest} <= {file.name for file in (tmp_path / "pulled").iterdir()}
 
 
+@pytest.mark.deep(keep=1)
 def test_a_push_is_announced_once_and_starts_one_scan(chain: Chain, image: Path, tmp_path: Path) -> None:
     """Of an image with six layers. A pull, which Flux itself does for each application, is no news."""
     folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)

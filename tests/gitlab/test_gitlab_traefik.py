@@ -110,6 +110,7 @@ def what_the_owner_brings(lab: RenderedLab, authority: Authority) -> list[Object
     return [store, made.secret("default-certificate", "kube-system")]
 
 
+@pytest.mark.deep(keep=12)
 def test_https_reaches_each_hosts_own_port(case: Case) -> None:
     for host, name in case.hosts.items():
         answer = case.https(host, "/some/path?a=b")

@@ -81,6 +81,7 @@ def test_a_bare_machine_becomes_the_runners_and_a_second_run_changes_nothing(mac
 
 
 @pytest.mark.parametrize("suite", ["bookworm"])
+@pytest.mark.deep
 def test_a_run_that_is_killed_after_any_change_is_finished_by_the_next(machine_with: MakeMachine, suite: str) -> None:
     whole = machine_with(suite)
     assert whole.setup(path=whole.watch()).status == 0
@@ -115,6 +116,7 @@ def test_a_run_that_is_killed_after_any_change_is_finished_by_the_next(machine_w
     assert machine.setup().out.endswith(NOTHING)
 
 
+@pytest.mark.deep
 def test_a_machine_that_stopped_while_dpkg_worked_is_mended(machine_with: MakeMachine) -> None:
     machine = machine_with("trixie")
     for point in (
@@ -171,6 +173,7 @@ def test_dockers_site_out_of_reach_leaves_no_source_behind(machine_with: MakeMac
         ("other", "apt finds no docker-ce there"),
     ],
 )
+@pytest.mark.deep(keep=1)
 def test_a_site_that_is_not_dockers_is_not_believed(machine_with: MakeMachine, spoil: str, said: str) -> None:
     """A page of a hotel's network, packages that another key has signed, and a site without this Debian."""
     machine = machine_with("bookworm")
@@ -213,6 +216,7 @@ def test_a_site_that_is_not_dockers_is_not_believed(machine_with: MakeMachine, s
         ("ID=debian\nVERSION_ID=11\nVERSION_CODENAME=bullseye", "debian", "bullseye"),
     ],
 )
+@pytest.mark.deep(keep=1)
 def test_each_relative_of_debian_gets_its_own_packages(
     machine_with: MakeMachine, system: str, family: str, codename: str
 ) -> None:

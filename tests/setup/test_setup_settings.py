@@ -22,6 +22,7 @@ MERGED = [
 
 
 @pytest.mark.parametrize(("mine", "merged"), MERGED)
+@pytest.mark.deep(keep=2)
 def test_an_owners_settings_of_docker_stay(machine_with: MakeMachine, mine: dict[str, object], merged: bool) -> None:
     machine = machine_with("trixie")
     text = json.dumps(mine)
@@ -36,6 +37,7 @@ def test_an_owners_settings_of_docker_stay(machine_with: MakeMachine, mine: dict
 
 
 @pytest.mark.parametrize("text", ['{"log-driver": ', "[1]\n", "# none\n", '"local"'])
+@pytest.mark.deep(keep=1)
 def test_settings_of_docker_that_are_broken_are_named_before_anything_is_installed(
     machine_with: MakeMachine, text: str
 ) -> None:
@@ -61,6 +63,7 @@ def test_settings_of_docker_that_are_broken_are_named_before_anything_is_install
         ("ln -s /bin/true /usr/local/bin/docker", "/usr/local/bin/docker is of neither docker.io nor docker-ce. Nothing was changed."),
     ],
 )  # fmt: skip
+@pytest.mark.deep(keep=2)
 def test_a_machine_that_is_not_for_it_is_refused_and_left_alone(
     machine_with: MakeMachine, order: str, said: str
 ) -> None:
@@ -73,6 +76,7 @@ def test_a_machine_that_is_not_for_it_is_refused_and_left_alone(
     assert lasting(machine) == before
 
 
+@pytest.mark.deep
 def test_debian_12s_own_docker_is_not_replaced_behind_its_owners_back(machine_with: MakeMachine) -> None:
     machine = machine_with("bookworm")
     assert machine.run("apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install docker.io").status == 0
@@ -95,6 +99,7 @@ AS_USER = f"cp /root/setup.sh /root/ca.crt /home/{USER}/ && cd /home/{USER} && s
         ("rm /usr/bin/sudo", f"{USER} is not root, and there is no sudo here. As root: sh setup.sh"),
     ],
 )  # fmt: skip
+@pytest.mark.deep(keep=1)
 def test_who_cannot_become_root_is_told_how(machine_with: MakeMachine, order: str, said: str) -> None:
     machine = machine_with("trixie")
     assert machine.run(order).status == 0
@@ -118,6 +123,7 @@ KERNEL = "kernel.apparmor_restrict_unprivileged_userns", "kernel.unprivileged_us
         (("0", "1", "12000"), ("0", "1", "12000")),
     ],
 )
+@pytest.mark.deep(keep=1)
 def test_rootless_buildkit_may_make_its_namespaces_and_nothing_more_is_opened(
     machine_with: MakeMachine, values: tuple[str, ...], afterwards: tuple[str, ...]
 ) -> None:
@@ -172,6 +178,7 @@ def test_a_node_of_kubernetes_gets_no_swap_and_settings_of_apt_stay(machine_with
 
 
 @pytest.mark.parametrize("virtual", ["none", "vmware", "kvm", "qemu"])
+@pytest.mark.deep(keep=1)
 def test_the_guest_agent_is_for_virtual_machines_that_have_its_other_side(
     machine_with: MakeMachine, virtual: str
 ) -> None:
@@ -184,6 +191,7 @@ def test_the_guest_agent_is_for_virtual_machines_that_have_its_other_side(
     )
 
 
+@pytest.mark.deep
 def test_it_waits_for_another_that_is_at_work_with_dpkg(machine_with: MakeMachine) -> None:
     """A first boot's cloud-init, or the nightly upgrade, holds the lock while its packages are half there."""
     machine = machine_with("trixie")

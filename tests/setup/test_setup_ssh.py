@@ -45,6 +45,7 @@ def said(lab: program.lab_module.Lab) -> str:
     return lab.console.out.getvalue() + lab.console.err.getvalue()
 
 
+@pytest.mark.deep
 def test_the_program_makes_a_bare_machine_the_runners_over_ssh(machine_with: MakeMachine, lab_at: MakeLab) -> None:
     machine = machine_with("trixie")
     machine.systemd = True
@@ -98,6 +99,7 @@ def test_a_machine_that_cannot_be_set_up_is_said_in_its_own_words(machine_with: 
         assert lab.machine.run("ls -A /tmp").out == ""
 
 
+@pytest.mark.deep
 def test_debian_12_gets_dockers_own_packages_over_ssh_and_a_docker_that_does_not_answer_is_named(
     machine_with: MakeMachine, lab_at: MakeLab
 ) -> None:
@@ -117,6 +119,7 @@ def test_debian_12_gets_dockers_own_packages_over_ssh_and_a_docker_that_does_not
 
 
 @pytest.mark.parametrize("told", [{"assume_yes": False}, {"assume_yes": False, "source": io.StringIO("n\n")}])
+@pytest.mark.deep(keep=1)
 def test_without_a_yes_nothing_is_changed(machine_with: MakeMachine, lab_at: MakeLab, told: dict[str, Any]) -> None:
     machine = machine_with("trixie")
     lab = lab_at(machine, machine.ssh_folder(USER), **{name: value for name, value in told.items() if name != "source"})

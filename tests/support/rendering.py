@@ -6,15 +6,14 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import copier
 import yaml
 from filelock import FileLock
 
-Place = TypeVar("Place")
 ROOT = Path(__file__).resolve().parents[2]
 VALID = sorted((ROOT / "tests" / "answers" / "valid").glob("*.yml"))
 
@@ -79,12 +78,3 @@ def required() -> bool:
     """Say whether a missing tool is a failure, as in CI."""
     return os.environ.get("REQUIRE_TOOLS") == "1"
 
-
-def some_of(places: Collection[Place], *kept: Place) -> list[Place]:
-    """Return the places of one kind that a test walks: a few in `make test`, all in CI and with LONG=1.
-
-    Args:
-        kept: the few, which tell most.
-    """
-    assert set(kept) <= set(places), kept
-    return list(places) if required() or os.environ.get("LONG") == "1" else list(kept)

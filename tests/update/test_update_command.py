@@ -60,6 +60,7 @@ def test_it_ends_with_0_when_done_and_1_with_conflicts_and_2_when_refused(house:
     assert script(house).returncode == 1
 
 
+@pytest.mark.deep
 def test_it_ends_with_2_where_the_owner_stops_it(house: Path) -> None:
     before = state(house)
     terminal = Terminal("./lab", "update", "--all", cwd=house)
@@ -69,6 +70,7 @@ def test_it_ends_with_2_where_the_owner_stops_it(house: Path) -> None:
     assert state(house) == before
 
 
+@pytest.mark.deep
 def test_a_dry_run_ends_with_0_and_changes_nothing(house: Path) -> None:
     before = state(house)
     done = script(house, "--pretend", "--defaults")
@@ -121,12 +123,14 @@ def ahead(house: Path) -> Path:
     return make_lab(template, house, version="HEAD")
 
 
+@pytest.mark.deep
 def test_a_lab_that_is_newer_than_the_newest_release_changes_an_answer(ahead: Path) -> None:
     done = script(ahead, "--defaults", "--data", "feature=false")
     assert done.returncode == 0, done.stderr
     assert "feature: false" in (ahead / ".copier-answers.yml").read_text() and (ahead / "ahead-2.txt").exists()
 
 
+@pytest.mark.deep
 def test_a_lab_that_is_newer_than_the_newest_release_follows_the_checkout_as_it_is_committed(ahead: Path) -> None:
     template = ahead.parent / "template"
     put(template / "template", {"ahead-3.txt": "ahead\n"})
@@ -144,6 +148,7 @@ def test_a_lab_that_is_newer_than_the_newest_release_follows_the_checkout_as_it_
     assert "_commit: v1.2.0\n" in (ahead / ".copier-answers.yml").read_text()
 
 
+@pytest.mark.deep
 def test_a_lab_from_a_branch_stays_with_it(ahead: Path) -> None:
     template = ahead.parent / "template"
     git(template, "checkout", "--quiet", "-b", "other", "v1.1.0")
@@ -206,6 +211,7 @@ def test_only_a_new_question_is_asked(house: Path) -> None:
     assert "colour: blue\n" in (house / ".copier-answers.yml").read_text() and "- new: `colour: blue`" in terminal.said
 
 
+@pytest.mark.deep
 def test_an_answer_that_is_no_longer_valid_is_asked_for_again(house: Path) -> None:
     template = house.parent / "template"
     edit(
@@ -230,6 +236,7 @@ def test_an_answer_that_is_no_longer_valid_is_asked_for_again(house: Path) -> No
     )
 
 
+@pytest.mark.deep
 def test_all_questions_are_asked_with_all(house: Path) -> None:
     terminal = asking(house, "--all")
     for name in ("lab_name", "cluster_name", "gitops_branch", "feature"):
@@ -242,6 +249,7 @@ def test_all_questions_are_asked_with_all(house: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_the_checkouts_copier_is_taken_where_there_is_no_other(house: Path, tmp_path: Path) -> None:
     checkout = house.parent / "template" / ".venv" / "bin"
     checkout.mkdir(parents=True)
@@ -253,6 +261,7 @@ def test_the_checkouts_copier_is_taken_where_there_is_no_other(house: Path, tmp_
 
 
 @pytest.mark.parametrize("version", ["9.4.1", "9.19.0", "10.0.0"])
+@pytest.mark.deep(keep=1)
 def test_a_copier_that_does_not_fit_is_passed_over(house: Path, tmp_path: Path, version: str) -> None:
     stub = f"#!/bin/sh\n[ $1 = --version ] && echo copier {version}\n[ $1 = --version ] || exit 99\n"
     path = programs(tmp_path / "bin", copier=stub)
@@ -279,6 +288,7 @@ def test_a_copier_that_does_not_fit_is_passed_over(house: Path, tmp_path: Path, 
 # --------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_bare_repositories_that_have_to_be_named(house: Path) -> None:
     template = (house.parent / "template").rename(house.parent / "template.git")
     point_at(house, f"file://{template}")
@@ -294,6 +304,7 @@ def test_bare_repositories_that_have_to_be_named(house: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.deep
 def test_an_alias_of_ssh_is_an_address(house: Path, tmp_path: Path) -> None:
     (house.parent / "template").rename(house.parent / "template.git")
     address = f"alias:{house.parent / 'template.git'}"
@@ -350,6 +361,7 @@ def test_the_whole_reason_why_a_template_cannot_be_reached(house: Path) -> None:
     assert "_commit" not in said
 
 
+@pytest.mark.deep
 def test_a_shallow_checkout_of_the_template(house: Path) -> None:
     template = house.parent / "template"
     shallow = house.parent / "shallow"

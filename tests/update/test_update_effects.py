@@ -68,6 +68,7 @@ def test_a_second_group_needs_the_bootstrap_and_the_command_is_named(shared: Pat
 @pytest.mark.parametrize(
     "changes", [{"rack_attack": False}, {"gitlab_version": "19.3.1"}, {"gitlab_size": "standard"}], ids=str
 )
+@pytest.mark.deep(keep=2)
 def test_what_reaches_gitlabs_pod_is_a_downtime(
     shared: Path, article: Lab, helm: bool, changes: dict[str, Any]
 ) -> None:
@@ -89,6 +90,7 @@ def test_the_runners_settings_are_the_bootstraps(shared: Path, article: Lab, hel
     assert "Flux" not in said
 
 
+@pytest.mark.deep(keep=1)
 def test_files_of_gitlabs_that_an_answer_leaves_behind_are_told_of(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, data_backend="storage-class")
     assert said.startswith("**Nothing moves what GitLab keeps.** With another `data_backend`")
@@ -116,6 +118,7 @@ def test_the_article_is_read_as_flux_reads_it(article: Lab) -> None:
     assert {key.namespace for key in applied if key.kind == "HelmRelease"} == {"gitlab", "default"}
 
 
+@pytest.mark.deep(keep=1)
 def test_a_new_chart_is_asked_of_helm(article: Lab, helm: bool) -> None:
     before = tree(article.path)
     chart = before["charts/app/Chart.yaml"]
@@ -150,6 +153,7 @@ def test_a_new_chart_is_asked_of_helm(article: Lab, helm: bool) -> None:
     ],
     ids=str,
 )
+@pytest.mark.deep(keep=4)
 def test_a_release_that_is_left_without_pods_is_told_and_so_is_the_way_back(article: Lab, helm: bool, changes: dict[str, str], said: str) -> None:
     path, answers = "apps/demo/helmrelease.yaml", (article.answers, article.answers)
     text = re.sub(r"tag: \S+ ", "tag: 9.8.7 ", tree(article.path)[path].decode(), count=1)

@@ -43,6 +43,7 @@ def two_releases(shared: Path, whole: bool) -> Path:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.deep(keep=1)
 def test_an_unedited_lab_becomes_what_a_copy_would_be(shared: Path, template: Path, tmp_path: Path, file: Path) -> None:
     if file.stem == "defaults":
         # What no answer touches is the same in every lab; in one it is all there, with LONG=1 in each.

@@ -17,7 +17,7 @@ import pytest
 
 from hooks.files import Git
 from hooks.update import journal
-from support.rendering import ROOT, some_of
+from support.rendering import ROOT
 from support.tools import run
 from update_support import (
     COPIER,
@@ -62,6 +62,7 @@ def test_what_is_saved_while_the_wizard_waits_survives_a_ctrl_c(house: Path) -> 
     assert (after.index, after.head) == (before.index, before.head)
 
 
+@pytest.mark.deep
 def test_ctrl_c_again_and_again_changes_nothing(house: Path) -> None:
     before = state(house)
     terminal = Terminal(COPIER, *ASK, cwd=house)
@@ -76,6 +77,7 @@ def test_ctrl_c_again_and_again_changes_nothing(house: Path) -> None:
     assert state(house) == before
 
 
+@pytest.mark.deep
 def test_what_is_saved_while_the_wizard_waits_is_merged_told_and_spared_by_the_undo(house: Path) -> None:
     put(house, {"other.txt": "other\n", "gone.txt": "gone\n"})
     commit(house)
@@ -116,6 +118,7 @@ def test_what_is_saved_while_the_wizard_waits_is_merged_told_and_spared_by_the_u
     assert (house / "bin" / "old").read_text() == "old\n" and not (house / "new").exists()
 
 
+@pytest.mark.deep
 def test_what_is_committed_while_the_wizard_waits_is_what_the_update_goes_on_from(house: Path) -> None:
     terminal = Terminal(COPIER, *ASK, cwd=house)
     terminal.until("lab_name")
@@ -130,6 +133,7 @@ def test_what_is_committed_while_the_wizard_waits_is_what_the_update_goes_on_fro
     assert (house / "new").read_text() == "committed\nold\n" and not (house / "bin").exists()
 
 
+@pytest.mark.deep
 def test_answers_that_are_changed_while_the_wizard_waits_stop_it(house: Path) -> None:
     terminal = Terminal(COPIER, *ASK, cwd=house)
     terminal.until("lab_name")
@@ -142,6 +146,7 @@ def test_answers_that_are_changed_while_the_wizard_waits_stop_it(house: Path) ->
     assert state(house) == before
 
 
+@pytest.mark.deep
 def test_a_merge_begun_while_the_wizard_waits_stops_it(house: Path) -> None:
     git(house, "checkout", "--quiet", "-b", "side")
     put(house, {"side.txt": "side\n"})
@@ -157,6 +162,7 @@ def test_a_merge_begun_while_the_wizard_waits_stops_it(house: Path) -> None:
     assert state(house) == before
 
 
+@pytest.mark.deep
 def test_a_second_update_is_refused_while_the_first_one_asks(house: Path) -> None:
     terminal = Terminal(COPIER, *ASK, cwd=house)
     terminal.until("lab_name")
@@ -253,8 +259,9 @@ def expected(mine: Path, start: Path, undisturbed: dict[str, tuple[bytes, bool]]
 
 # Steps 7 to 22 are those in which the lab changes.
 @pytest.mark.parametrize(
-    ("committed", "number"), some_of([(c, n) for c in (False, True) for n in (7, 15, 22)], (False, 15), (True, 22))
+    ("committed", "number"), [(False, 15), (True, 22), (False, 7), (False, 22), (True, 7), (True, 15)]
 )
+@pytest.mark.deep(keep=1)
 def test_the_next_run_finishes_what_was_cut_off(
     mine: Path, expected: dict[str, tuple[bytes, bool]], number: int, committed: bool
 ) -> None:
@@ -303,6 +310,7 @@ def test_what_was_changed_after_the_cut_stays_and_is_told(mine: Path, expected: 
     assert (mine / "new").read_text() == "mine\nold\n"
 
 
+@pytest.mark.deep
 def test_a_plain_copier_says_how_the_cut_off_update_is_finished(mine: Path) -> None:
     faulty(mine, "kill:11")
     commit(mine)
@@ -311,6 +319,7 @@ def test_a_plain_copier_says_how_the_cut_off_update_is_finished(mine: Path) -> N
 
 
 @pytest.mark.parametrize("number", [3, 10, 21])
+@pytest.mark.deep(keep=1)
 def test_a_signal_while_it_writes_lets_it_finish(
     mine: Path, expected: dict[str, tuple[bytes, bool]], number: int
 ) -> None:
@@ -320,6 +329,7 @@ def test_a_signal_while_it_writes_lets_it_finish(
 
 
 @pytest.mark.parametrize("number", [10, 14, 21])
+@pytest.mark.deep(keep=1)
 def test_ctrl_c_at_each_step_of_the_roll_back_lets_it_finish(mine: Path, number: int) -> None:
     before = state(mine)
     done = faulty(mine, f"impatient:{number}")
@@ -329,7 +339,8 @@ def test_ctrl_c_at_each_step_of_the_roll_back_lets_it_finish(mine: Path, number:
 
 
 # But for a link, which falls back to a copy.
-@pytest.mark.parametrize("number", some_of([2, 6, 10, 14, 20, 21], 10, 21))
+@pytest.mark.parametrize("number", [10, 21, 2, 6, 14, 20])
+@pytest.mark.deep(keep=1)
 def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
     before = state(mine)
     done = faulty(mine, f"full:{number}")
@@ -379,6 +390,7 @@ CALLERS = {
 
 
 @pytest.mark.parametrize("way", [*CALLERS, "script"])
+@pytest.mark.deep(keep=1)
 def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -> None:
     other = new_repository(house.parent / "other")
     put(other, {"file.txt": "file\n"})
@@ -398,6 +410,7 @@ def test_the_repository_of_a_calling_hook_is_left_alone(house: Path, way: str) -
 
 
 @pytest.mark.parametrize("name", HANDED_DOWN)
+@pytest.mark.deep(keep=4)
 def test_what_a_hook_hands_down_leads_no_command_away(house: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     other = new_repository(house.parent / "other")
     head, index = git(house, "rev-parse", "HEAD"), git(house, "ls-files", "--stage")
@@ -560,7 +573,8 @@ ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
 }
 
 
-@pytest.mark.parametrize("ending", some_of(ENDINGS, "done with conflicts", "ctrl-c", "killed while it writes", "full disk"))
+@pytest.mark.parametrize("ending", sorted(ENDINGS, key=lambda name: name not in ("killed while it writes", "full disk")))
+@pytest.mark.deep(keep=2)
 def test_whatever_the_end_nothing_of_the_owners_is_touched(lived_in: Path, ending: str) -> None:
     large, act, expected = lived_in.parent, *ENDINGS[ending]
     before, module = state(large), state(lived_in / "module")
@@ -602,6 +616,7 @@ def what_is_no_part_of_it(large: Path, targets: dict[str, object]) -> tuple[obje
     return files_beside, index, found.head, state(large / "lab" / "module")
 
 
+@pytest.mark.deep
 def test_every_moment_of_the_writing_can_be_the_last(lived_in: Path) -> None:
     """The same as above, at each step: in a process that is forked for it, and so takes no time."""
     from hooks.files import Entry, read

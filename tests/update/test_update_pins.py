@@ -96,6 +96,7 @@ def test_a_digest_never_comes_to_stand_with_a_tag_that_neither_side_gave_it(ours
         assert len({read(one).tag for one in (ours, base, theirs)}) == 3
 
 
+@pytest.mark.deep
 def test_a_lab_of_before_digests_takes_them_and_keeps_what_renovate_did(tmp_path: Path) -> None:
     """The template itself, with and without its table; the owner merged Renovate's proposals in between."""
     template = real_template(tmp_path / "template")

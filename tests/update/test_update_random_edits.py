@@ -40,7 +40,7 @@ from update_support import (
 
 LONG = os.environ.get("LONG") == "1"
 # What CI runs asks for every tool, and has the time.
-EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 200 if required() else 12))
+EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 60 if required() else 12))
 # Tests, each of which draws its own: two at least, for two workers of pytest, and short ones, so that both have some to the end.
 BATCHES = max(2, EXAMPLES // 25)
 
@@ -488,6 +488,7 @@ KNOWN: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, A
 
 
 @pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.deep(keep=2)
 def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
     check_nothing_is_lost(start, *KNOWN[name])
 
@@ -503,6 +504,7 @@ def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
     suppress_health_check=list(HealthCheck),
 )
 @given(owner=OWNER, template=TEMPLATE, around=surroundings)
+@pytest.mark.deep(keep=1)
 def test_every_line_that_the_owner_wrote_is_there_or_named(
     start: Path, batch: int, owner: list[Any], template: list[Any], around: dict[str, Any]
 ) -> None:

@@ -23,6 +23,7 @@ def test_uncommitted_changes(house: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", ["skip-worktree", "assume-unchanged"])
+@pytest.mark.deep(keep=1)
 def test_changes_of_a_file_that_git_is_told_not_to_look_at(house: Path, mark: str) -> None:
     git(house, "update-index", f"--{mark}", "a.txt")
     edit(house / "a.txt", lambda text: "mine\n" + text)
@@ -36,6 +37,7 @@ def test_a_new_file_that_git_is_told_not_to_show(house: Path) -> None:
     assert "No commit has `mine.txt`, which Git was told not to show" in untouched(house, lambda: update(house)).stderr
 
 
+@pytest.mark.deep
 def test_copiers_own_folders_are_no_new_files_of_the_owners(house: Path) -> None:
     git(house, "config", "status.showUntrackedFiles", "no")
     put(house, {"tmp/.keep": ""})
@@ -46,6 +48,7 @@ def test_copiers_own_folders_are_no_new_files_of_the_owners(house: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
+@pytest.mark.deep(keep=1)
 def test_a_terminal_that_closes_at_a_question(house: Path, name: str) -> None:
     def close() -> CompletedProcess[str]:
         terminal = Terminal(COPIER, "update", "--trust", cwd=house)
@@ -106,6 +109,7 @@ def test_with_a_folder_where_the_template_has_a_file(house: Path) -> None:
     assert "`a.txt` is a folder in your lab, where the template has a file" in untouched(house, lambda: update(house)).stderr
 
 
+@pytest.mark.deep
 def test_what_the_last_update_could_not_patch_waits_and_stops_nothing(house: Path) -> None:
     edit(house / "a.txt", lambda text: text + "mine\n")
     commit(house)
@@ -157,6 +161,7 @@ def test_with_a_link_out_of_the_lab_where_the_template_has_a_folder(house: Path)
     assert (house.parent / "elsewhere" / "old").read_text() == "old\n"
 
 
+@pytest.mark.deep
 def test_with_a_link_within_the_lab_where_the_template_has_a_folder(house: Path) -> None:
     git(house, "mv", "bin", "mine")
     edit(house / "mine" / "old", lambda text: text + "mine\n")
@@ -174,6 +179,7 @@ def test_with_a_link_within_the_lab_where_the_template_has_a_folder(house: Path)
         ("zoo/animal", "zoo", "zoo` is a folder in your lab, where the template has a file. Rename yours"),
     ],
 )
+@pytest.mark.deep(keep=1)
 def test_a_file_where_the_template_has_a_folder(house: Path, mine: str, theirs: str, said: str) -> None:
     template = house.parent / "template"
     put(house, {mine: "mine\n"})
@@ -208,6 +214,7 @@ def test_with_a_template_that_vanished(house: Path) -> None:
         (lambda text: f"<<<<<<< mine\n{text}=======\n{text}>>>>>>> theirs\n", "There are conflict markers in .copier-answers.yml"),
     ],
 )
+@pytest.mark.deep(keep=2)
 def test_with_an_answers_file_that_leads_nowhere(house: Path, change: Callable[[str], str], said: str) -> None:
     edit(house / ".copier-answers.yml", change)
     commit(house)
@@ -246,6 +253,7 @@ def test_the_labs_own_script_updates(house: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.deep(keep=1)
 def test_the_labs_own_script_reads_a_path_that_yaml_folds(house: Path, end: str) -> None:
     template, answers = house.parent / "template", house / ".copier-answers.yml"
     moved = template.rename(house.parent / f"the owner's {'long ' * 20}path")
@@ -290,6 +298,7 @@ def test_a_feature_switched_off_keeps_what_the_owner_edited(house: Path) -> None
     assert "- changed: `feature: true` is `false` now" in done.stderr
 
 
+@pytest.mark.deep
 def test_the_folder_named_after_the_cluster_moves_with_its_answer(house: Path) -> None:
     template = house.parent / "template"
     put(template / "template", {"clusters/{{ cluster_name }}/sync.yaml": "one\ntwo\nthree\n"})
@@ -312,6 +321,7 @@ def test_an_ignored_secret_survives_a_template_that_brings_that_file(house: Path
     assert "`.env`: Git ignores your file" in done.stderr and "secret" not in done.stderr
 
 
+@pytest.mark.deep
 def test_what_git_ignores_stays_when_its_folder_moves_and_is_named(house: Path) -> None:
     template = house.parent / "template"
     put(template / "template", {"runner/compose.yaml": "one\n"})

@@ -65,6 +65,7 @@ def moved(house: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_an_answer_that_is_typed_moves_the_folder_that_is_named_after_it(named: Path) -> None:
     terminal = Terminal(COPIER, "update", "--trust", cwd=named)
     terminal.until("lab_name")
@@ -81,6 +82,7 @@ def test_an_answer_that_is_given_moves_the_folder_that_is_named_after_it(named: 
     moved(named)
 
 
+@pytest.mark.deep
 def test_an_answer_of_a_file_moves_the_folder_that_is_named_after_it(named: Path) -> None:
     put(named.parent, {"answers.yml": "cluster_name: cellar\n"})
     assert update(named, "--data-file", str(named.parent / "answers.yml")).returncode == 0
@@ -88,6 +90,7 @@ def test_an_answer_of_a_file_moves_the_folder_that_is_named_after_it(named: Path
 
 
 @pytest.mark.parametrize("later", [False, True])
+@pytest.mark.deep(keep=1)
 def test_an_answer_that_is_edited_by_hand_and_committed_is_carried_out(named: Path, later: bool) -> None:
     edit(named / ".copier-answers.yml", lambda text: text.replace("cluster_name: garage", "cluster_name: cellar"))
     commit(named)
@@ -103,6 +106,7 @@ def test_an_answer_that_is_edited_by_hand_and_committed_is_carried_out(named: Pa
     assert done.returncode == 0 and "No file changed." in done.stderr
 
 
+@pytest.mark.deep
 def test_an_answers_file_that_was_only_written_in_another_way_is_no_edit(named: Path) -> None:
     edit(named / ".copier-answers.yml", lambda text: text.replace("cluster_name: garage", 'cluster_name: "garage"'))
     commit(named)
@@ -110,6 +114,7 @@ def test_an_answers_file_that_was_only_written_in_another_way_is_no_edit(named: 
     assert done.returncode == 0 and "edited by hand" not in done.stderr and "Files: 1 changed." in done.stderr
 
 
+@pytest.mark.deep
 def test_what_was_written_into_the_answers_file_by_hand_is_told(named: Path) -> None:
     edit(
         named / ".copier-answers.yml",
@@ -145,6 +150,7 @@ def test_a_checksum_holds_in_every_lab(named: Path) -> None:
 
 
 @pytest.mark.parametrize("attributes", [True, False], ids=["with .gitattributes", "without"])
+@pytest.mark.deep(keep=1)
 def test_line_endings_of_windows_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: bool
 ) -> None:
@@ -195,6 +201,7 @@ OF_GIT = ["post-checkout", "post-index-change", "reference-transaction"]
 
 
 @pytest.mark.parametrize("way", ["copier", "script"])
+@pytest.mark.deep(keep=1)
 def test_the_owners_hooks_run_in_no_repository_of_the_updates(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -221,6 +228,7 @@ def test_the_owners_hooks_run_in_no_repository_of_the_updates(
     ).read_text() == "one\n" * 9 + "new\n"
 
 
+@pytest.mark.deep
 def test_executable_bits_are_the_indexs_where_git_does_not_look_at_the_disk(house: Path) -> None:
     template = house.parent / "template"
     put(template / "template", {"run.sh": "#!/bin/sh\n", "plain.sh": "#!/bin/sh\n"})
@@ -261,6 +269,7 @@ def test_a_repository_of_the_newer_object_format(house: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_conflict_markers_that_were_committed_are_refused_with_file_and_line(house: Path) -> None:
     edit(house / "a.txt", lambda text: text.replace("one\n", "mine\n", 1))
     commit(house)
@@ -337,6 +346,7 @@ def test_no_file_is_told_twice(house: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.deep(keep=1)
 def test_a_new_file_behind_a_link_is_told_and_not_written(house: Path, inside: bool) -> None:
     template = house.parent / "template"
     put(template / "template", {"extra/x.txt": "new\n"})
@@ -356,6 +366,7 @@ def test_a_new_file_behind_a_link_is_told_and_not_written(house: Path, inside: b
     assert name and git(house, "cat-file", "blob", name[1]) == "new\n"
 
 
+@pytest.mark.deep
 def test_a_lab_without_apps_and_chart_is_updated_and_reported(house: Path) -> None:
     template = house.parent / "template"
     release_text = "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: demo}\nspec: [broken\n"
@@ -385,6 +396,7 @@ def test_a_lab_without_apps_and_chart_is_updated_and_reported(house: Path) -> No
 
 
 @pytest.mark.parametrize("way", ["copier", "script"])
+@pytest.mark.deep(keep=1)
 def test_temporary_folders_within_the_lab_are_no_part_of_it(
     house: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
