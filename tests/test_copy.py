@@ -148,6 +148,7 @@ def test_a_lab_that_was_made_before_a_question_keeps_who_may_sign_up_and_use_the
     assert (recorded_answers(lab)["sign_up"], recorded_answers(lab)["runner_scope"]) == ("as-set", "instance")
 
 
+@pytest.mark.deep
 def test_a_lab_that_was_made_before_the_questions_stays_where_it_is_and_is_told_what_closes(clone: Path, tmp_path: Path) -> None:
     """A new lab is closed; what an owner has set in GitLab by hand is not for an update to change."""
     lab = tmp_path / "lab"

@@ -20,6 +20,7 @@ NAMING = re.compile(r"(Ref|Refs|secretName|claimName|configMap|serviceAccountNam
 OWNERS = {"issuerRef", "fieldRef"}
 
 
+@pytest.mark.deep(keep=6)
 def test_every_reference_that_breaks_is_noticed(lab: Lab) -> None:
     assert problems(lab) == []
     missed = []

@@ -108,6 +108,7 @@ def test_what_an_earlier_bootstrap_opened_is_closed_and_the_owner_is_told(built:
     assert done.returncode and "403" in done.stderr
 
 
+@pytest.mark.deep
 def test_an_owner_who_lets_jobs_push_is_not_closed_out_by_the_next_run(make_world: Callable[..., World]) -> None:
     world = make_world(job_token_push=True)
     world.must_run("--from", "storage")
@@ -219,12 +220,14 @@ def test_an_application_is_protected_before_flux_knows_of_it(built: World) -> No
     assert "protected tag" in built.gitlab.push_image(built.developer, "HomeLAB/shop", "v1.0.0")
 
 
+@pytest.mark.deep
 def test_a_gitlab_without_such_rules_gives_a_warning(world: World) -> None:
     world.gitlab.knows_tag_rules = [False]
     run = world.must_run()
     assert f"Every developer of {DEMO} can push a container tag that Flux deploys" in run.text and "18.8" in run.text
 
 
+@pytest.mark.deep
 def test_an_owner_who_lets_developers_deploy_is_not_closed_out(built: World) -> None:
     change(built, deployers="developers")
     for _ in range(2):

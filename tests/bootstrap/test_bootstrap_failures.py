@@ -88,6 +88,7 @@ def check_message(run: Run, where: object) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.deep(keep=4)
 def test_a_failure_that_stays_ends_in_a_message_and_does_no_damage(journey: Journey, stage: str) -> None:
     for call, kind in scenarios(journey, stage):
         where = (stage, call, kind)
@@ -146,6 +147,7 @@ REFUSED = "The connection to the server 127.0.0.1:6443 was refused - did you spe
         ("gitlab", "helm", "--install", "Error: Kubernetes cluster unreachable: dial tcp 10.0.0.1:6443: i/o timeout"),
     ],
 )
+@pytest.mark.deep(keep=2)
 def test_a_second_try_is_told_to_the_owner_and_stays_out_of_what_was_asked(
     journey: Journey, stage: str, source: str, pattern: str, kind: str
 ) -> None:

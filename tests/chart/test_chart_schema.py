@@ -117,6 +117,7 @@ def paths(values: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str
 
 
 @pytest.mark.parametrize("path", paths(DEFAULTS), ids=".".join)
+@pytest.mark.deep(keep=40)
 def test_a_default_can_be_taken_away_with_null_as_flux_users_do(path: tuple[str, ...]) -> None:
     nothing: Any = None
     for key in reversed(path):

@@ -63,6 +63,7 @@ def issued(lab: Lab) -> set[tuple[str, str]]:
     return {(namespace_of(one), one["spec"]["secretName"]) for one in lab.of_kind("Certificate")}
 
 
+@pytest.mark.deep(keep=5)
 def test_every_secret_that_is_read_is_made_in_that_namespace_with_those_keys(lab: Lab) -> None:
     made, scripts, wrong = table(lab.answers), bootstrap_secrets.made(lab.path), []
     for who, space, name, kind, keys in needs(lab):

@@ -117,6 +117,7 @@ def test_https_reaches_each_hosts_own_port(case: Case) -> None:
         assert (answer.status, answer.seen["name"], answer.seen["path"]) == (200, name, "/some/path?a=b")
 
 
+@pytest.mark.deep(keep=10)
 def test_the_pod_is_told_of_https_the_host_as_typed_and_the_clients_address(case: Case) -> None:
     client = address()
     for host in case.hosts:

@@ -289,6 +289,7 @@ def test_the_next_run_finishes_what_was_cut_off(
     assert update(mine).returncode == 0
 
 
+@pytest.mark.deep
 def test_what_was_changed_after_the_cut_stays_and_is_told(mine: Path, expected: dict[str, tuple[bytes, bool]]) -> None:
     faulty(mine, "kill:11")
     assert journal.is_unfinished(mine / ".git" / "lab-update")

@@ -283,6 +283,7 @@ def test_a_dry_run_changes_nothing(house: Path) -> None:
     assert "Nothing was changed" in done.stderr and "The lab is updated" not in done.stderr
 
 
+@pytest.mark.deep
 def test_a_feature_switched_off_keeps_what_the_owner_edited(house: Path) -> None:
     template = house.parent / "template"
     git(template, "mv", "template/feature.txt", "template/{% if feature %}feature.txt{% endif %}")

@@ -181,6 +181,7 @@ def test_a_moved_folder_takes_edits_modes_and_the_owners_own_files_along(any_upd
     assert not (lab / "extra" / "tools").exists()
 
 
+@pytest.mark.deep(keep=1)
 def test_edits_of_a_split_file_find_their_half(any_updated: Updated) -> None:
     rules = any_updated.lab / "extra" / "rules"
     assert "row 5, mine\n" in (rules / "first.yaml").read_text() and "# The first half.\n" in (rules / "first.yaml").read_text()

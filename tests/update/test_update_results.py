@@ -77,6 +77,7 @@ def test_an_answer_that_is_typed_moves_the_folder_that_is_named_after_it(named: 
     moved(named)
 
 
+@pytest.mark.deep
 def test_an_answer_that_is_given_moves_the_folder_that_is_named_after_it(named: Path) -> None:
     assert update(named, "--data", "cluster_name=cellar").returncode == 0
     moved(named)
@@ -317,6 +318,7 @@ def test_a_file_that_the_owner_skips_stays_also_where_it_is_edited(house: Path) 
 # ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_a_file_that_moved_and_that_an_answer_then_removed_is_told_as_removed(house: Path) -> None:
     template = house.parent / "template"
     put(template / "template", {"first.txt": "first\n"})
