@@ -12,6 +12,10 @@ from .images import pinned
 # Versions that the lab pins and no question asks for. Renovate proposes newer ones in the lab itself. With a new version
 # comes its digest, in images.py.
 FLUX_VERSION = "2.9.4"
+# The owner's own tools (.mise.toml); kubectl is as new as the image below, flux as Flux.
+HELM_VERSION = "4.2.4"
+SOPS_VERSION = "3.11.0"
+AGE_VERSION = "1.2.1"
 KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
 BUILDKIT_IMAGE = "moby/buildkit:v0.33.0-rootless"
 JOB_IMAGE = "alpine:3.22"
@@ -100,6 +104,10 @@ class Lab:
     """
 
     flux_version = FLUX_VERSION
+    helm_version = HELM_VERSION
+    sops_version = SOPS_VERSION
+    age_version = AGE_VERSION
+    kubectl_version = KUBECTL_IMAGE.rpartition(":v")[2]
     kubectl_image = pinned(KUBECTL_IMAGE)
     buildkit_image = pinned(BUILDKIT_IMAGE)
     job_ca_folder = JOB_CA_FOLDER

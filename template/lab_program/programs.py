@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,31 @@ def last_line(text: str) -> str:
 def is_installed(name: str, path: str | None = None) -> bool:
     """Say whether there is a program of a name."""
     return shutil.which(name, path=path) is not None
+
+
+# Where each tool is explained that a package of Debian's does not bring, and those that one does.
+PAGES = {
+    "kubectl": "https://kubernetes.io/docs/tasks/tools/",
+    "helm": "https://helm.sh/docs/intro/install/",
+    "flux": "https://fluxcd.io/flux/installation/",
+    "sops": "https://github.com/getsops/sops/releases",
+}
+PACKAGES = {"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+
+
+def how_to_install(names: Iterable[str]) -> str:
+    """Return how the owner gets some tools."""
+    wanted = list(names)
+    lines = []
+    if any(name in PAGES for name in wanted):
+        lines.append(
+            "mise trust && mise install, in the lab's folder: .mise.toml has the versions (https://mise.jdx.dev)"
+        )
+        lines += [f"or {name}: {PAGES[name]}" for name in wanted if name in PAGES]
+    packages = sorted({PACKAGES[name] for name in wanted if name in PACKAGES})
+    if packages:
+        lines.append(f"Debian, Ubuntu: apt install {' '.join(packages)}")
+    return "\n".join([*lines, "then run it again"])
 
 
 class Programs:
@@ -104,3 +129,7 @@ class Programs:
 
     def has(self, name: str) -> bool:
         return is_installed(name, self.environment.get("PATH", os.defpath))
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return which of some programs are not on this machine, by name."""
+        return sorted(name for name in set(names) if not self.has(name))

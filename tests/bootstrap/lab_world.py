@@ -137,6 +137,8 @@ class World:
         cluster.put("Namespace", "", "kube-system")
         cluster.put("CustomResourceDefinition", "", "ingressroutes.traefik.io")
         cluster.put("HelmChart", "kube-system", "traefik")
+        address = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
+        cluster.put("Service", "kube-system", "traefik", spec={"type": "LoadBalancer"}, status=address)
         cluster.put("StorageClass", "", "local-path")
         cluster.put("ClusterIssuer", "", "letsencrypt", status=ready)
         if settings["tls_source"] == "secret":

@@ -203,14 +203,14 @@ PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, s
         {"gitlab_host": "gitlab.nowhere.invalid"},
         None,
         "DNS does not know gitlab.nowhere.invalid here",
-        "point gitlab.nowhere.invalid at",
+        "host-record=gitlab.nowhere.invalid,127.0.0.1",
     ),
     (
         "dns",
         {"sample_host": "demo.nowhere.invalid"},
         None,
         "DNS does not know demo.nowhere.invalid here",
-        "the nodes need to know it",
+        "the nodes need to know them",
     ),
     (
         "https-port",

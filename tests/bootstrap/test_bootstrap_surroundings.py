@@ -268,11 +268,35 @@ def test_the_cluster_is_shown_and_confirmed_before_its_first_change(world: World
     assert "1 node(s) ready" in world.run("--only", "preflight", yes=False).out, "looking asks nothing"
 
 
-def test_a_missing_tool_is_named_before_anything_is_done(world: World) -> None:
+def test_missing_tools_are_named_with_everything_else_that_is_to_mend(world: World) -> None:
     for name in ("helm", "flux"):
         (world.bin / name).unlink()
+    world.cluster.admin = False
     run = world.run()
-    assert run.status == 1 and "tools are missing on this machine: flux, helm" in run.err and world.calls == []
+    assert run.status == 1 and world.changes == []
+    for words in ("missing on this machine: flux, helm", "mise install", "https://helm.sh", "no administrator"):
+        assert words in run.out + run.err, words
+    assert "2 thing(s) to mend" in run.err
+
+
+def test_without_kubectl_preflight_says_what_it_could_not_look_at(world: World) -> None:
+    (world.bin / "kubectl").unlink()
+    few = world.folder / "few"
+    few.mkdir()
+    for folder in ("/usr/local/bin", "/usr/bin", "/bin"):
+        for program in Path(folder).iterdir():
+            if program.name != "kubectl" and not (few / program.name).exists():
+                (few / program.name).symlink_to(program)
+    run = world.run("--only", "preflight", PATH=f"{world.bin}:{few}")
+    assert run.status == 1 and "Traceback" not in run.err
+    for words in ("missing on this machine: kubectl", "mise install", "the cluster: kubectl is missing", "compose 5"):
+        assert words in run.out + run.err, words
+
+
+def test_a_later_stage_alone_names_a_missing_tool_before_it_begins(world: World) -> None:
+    (world.bin / "helm").unlink()
+    run = world.run("--only", "gitlab")
+    assert run.status == 1 and "tools are missing on this machine: helm" in run.err and world.calls == []
 
 
 def test_on_a_terminal_it_asks_and_never_shows_the_password(

@@ -7,12 +7,18 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 from extensions import facts, upgrades
 from support.cluster import Lab
@@ -99,6 +105,8 @@ def pins(lab: Lab) -> dict[Pin, str]:
     for file in lab.path.glob("lab_program/**/*.py"):
         for name in re.findall(r"[\"']([a-z0-9-]+(?:\.[a-z0-9-]+)+/[a-z0-9./_-]+:v?[0-9][\w.-]*)(?:@sha256:[0-9a-f]+)?[\"']", file.read_text(encoding="utf-8")):
             found[_image(name)] = file.name
+    tools = tomllib.loads((lab.path / ".mise.toml").read_text(encoding="utf-8"))["tools"]
+    found.update({(name, version): ".mise.toml" for name, version in tools.items()})
     for package, version in re.findall(r'^#   "(.*)==(.*)",$', (lab.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.M):
         found[package, version] = "check.py"
     dockerfile = lab.path / "sample-app/Dockerfile"

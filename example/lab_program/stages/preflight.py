@@ -5,15 +5,16 @@ It changes nothing. A check that is wrong about your lab: LAB_SKIP="name name" t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from ..errors import Failure
+from ..lab import Lab
 from ..settings import Settings
 from .age_key import secrets_can_be_read
 from .base import Stage
-from .findings import Advice, Check, Finding, Good, Problem
+from .findings import Advice, Check, Finding, Good, Nothing, Problem
 from .following import Following
 from .preflight_cluster import Reached, cluster_checks, reach
 from .preflight_here import (
@@ -41,17 +42,24 @@ class Preflight(Stage):
         docker = {"ssh"} if settings.runner_kind == "docker" else set()
         return super().programs(settings) | {"git", "helm", "flux"} | docker | Following.programs(settings)
 
+    def __init__(self, lab: Lab, needed: Collection[str] = ()) -> None:
+        super().__init__(lab)
+        self.needed = set(needed) | self.programs(lab.settings)
+
     def run(self) -> None:
         self.problems = 0
         settings, reached = self.settings, Reached()
         external = [] if settings.self_hosted else [external_repository]
-        self._look([tools, repository, *external, private_ca, lambda lab: reach(lab, reached)])
-        elsewhere: list[Check] = [hosts, gitlab_version]
+        with_git = self._with("git", [repository, *external], "the repository")
+        with_kubectl = self._with("kubectl", [lambda lab: reach(lab, reached)], "the cluster")
+        self._look([partial(tools, needed=self.needed), *with_git, private_ca, *with_kubectl])
+        answers = reached.nodes is not None
+        elsewhere: list[Check] = [partial(hosts, cluster_answers=answers), gitlab_version]
         if "nfs" in (settings.storage_backend, settings.data_backend):
             elsewhere.append(nfs)
         if settings.runner_kind == "docker":
-            elsewhere.append(runner_machine)
-        elsewhere.append(partial(secrets_can_be_read, cluster_answers=reached.nodes is not None))
+            elsewhere += self._with("ssh", [runner_machine], "the runner's machine")
+        elsewhere.append(partial(secrets_can_be_read, cluster_answers=answers))
         self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])
         if self.problems:
             raise Failure(
@@ -60,6 +68,10 @@ class Preflight(Stage):
                 "mend them, then run ./lab up again\n"
                 'a check that is wrong about your lab can be passed over: LAB_SKIP="its-name" ./lab up',
             )
+
+    def _with(self, program: str, checks: list[Check], what: str) -> list[Check]:
+        """Return checks that call a program; one that says what was not looked at if it is missing."""
+        return checks if self.lab.programs.has(program) else [lambda _: [Nothing(f"{what}: {program} is missing")]]
 
     def _look(self, checks: Sequence[Check]) -> None:
         """Run some checks side by side, since most of their time is other programs' start; report them in order."""

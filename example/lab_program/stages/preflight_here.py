@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import datetime
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from .. import certificates, gitlab_image, versions
+from .. import certificates, dns_records, gitlab_image, versions
 from .. import runner_machine as machine_module
 from ..certificates import Holding
 from ..clients.git import GitError
 from ..clients.http import name_to_look_up
 from ..clients.image_registry import Existence, ImageRegistry
 from ..lab import Lab
-from ..programs import last_line
+from ..programs import how_to_install, last_line
 from ..runner_machine import Found
 from .credential import OWNER
 from .findings import Advice, Finding, Good, Nothing, Problem
@@ -25,8 +25,11 @@ OLDEST = {"git": "2.20", "kubectl": "1.26", "helm": "3.14", "flux": "2.7"}
 SECONDS = 3
 
 
-def tools(lab: Lab) -> Iterator[Finding]:
-    """The programs, in versions that are new enough."""
+def tools(lab: Lab, *, needed: Collection[str]) -> Iterator[Finding]:
+    """The programs that the run calls, in versions that are new enough."""
+    missing = lab.programs.missing(needed)
+    if missing:
+        yield Problem("tools", f"missing on this machine: {', '.join(missing)}", how_to_install(missing))
     calls: dict[str, Callable[[], str]] = {
         "git": lab.git.version,
         "kubectl": lambda: lab.programs.run(["kubectl", "version", "--client"]).out.split("\n", 1)[0],
@@ -34,10 +37,11 @@ def tools(lab: Lab) -> Iterator[Finding]:
         "flux": lab.flux.version,
     }
     with ThreadPoolExecutor() as pool:
-        said = dict(zip(calls, pool.map(lambda call: call(), calls.values()), strict=True))
+        there = {name: call for name, call in calls.items() if name not in missing}
+        said = dict(zip(there, pool.map(lambda call: call(), there.values()), strict=True))
     problems = [problem for name, text in said.items() if (problem := version_problem(name, text)) is not None]
     yield from problems
-    if not problems:
+    if not problems and not missing:
         yield Good("tools and their versions")
 
 
@@ -129,23 +133,16 @@ def gitlab_version(lab: Lab) -> Iterator[Finding]:
         yield Good(f"GitLab {version}, and no newer patch of it is out")
 
 
-def hosts(lab: Lab) -> Iterator[Finding]:
+def hosts(lab: Lab, *, cluster_answers: bool) -> Iterator[Finding]:
     """The lab's hosts are known here, and Traefik listens there.
 
     The nodes have to know them, too, and cannot be asked before something runs there.
     """
-    settings, problems = lab.settings, []
+    settings, problems, unknown = lab.settings, [], []
     for host in dict.fromkeys(settings.hosts):
         error = connection_error(host, settings.https_port)
         if isinstance(error, socket.gaierror):
-            problems.append(
-                Problem(
-                    "dns",
-                    f"DNS does not know {host} here",
-                    f"in your DNS, point {host} at Traefik's address (kubectl get service traefik -n kube-system)\n"
-                    "the nodes need to know it, too",
-                )
-            )
+            unknown.append(host)
         elif error is not None:
             problems.append(
                 Problem(
@@ -158,6 +155,12 @@ def hosts(lab: Lab) -> Iterator[Finding]:
                     "LAB_SKIP=https-port",
                 )
             )
+    if unknown:
+        services = lab.cluster.list_of("services") if cluster_answers else []
+        fix = dns_records.instructions(unknown, settings.base_domain, dns_records.traefiks_addresses(services))
+        problems.insert(
+            0, Problem("dns", f"DNS does not know {' '.join(unknown)} here", f"{fix}\nthe nodes need to know them, too")
+        )
     yield from problems
     if not problems:
         yield Good(f"DNS knows {' '.join(settings.hosts)}, and Traefik listens there")

@@ -17,14 +17,9 @@ from ..console import Console
 from ..environment import Limits, for_owner
 from ..errors import Failure
 from ..lab import Lab
-from ..programs import Programs
+from ..programs import Programs, how_to_install
 from ..settings import Settings
 from ..workspace import one_run_at_a_time, private_folder
-
-INSTALL = (
-    "install them (Debian: apt install git openssh-client; kubectl: https://kubernetes.io/docs/tasks/tools/;\n"
-    "helm: https://helm.sh/docs/intro/install/; flux: https://fluxcd.io/flux/installation/), then run it again"
-)
 
 
 @dataclass(frozen=True)
@@ -136,6 +131,6 @@ class Command(ABC):
 
     def require(self, programs: Iterable[str]) -> None:
         """End the run where a program is missing: without them nothing can even be looked at."""
-        missing = sorted(name for name in programs if not self.programs.has(name))
+        missing = self.programs.missing(programs)
         if missing:
-            raise Failure(f"These tools are missing on this machine: {', '.join(missing)}", "", INSTALL)
+            raise Failure(f"These tools are missing on this machine: {', '.join(missing)}", "", how_to_install(missing))

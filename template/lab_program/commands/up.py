@@ -11,6 +11,7 @@ import argparse
 from ..errors import ExitCode, WrongCall
 from ..stages import STAGES
 from ..stages.base import Stage
+from ..stages.preflight import Preflight as PreflightStage
 from ..stages.verify import Verify as VerifyStage
 from .base import Command
 from .update import refuse_half_an_update
@@ -80,12 +81,17 @@ class Up(Command):
     def _run(self, chosen: list[type[Stage]], only: str) -> int:
         refuse_half_an_update(self.folder)
         with self.lab(dry_run=self.options.dry_run) as lab:
-            self.require({name for stage in chosen for name in stage.programs(self.settings)})
+            needed = {name for stage in chosen for name in stage.programs(self.settings)}
+            # Preflight names what is missing with everything else that is to mend.
+            if PreflightStage not in chosen:
+                self.require(needed)
             for stage in chosen:
                 self.stage = stage.name
                 self.console.stage(f"{NAMES.index(stage.name) + 1}/{len(NAMES)} {stage.name}: {stage.purpose}")
                 if stage is VerifyStage:
                     VerifyStage(lab, again=only == VerifyStage.name).run()
+                elif stage is PreflightStage:
+                    PreflightStage(lab, needed).run()
                 else:
                     stage(lab).run()
         self._last_words(only)

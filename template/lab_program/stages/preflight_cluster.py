@@ -71,6 +71,9 @@ def rights(lab: Lab) -> Iterator[Finding]:
 
 def flux_prerequisites(lab: Lab) -> Iterator[Finding]:
     """The cluster suits Flux, as Flux's own check says."""
+    if not lab.programs.has("flux"):
+        yield Nothing("whether the cluster suits Flux: flux is missing")
+        return
     problem = lab.flux.prerequisites()
     if problem is None:
         yield Good("the cluster suits Flux")
