@@ -52,6 +52,11 @@ OWN: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         {"docker-compose": ("usr/libexec/docker/cli-plugins/docker-compose",)},
     ),
 }
+# What a system needs besides to be booted in a virtual machine, as the images of clouds have it. `--bootable` makes it; `make test` and
+# CI do without.
+BOOTABLE = "bootable"
+BOOTS = "linux-image-cloud-amd64,systemd-sysv,udev,cloud-init,netplan.io,iproute2,netbase,dbus,procps"
+DISK = "8G"
 GROUP = "#!/bin/sh\nset -e\ngetent group docker >/dev/null || groupadd --system docker\n"
 
 
@@ -97,6 +102,35 @@ def build() -> None:
         signer.close()
         for suite in missing:
             (CACHE / suite / "done").touch()
+
+
+def build_bootable() -> None:
+    """Make a disk with Debian 13, and what boots it, if they are not there yet.
+
+    Raises:
+        CannotBuildError: this machine cannot.
+    """
+    build()
+    folder = CACHE / BOOTABLE
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "done").exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        made = folder / "system"
+        packages = f"--include={PRESENT},{BOOTS}"
+        _run(
+            "mmdebstrap", "--quiet", "--variant=minbase", packages, "trixie", str(made), f"deb {archive()} trixie main"
+        )
+        for name in ("vmlinuz", "initrd.img"):
+            (file,) = (made / "boot").glob(f"{name}-*")
+            shutil.copy2(file, folder / name)
+        Signer(CACHE / "keys").publish_key("archive", made / "etc/apt/keyrings/archive.asc")
+        (made / "etc/apt/sources.list").unlink(missing_ok=True)
+        _run("mke2fs", "-q", "-t", "ext4", "-d", str(made), str(folder / "disk.img"), DISK)
+        shutil.rmtree(made)
+        (folder / "done").touch()
 
 
 def archive() -> str:
@@ -196,7 +230,7 @@ def main() -> None:
     for left in CACHE.glob("work-*"):  # by a test run that was killed
         shutil.rmtree(left)
     try:
-        build()
+        build_bootable() if "--bootable" in sys.argv[1:] else build()
     except CannotBuildError as error:
         sys.exit(f"The Debian systems for the tests of runner/setup.sh cannot be made. {error}")
     digest = hashlib.sha256(b"".join((CACHE / suite / "packages.txt").read_bytes() for suite in SUITES)).hexdigest()
