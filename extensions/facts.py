@@ -19,9 +19,17 @@ AGE_VERSION = "1.2.1"
 KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
 BUILDKIT_IMAGE = "moby/buildkit:v0.33.0-rootless"
 JOB_IMAGE = "alpine:3.22"
+# OpenTofu with a shell, in the jobs of the project for infrastructure.
+TOFU_IMAGE = "ghcr.io/opentofu/opentofu:1.12.6"
+PROXMOX_PROVIDER = "~> 0.111.1"
 # The newest that is known: a new lab gets it, and messages name it. 19.3.2 mends what is critical in 19.3.0 and 19.3.1.
 DEFAULT_GITLAB_VERSION = "19.3.2"
 DEFAULT_DOCKER_VERSION = "29.8.1"
+# Debian 13's cloud image of one date. Two owners who have nothing to do with one another publish this checksum of it.
+DEFAULT_VM_IMAGE = {
+    "url": "https://cloud.debian.org/images/cloud/trixie/20260914-2601/debian-13-genericcloud-amd64-20260914-2601.qcow2",
+    "checksum": "95e110dfcdbd0ed8a82a75ed9579802f9950cabf51a810dcc6388e81bc778188713878b9f28d583a0ea602fbf48b35996ae9ad37f584166d8fbd6489df248f53",
+}
 
 # Secrets that the bootstrap makes, and the manifests refer to. None of them is ever in Git.
 SECRETS = {
@@ -71,6 +79,8 @@ SIGN_UP = {
 }
 # The sample application: its project below the main group, its host below the base domain, its release.
 SAMPLE_NAME = "demo"
+# The project for infrastructure, beside the lab's own project.
+IAC_NAME = "iac"
 # What may run privileged beside a job: Docker's own image, as pipelines spell it, with or without a digest.
 PRIVILEGED_SERVICES = [f"{name}:*-dind{digest}" for name in ("docker", "docker.io/library/docker") for digest in ("", "@sha256:*")]
 # What Docker and its daemon beside the job share.
@@ -110,6 +120,8 @@ class Lab:
     kubectl_version = KUBECTL_IMAGE.rpartition(":v")[2]
     kubectl_image = pinned(KUBECTL_IMAGE)
     buildkit_image = pinned(BUILDKIT_IMAGE)
+    proxmox_provider = PROXMOX_PROVIDER
+    tofu_image = pinned(TOFU_IMAGE)
     job_ca_folder = JOB_CA_FOLDER
     gitlab_ca_folder = GITLAB_CA_FOLDER
     registry_push_user = REGISTRY_PUSH_USER
@@ -241,6 +253,25 @@ class Lab:
         if self._("runner_kind") == "kubernetes":
             found.append({"name": RUNNER_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}})
         return found
+
+    @cached_property
+    def makes_runner(self) -> bool:
+        """Whether the lab makes the runner's machine itself."""
+        return self._("runner_kind") == "docker" and self._("runner_machine") == "proxmox"
+
+    @cached_property
+    def has_iac(self) -> bool:
+        """Whether the lab has a project for infrastructure, and so the folder iac/."""
+        return self.makes_runner
+
+    @cached_property
+    def iac_project(self) -> str:
+        """The GitLab project for infrastructure; nothing if there is none."""
+        if not self.has_iac:
+            return ""
+        # Whoever maintains the lab's own project administers the lab anyway. With another Git server it is not in GitLab.
+        group = self._("lab_group") if self._("gitops_source") == "self" else f"{self._('lab_name')}-ops"
+        return f"{group}/{IAC_NAME}"
 
     @cached_property
     def runner_name(self) -> str:

@@ -48,8 +48,8 @@ def _sibling(name: str, folder: str = "extensions") -> ModuleType:
     return importlib.import_module(f"{_package(Path(__file__).resolve().parent.parent / folder)}.{name}")
 
 
-facts, literals, names, rules, soundness = (
-    _sibling(name) for name in ("facts", "literals", "names", "rules", "soundness")
+facts, literals, machines, names, rules, soundness = (
+    _sibling(name) for name in ("facts", "literals", "machines", "names", "rules", "soundness")
 )
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -84,8 +84,8 @@ def problem(context: Context, question: str) -> str:
     """Return why the answer to *question* is refused; nothing where it is right. For a question's `validator`."""
     message = rules.problem(question, context)
     begun = getattr(_notes(), "update", None)
-    if message is None and question == "gitlab_version" and begun is not None:
-        message = _jump(begun.answers_then, context)
+    if message is None and question in _STEPS and begun is not None:
+        message = _STEPS[question](begun.answers_then, context)
     return message or ""
 
 
@@ -148,6 +148,16 @@ def _jump(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     return found
 
 
+def _shrink(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
+    """Return why the runner's disk cannot become as small as is given."""
+    found: str | None = machines.shrinks(recorded, given)
+    return found
+
+
+# Answers that are right by themselves, and not after the one that was recorded.
+_STEPS = {"gitlab_version": _jump, "runner_disk": _shrink}
+
+
 def _notes() -> ModuleType:
     """Return what the templates of one update, old and new, tell one another; the name is fixed for all versions."""
     return sys.modules.setdefault("copier_gitlab_homelab_update", ModuleType("copier_gitlab_homelab_update"))
@@ -161,8 +171,8 @@ def _judged(context: Context, recorded: Mapping[str, Any]) -> tuple[list[str], l
 
 
 def _jump_lines(recorded: Mapping[str, Any], answers: Mapping[str, Any]) -> list[str]:
-    message = _jump(recorded, answers)
-    return [] if message is None else [f"gitlab_version: {message}"]
+    found = {question: step(recorded, answers) for question, step in _STEPS.items()}
+    return [f"{question}: {message}" for question, message in found.items() if message is not None]
 
 
 @pass_context
@@ -293,17 +303,20 @@ class LabExtension(ContextHook):
         environment.globals["answers_are_sound"] = answers_are_sound
         environment.globals["default_gitlab_version"] = facts.DEFAULT_GITLAB_VERSION
         environment.globals["default_docker_version"] = facts.DEFAULT_DOCKER_VERSION
+        environment.globals["default_vm_image"] = facts.DEFAULT_VM_IMAGE
         environment.tests["private_name"] = names.is_private_name
         environment.filters.update(
             checksum=_sibling("update.recorded", "hooks").checksum,
             lab_name=rules.lab_name_of,
             with_whole_source=with_whole_source,
             dotenv=literals.dotenv,
+            hcl=literals.hcl,
             md=literals.markdown,
             rails_yaml=literals.rails_yaml,
             ruby=literals.ruby,
             sh=literals.shell,
             toml=literals.toml,
+            usual_gateway=machines.usual_gateway,
             yaml=literals.yaml,
         )
 

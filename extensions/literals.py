@@ -83,6 +83,15 @@ def toml(value: Any) -> str:
     raise TypeError(f"TOML has no literal for {value!r}")
 
 
+def hcl(value: Any) -> str:
+    """Return *value* (string, number, boolean or a list of those) as a literal of OpenTofu's language, which fills in `${…}` and `%{…}`."""
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(hcl(item) for item in value) + "]"
+    if isinstance(value, str):
+        return re.sub(r"[$%](?=\{)", r"\g<0>\g<0>", _double_quoted(value))
+    return toml(value)
+
+
 def ruby(value: Any) -> str:
     """Return *value* (string, number, boolean, None, or a list of those) as a Ruby literal.
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import age, literals, names, values
-from .facts import POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
+from . import age, literals, machines, names, values
+from .facts import IAC_NAME, POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
 Answers = Mapping[str, Any]
 Rule = Callable[[Any, Answers], "str | None"]
@@ -264,8 +264,11 @@ def _lab_group(value: Any, answers: Answers) -> str | None:
     if (found := names.group_path(value)) is not None:
         return found
     project = f"{value}/{answers['lab_name']}"
-    if (found := _too_long(value, answers["lab_name"])) is not None:
+    has_iac = answers.get("runner_machine") == "proxmox"
+    if (found := _too_long(value, max(answers["lab_name"], IAC_NAME if has_iac else "", key=len))) is not None:
         return found
+    if has_iac and f"{value}/{IAC_NAME}".lower() in {group.lower() for group in answers["groups"]}:
+        return f"`{value}/{IAC_NAME}` would be the project for machines, and `groups` has a group of that path; give another, such as `{answers['lab_name']}-ops`"
     if project.lower() in {group.lower() for group in answers["groups"]}:
         return f"`{project}` would be the lab's own project, and `groups` has a group of that path; give another, such as `{answers['lab_name']}-ops`"
     if value.lower() == f"{answers['groups'][0]}/{SAMPLE_NAME}".lower():
@@ -333,6 +336,7 @@ RULES: dict[str, Rule] = {
     "runner_home": _runner_home,
     "runner_concurrent": lambda value, _: values.whole_number(value, 1, 64, "jobs at a time"),
     "docker_version": lambda value, _: values.docker_version(value),
+    **machines.RULES,
     "lab_group": _lab_group,
     "gitops_url": _gitops_url,
     "gitops_branch": _gitops_branch,

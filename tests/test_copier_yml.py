@@ -18,7 +18,7 @@ from extensions.rules import RULES
 from support.questions import PAGES, QUESTIONS, SETTINGS
 from support.rendering import ROOT, copy_lab, recorded_answers, snapshot
 
-PAGE_NAMES = ["lab", "domains", "ports", "storage", "gitlab", "groups", "runner", "flux", "extras"]
+PAGE_NAMES = ["lab", "domains", "ports", "storage", "gitlab", "groups", "runner", "machines", "flux", "extras"]
 QUICK = {"base_domain", "tls_source", "storage_backend", "nfs_server", "groups", "runner_kind", "runner_host"}
 # Keys of a question are Copier's own constructor arguments, less what Copier fills in itself.
 QUESTION_KEYS = {field.name for field in fields(Question)} - {"var_name", "answers", "context", "jinja_env", "settings"}
@@ -114,5 +114,5 @@ GENERATED = {"gotk-components.yaml"}
 def test_each_version_that_the_template_pins_stands_in_one_place() -> None:
     """In extensions/facts.py: a message, a help text or a file of the lab takes it from there. Its digest stands in images.py."""
     texts = {file: file.read_text(encoding="utf-8") for folder in ("extensions", "questions", "template", "partials", "hooks") for file in (ROOT / folder).rglob("*") if file.suffix != ".pyc" and file.is_file() and file.name not in GENERATED}
-    for version in (facts.DEFAULT_GITLAB_VERSION, facts.DEFAULT_DOCKER_VERSION, facts.FLUX_VERSION, facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE):
+    for version in (facts.DEFAULT_GITLAB_VERSION, facts.DEFAULT_DOCKER_VERSION, facts.FLUX_VERSION, facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE, facts.TOFU_IMAGE, facts.PROXMOX_PROVIDER, facts.DEFAULT_VM_IMAGE["checksum"]):
         assert [file.name for file, text in texts.items() if version in text and file.name != "images.py"] == ["facts.py"], version

@@ -98,6 +98,8 @@ def test_every_path_of_the_design_is_there_and_nothing_of_a_switched_off_feature
         "infrastructure/traefik.yaml": a["traefik_kind"] == "k3s",
         "infrastructure/traefik-values.yaml": a["traefik_kind"] == "other",
         "automation/notifications.yaml": a["gitops_source"] == "self",
+        **dict.fromkeys(("iac", "iac/terraform.tfvars", "iac/encryption.tofu", "iac/.gitlab-ci.yml"), a.get("runner_machine") == "proxmox"),
+        **dict.fromkeys(("iac/runner.tf", "iac/providers.tf"), a.get("runner_machine") == "proxmox"),
     }
     assert {name: (lab.path / name).exists() for name in wanted} == wanted
 
@@ -209,7 +211,7 @@ def toml_keys(value: object, prefix: str = "") -> list[str]:
 
 def test_pipelines_are_what_gitlab_reads(lab: Lab) -> None:
     pipelines = [file for file in files(lab) if file.name == ".gitlab-ci.yml"]
-    assert len(pipelines) == 1 + lab.answers["sample_app"]
+    assert len(pipelines) == 1 + lab.answers["sample_app"] + (lab.path / "iac").is_dir()
     for file in pipelines:
         assert against_schema(lab, str(file.relative_to(lab.path)), "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci") == ""
 
@@ -247,7 +249,7 @@ def test_the_runbook_names_what_is_there_and_nothing_else(lab: Lab) -> None:
 
 # What the program needs beside the answers; tests/test_facts.py and the manifests hold these.
 DERIVED = {
-    "unbanned_networks", "own_public_networks",
+    "iac_project", "unbanned_networks", "own_public_networks",
     "gitlab_url", "registry_address", "registry_push_user", "lab_project", "sample_project", "sample_host", "runner_namespace", "gitops_url",
     "flux_version",
 }
@@ -261,7 +263,9 @@ def test_the_settings_of_the_program_are_the_answers(lab: Lab) -> None:
     for name in settings.keys() - DERIVED:
         wanted = lab.answers.get(name, "")
         assert isinstance(settings[name], KIND[QUESTIONS[name]["type"]]), name
-        assert settings[name] in (tuple(wanted) if isinstance(wanted, list) else wanted, ""), name
+        # Of a question that this lab was not asked the setting is empty, whatever its type.
+        empty = [""] if name in lab.answers else ["", 0, ()]
+        assert settings[name] in (tuple(wanted) if isinstance(wanted, list) else wanted, *empty), name
     release = next(one for one in lab.objects if one["kind"] == "GitRepository" and one["metadata"]["name"] == "flux-system")
     assert (settings["gitops_url"], settings["gitops_branch"]) == (release["spec"]["url"], release["spec"]["ref"]["branch"])
     hosts = [host["name"] for host in lab.values[f"{settings['gitlab_namespace']}/gitlab"]["ingress"]["hosts"]]

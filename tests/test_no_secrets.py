@@ -52,7 +52,8 @@ def test_no_file_of_a_lab_looks_like_it_holds_a_secret(lab: Lab, shared: Path) -
         for line in suspicions_once(shared, str(file.relative_to(lab.path)), file.read_bytes())
     ]
     found = [line for line in lines if not re.search(r": Secret Keyword: (.*)$", line) or line.rsplit(": ", 1)[1] not in names]
-    assert [line for line in found if not is_public(line.rsplit(": ", 1)[1])] == []
+    checksum = lab.answers.get("vm_image_checksum")
+    assert [line for line in found if line.rsplit(": ", 1)[1] != checksum and not is_public(line.rsplit(": ", 1)[1])] == []
 
 
 def is_public(value: str) -> bool:

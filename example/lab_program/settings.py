@@ -12,8 +12,8 @@ from typing import Any
 from .errors import Failure
 
 FILE = "lab_program/settings.json"
-# A list that means something without an item: this is off.
-MAY_BE_EMPTY = frozenset({"age_recipients"})
+# Lists that mean something without an item: this is off, or is found elsewhere.
+MAY_BE_EMPTY = frozenset({"age_recipients", "runner_dns", "runner_ssh_keys"})
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,24 @@ class Settings:
     runner_home: str
     runner_scope: str
     runner_namespace: str
+    runner_machine: str
+    proxmox_endpoint: str
+    proxmox_node: str
+    proxmox_image_store: str
+    proxmox_disk_store: str
+    proxmox_bridge: str
+    proxmox_vlan: int
+    runner_vm_id: int
+    runner_address: str
+    runner_gateway: str
+    runner_dns: tuple[str, ...]
+    runner_cores: int
+    runner_memory: int
+    runner_disk: int
+    runner_ssh_keys: tuple[str, ...]
+    vm_image_url: str
+    vm_image_checksum: str
+    iac_project: str
     gitops_source: str
     gitops_url: str
     gitops_branch: str

@@ -76,6 +76,18 @@ PROGRAM_LIST = (
     *(Program(name, {name: f"github.com/fluxcd/{name}"}, {}) for name in CONTROLLERS),
     # What k3s holds network policies with is this controller.
     Program("kube-router", {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"}, {}),
+    # A release says so itself; otherwise it calls its version a development one.
+    Program(
+        "opentofu",
+        {"tofu": "github.com/opentofu/opentofu/cmd/tofu"},
+        {"github.com/opentofu/opentofu/version.dev": "no"},
+    ),
+    # The provider that runs at home, which OpenTofu's own registry has as a binary only.
+    Program(
+        "terraform-provider-proxmox",
+        {"terraform-provider-proxmox": "github.com/bpg/terraform-provider-proxmox"},
+        {},
+    ),
 )
 FLUX_CLI = Program("flux", {"flux": "github.com/fluxcd/flux2/v2/cmd/flux"}, {"main.VERSION": FLUX})
 

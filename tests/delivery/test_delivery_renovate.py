@@ -24,7 +24,7 @@ from extensions import facts, upgrades
 from support.cluster import Lab
 from support.program import storage
 from support.questions import labs_with
-from support.rendering import VALID, read_answers, required
+from support.rendering import VALID, read_answers, rendered, required
 from support.tools import NODE_MODULES, run, tool
 
 try:
@@ -263,3 +263,20 @@ def test_the_labs_here_have_a_runner_and_a_pipeline_of_each_kind() -> None:
     answers = [read_answers(file) for file in VALID if file.stem in labs_with(**LABS)]
     for question, kinds in (("runner_kind", {"docker", "kubernetes"}), ("build_method", {"dind", "buildkit"}), ("sample_app", {True, False})):
         assert {one[question] for one in answers} == kinds
+
+
+@pytest.mark.skipif(not required() and os.environ.get("LONG") != "1", reason="CI and LONG=1 ask Renovate of one lab more")
+def test_renovate_follows_the_machines_provider_and_opentofus_image_and_leaves_the_range_of_opentofu(shared: Path, tmp_path: Path) -> None:
+    answers = next(file for file in VALID if file.stem == "machines")
+    lab = shutil.copytree(rendered(shared, "machines", read_answers(answers)), tmp_path / "lab")
+    found = {(one["packageName"] if one["manager"] == "terraform" else one["depName"], one["packageFile"]): one for one in dependencies(lab, tmp_path)}
+    provider = found["bpg/proxmox", "iac/versions.tf"]
+    assert (provider["datasource"], provider["currentValue"]) == ("terraform-provider", facts.PROXMOX_PROVIDER)
+    name, _, version = facts.TOFU_IMAGE.rpartition(":")
+    image = found[name, "iac/.gitlab-ci.yml"]
+    assert image["currentValue"] == version and image["currentDigest"].startswith("sha256:")
+    ranges = [one for (_, file), one in found.items() if file == "iac/versions.tf" and one.get("depType") == "required_version"]
+    rules = json.loads((lab / "renovate.json").read_text(encoding="utf-8"))["packageRules"]
+    [rule] = [one for one in rules if one.get("matchDepTypes") == ["required_version"]]
+    assert rule["enabled"] is False and rule["matchManagers"] == ["terraform"]
+    assert {one["manager"] for one in ranges} == {"terraform"}
