@@ -122,6 +122,7 @@ class Lab:
     buildkit_image = pinned(BUILDKIT_IMAGE)
     proxmox_provider = PROXMOX_PROVIDER
     tofu_image = pinned(TOFU_IMAGE)
+    tofu_version = TOFU_IMAGE.rpartition(":")[2]
     job_ca_folder = JOB_CA_FOLDER
     gitlab_ca_folder = GITLAB_CA_FOLDER
     registry_push_user = REGISTRY_PUSH_USER
@@ -293,8 +294,12 @@ class Lab:
             found = [{"name": f"{self.runner_name} of {one}", "variable": token_variable(one), **building} for one in served]
         if self._("gitops_source") == "self":
             volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
-            own = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True}
+            own = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True, "of": "the lab's own project alone: its jobs hold what may change the lab"}
             found.append({"name": f"{self.runner_name} protected", "variable": "RUNNER_TOKEN_PROTECTED", **own})
+        if self.iac_project:
+            volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
+            own = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True, "of": "the project for machines alone: its jobs hold what makes and destroys them"}
+            found.append({"name": f"{self.runner_name} machines", "variable": "RUNNER_TOKEN_MACHINES", **own})
         return found
 
     @cached_property

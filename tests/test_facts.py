@@ -20,6 +20,7 @@ DEFAULT: dict[str, Any] = {
     "config_size": "1Gi", "logs_size": "5Gi", "data_size": "50Gi", "gitlab_size": "small", "gitlab_version": "19.3.4",
     "build_method": "dind", "docker_version": "29.0.9", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker", "runner_scope": "groups",
     "trusted_proxies": ["10.42.0.0/16"], "node_networks": ["192.168.1.0/24"], "backup_keep_days": 7,
+    "runner_machine": "existing", "aws": "none",
 }
 CA = {"private_ca": True}
 POD_SECURITY = "pod-security.kubernetes.io"
@@ -102,12 +103,16 @@ def test_a_private_authority_reaches_every_job() -> None:
     ),
     ({"runner_scope": "instance"}, [("lab-home", "RUNNER_TOKEN"), ("lab-home protected", "RUNNER_TOKEN_PROTECTED")]),
     ({"runner_scope": "instance", "gitops_source": "external"}, [("lab-home", "RUNNER_TOKEN")]),
+    (
+        {"runner_scope": "instance", "runner_machine": "proxmox"},
+        [("lab-home", "RUNNER_TOKEN"), ("lab-home protected", "RUNNER_TOKEN_PROTECTED"), ("lab-home machines", "RUNNER_TOKEN_MACHINES")],
+    ),
     ({"gitops_source": "external", "groups": ["a", "A/b", "a-b"]}, [("lab-home of a", "RUNNER_TOKEN_OF_A"), ("lab-home of a-b", "RUNNER_TOKEN_OF_A_2DB")]),
 ])
 def test_the_lab_has_a_runner_a_group_and_one_for_its_protected_branches(changed: dict[str, Any], runners: list[tuple[str, str]]) -> None:
     lab = Lab(DEFAULT | changed)
     assert [(one["name"], one["variable"]) for one in lab.runners] == runners
-    assert [one["protected"] for one in lab.runners] == [name == "lab-home protected" for name, _ in runners]
+    assert [one["protected"] for one in lab.runners] == [name in ("lab-home protected", "lab-home machines") for name, _ in runners]
 
 
 paths = st.from_regex(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5}(?:/[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5})?", fullmatch=True)

@@ -38,6 +38,12 @@ def place(lab: Path) -> str:
     return hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
+def state_folder(environment: Mapping[str, str], lab_name: str) -> Path:
+    """Return the owner's folder for what this program remembers of a lab: logs, for example (XDG Base Directory)."""
+    base = environment.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path("~/.local/state").expanduser()) / "homelab" / lab_name
+
+
 @contextlib.contextmanager
 def one_run_at_a_time(lab: Path) -> Iterator[bool]:
     """Hold the lock on the lab: two runs side by side would each make their own tokens.

@@ -19,6 +19,7 @@ from .console import Console, complain
 from .environment import for_programs
 from .errors import ExitCode, Failure, Interrupted, WrongCall
 from .programs import Programs
+from .workspace import state_folder
 
 ENDS = {signal.SIGHUP: ExitCode.HANGUP, signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
@@ -117,7 +118,7 @@ def _run(lab: Path, command: type[Command], invocation: Invocation, console: Con
         programs = Programs(for_programs(os.environ), console, owner_umask)
         made = command(lab, console, programs, invocation)
         if command.keeps_log:
-            console.open_log(_state_folder() / made.settings.lab_name, command.name)
+            console.open_log(state_folder(os.environ, made.settings.lab_name), command.name)
         return made.run()
     except WrongCall as wrong:
         _complain(wrong, f"{command.name} ")
@@ -151,12 +152,6 @@ def _unforeseen(error: Exception, lab: Path) -> Failure:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = frame.filename.removeprefix(f"{lab}{os.sep}")
     return Failure(f"an unexpected error ({type(error).__name__}: {error}) at {place} line {frame.lineno}")
-
-
-def _state_folder() -> Path:
-    """Return where the logs of runs are kept: the owner's folder for what programs remember (XDG Base Directory)."""
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path("~/.local/state").expanduser()) / "homelab"
 
 
 def _end_in_order() -> None:

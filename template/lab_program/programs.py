@@ -48,6 +48,7 @@ PAGES = {
     "helm": "https://helm.sh/docs/intro/install/",
     "flux": "https://fluxcd.io/flux/installation/",
     "sops": "https://github.com/getsops/sops/releases",
+    "tofu": "https://opentofu.org/docs/intro/install/",
 }
 PACKAGES = {"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 

@@ -15,6 +15,8 @@ INSTANCE, GROUP, PROJECT = "instance_type", "group_type", "project_type"
 # The tag that jobs of the lab's protected branches ask for (.gitlab-ci.yml), and the variable that tells it to them.
 PROTECTED_TAG = "protected"
 PROTECTED_VARIABLE = "LAB_RUNNER"
+# The runner for the project that holds the lab's machines as code.
+MACHINES = "machines"
 # What each variable with a token begins with.
 TOKEN = "RUNNER_TOKEN"  # noqa: S105 - a name
 
@@ -56,6 +58,9 @@ def wanted(settings: Settings) -> list[Wanted]:
         found = [Wanted(f"{name} of {one}", token_variable(one), GROUP, one) for one in served]
     if settings.self_hosted:
         found.append(Wanted(f"{name} protected", f"{TOKEN}_PROTECTED", PROJECT, settings.lab_project))
+    if settings.iac_project:
+        # Its jobs hold what makes and destroys machines: they share a runner with no others.
+        found.append(Wanted(f"{name} {MACHINES}", f"{TOKEN}_{MACHINES.upper()}", PROJECT, settings.iac_project))
     return found
 
 
@@ -65,14 +70,16 @@ def is_ours(settings: Settings, runner: Runner) -> bool:
     ours = {
         INSTANCE: name == settings.runner_name,
         GROUP: name.startswith(f"{settings.runner_name} of "),
-        PROJECT: name == f"{settings.runner_name} protected",
+        PROJECT: name in {f"{settings.runner_name} {kind}" for kind in ("protected", MACHINES)},
     }
     return ours.get(runner.kind, False)
 
 
 def is_token(variable: str) -> bool:
     """Say whether a variable is one of the program's for a token."""
-    return variable in (TOKEN, f"{TOKEN}_PROTECTED") or variable.startswith(f"{TOKEN}_OF_")
+    return variable in (TOKEN, f"{TOKEN}_PROTECTED", f"{TOKEN}_{MACHINES.upper()}") or variable.startswith(
+        f"{TOKEN}_OF_"
+    )
 
 
 def top_groups(groups: Sequence[str]) -> list[str]:

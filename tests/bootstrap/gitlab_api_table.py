@@ -93,6 +93,11 @@ POST /runners/verify runners/#verify-authentication-for-a-registered-runner 200*
     token! system_id
 POST /user/runners users/#create-a-runner-linked-to-a-user 201 id token token_expires_at
     runner_type!=instance_type|group_type|project_type description group_id:integer project_id:integer run_untagged:boolean locked:boolean access_level=not_protected|ref_protected tag_list:[string]
+# Code for machines
+GET /projects/:id/merge_requests merge_requests/#list-project-merge-requests 200+ iid state sha web_url source_branch target_branch
+    ?state=all|opened|closed|locked|merged ?source_branch ?target_branch
+POST /projects/:id/merge_requests merge_requests/#create-mr 201 iid state sha web_url source_branch target_branch
+    source_branch! target_branch! title! description remove_source_branch:boolean
 # The loop
 GET /projects/:id/repository/tags tags/#list-all-project-repository-tags 200+ name target
 GET /projects/:id/repository/tags/:tag_name tags/#retrieve-a-repository-tag 200 name target

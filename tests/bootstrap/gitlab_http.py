@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from gitlab_api_table import Endpoint, complaints, find_endpoint
+from stand_in_infrastructure import STATE
 
 if TYPE_CHECKING:
     from world_server import WorldServer
@@ -114,6 +115,8 @@ class Handler(BaseHTTPRequestHandler):
         world, request = self.server.world, f"{self.command} {path}"
         query = dict(parse_qsl(query_text, keep_blank_values=True))
         world.see("api", request)
+        if STATE.match(path):
+            return self.carry_out("api", request, request, lambda: self.state(path, query, raw))
         found = find_endpoint(self.command, path)
         if found is None:
             world.errors.append(f"{request} is in no table of GitLab's documentation")
@@ -135,6 +138,12 @@ class Handler(BaseHTTPRequestHandler):
             return status, b"" if content is None else json.dumps(content).encode(), headers
 
         return self.carry_out("api", request, request, answer)
+
+    def state(self, path: str, query: dict[str, str], raw: bytes) -> Reply:
+        token = self.headers.get("PRIVATE-TOKEN") or self.login()[1]
+        found = self.server.world.gitlab.state_answer(self.command, path, query, raw, token)
+        assert found is not None
+        return *found, {"Content-Type": "application/json"}
 
     @staticmethod
     def undocumented(endpoint: Endpoint, status: int, content: Any) -> list[str]:

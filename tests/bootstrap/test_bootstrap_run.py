@@ -248,6 +248,8 @@ def test_every_request_of_the_table_is_used(journey: Journey) -> None:
 
 
 USED_ELSEWHERE = {
+    "GET /projects/:id/merge_requests",
+    "POST /projects/:id/merge_requests",
     "DELETE /groups/:id/deploy_tokens/:token_id",
     "DELETE /groups/:id/variables/:key",
     "DELETE /projects/:id/registry/protection/tag/rules/:rule_id",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,8 +15,12 @@ from pathlib import Path
 import pytest
 
 from lab_world import World
+from program.faked import patience
+from support import program
 from support.loopback import free_port
 from support.ssh_settings import EVERYTHING
+
+Failure, Machine, Programs, console = program.errors.Failure, program.machine.Machine, program.programs.Programs, program.console
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
@@ -131,3 +136,24 @@ def test_whoever_is_root_on_the_runners_machine_gets_no_hold_of_the_owners_agent
     assert "Docker 29.1.0" in run.out and "started-on-this-machine" not in run.text
     assert {"SSH_CONNECTION"} <= seen_there(machine)
     assert not {"SSH_AUTH_SOCK", "DISPLAY", "SSH_TTY"} & seen_there(machine)
+
+
+@pytest.mark.tool("sshd")
+def test_a_new_machines_host_key_is_kept_and_another_one_is_refused_from_then_on(machine: World) -> None:
+    """ssh itself asks here, as it does unless its owner has said otherwise; nobody is there to answer."""
+    folder, programs = machine.folder / "sshd", Programs({"PATH": f"{machine.bin}:/usr/bin:/bin", "HOME": str(machine.home)}, console())
+    settings, known = folder / "ssh_config", folder / "known_hosts"
+    settings.write_text(settings.read_text().replace("StrictHostKeyChecking accept-new", "StrictHostKeyChecking ask"))
+    there = Machine(programs, patience(), console(), getpass.getuser(), "gitlab-runner")
+    assert "Host key verification failed" in there.run("true").err and not known.exists()
+    assert there.greet() == ""
+    kept = known.read_text()
+    assert (folder / "host.pub").read_text().split()[1] in kept and there.run("true").status == 0
+    known.write_text(f"{kept.split()[0]} {(folder / 'owner.pub').read_text()}")
+    with pytest.raises(Failure, match="another SSH host key") as refused:
+        there.greet()
+    assert "ssh-keygen -R gitlab-runner" in refused.value.then and kept not in known.read_text()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        settings.write_text(re.sub(r"Port \d+", f"Port {nobody.getsockname()[1]}", settings.read_text()))
+        assert "Connection refused" in there.greet(), "it is waited for"

@@ -38,7 +38,14 @@ def main() -> None:
     wrapper = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
     # A world waits for Flux as often as it works: one more of them than the machine has cores keeps those busy.
     many = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--no-loadscope-reorder"]
-    tests = options.tests or ["tests/cluster", "tests/machines", *many, "--durations=25", "--durations-min=10"]
+    tests = options.tests or [
+        "tests/cluster",
+        "tests/machines",
+        "tests/stage_machines/test_machines_tofu.py",
+        *many,
+        "--durations=25",
+        "--durations-min=10",
+    ]
     environment = {**os.environ, "CLUSTER_TESTS": "1"}
     os.execvpe(wrapper[0], [*wrapper, sys.executable, "-m", "pytest", *tests], environment)
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..secret import Secret, hidden_address
 from .gitlab_access import MAINTAINER, Access
+from .gitlab_infrastructure import Infrastructure
 from .gitlab_requests import json_object, segment
 from .gitlab_runners import RunnerRequests
 from .gitlab_transport import in_words
@@ -105,7 +106,7 @@ class Pipeline:
         return self.status in ("failed", "canceled", "skipped")
 
 
-class GitLab(Access, RunnerRequests):
+class GitLab(Access, Infrastructure, RunnerRequests):
     """The API. Every method may raise Failure, and those that make something AnswerLostError: see Transport.request."""
 
     # Groups and projects

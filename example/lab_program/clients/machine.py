@@ -17,6 +17,8 @@ from ..programs import Programs, Result, last_line
 # ssh's own status: the connection failed, or broke.
 CONNECTION_FAILED = 255
 _FINAL = ("ermission denied", "verification failed")
+# It was known by another key; accept-new never takes a new one then.
+_CHANGED = "IDENTIFICATION HAS CHANGED"
 # Whatever ~/.ssh/config says for a host, or for all: the other machine gets to see no agent, no display and no port of
 # this one, and nothing is started here. The lab's program needs none of it (ssh_config(5)).
 NOTHING_OF_MINE = (
@@ -92,6 +94,24 @@ class Machine:
             return self._patience.retry(attempt)
         except SshError as error:
             raise Failure(f"Could not reach {self.host}: {error.words}", f"ssh {self.address}") from error
+
+    def greet(self) -> str:
+        """Log in, and keep the host key of a machine that is not known yet; return why that failed, or nothing.
+
+        It is ssh's own accept-new (ssh_config(5)).
+
+        Raises:
+            Failure: it is known by another key.
+        """
+        call = ssh("StrictHostKeyChecking=accept-new", can_ask=False)
+        done = self._programs.run([*call, self.address, "true"])
+        if done.status and _CHANGED in done.err:
+            raise Failure(
+                f"{self.host} shows another SSH host key than the one that you know it by.",
+                f"ssh-keygen -F {self.host}",
+                f"it is a new machine under an old name? ssh-keygen -R {self.host}, then run it again",
+            )
+        return "" if done.status == 0 else last_line(done.err) or f"status {done.status}"
 
     def log_in_anew(self) -> None:
         """Have the next command log in by itself: a connection that is shared knows no group that came later."""

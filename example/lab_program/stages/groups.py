@@ -38,7 +38,7 @@ class Groups(Stage):
             self._ensure_lab_project()
             self._ensure_job_tokens()
         if settings.sample_app:
-            self._ensure_project(settings.sample_project, settings.group_visibility)
+            self.ensure_project(settings.sample_project, settings.group_visibility)
             self._ensure_sample_content()
         Deployers(self.lab).ensure()
 
@@ -67,7 +67,9 @@ class Groups(Stage):
         self.console.did(f"group {path}")
         return made
 
-    def _ensure_project(self, path: str, visibility: str) -> None:
+    def ensure_project(self, path: str, visibility: str) -> None:
+        """Make a project in a group that is there."""
+
         def ensure() -> None:
             if self.lab.gitlab.project(path) is not None:
                 self.console.have(f"project {path}")
@@ -88,7 +90,7 @@ class Groups(Stage):
         if group.lower() not in {one.lower() for one in self.settings.groups}:
             ensure = partial(self.ensure_group, group, "private")
             self.patience.settle(f"create the group {group}", ensure)
-        self._ensure_project(path, "private")
+        self.ensure_project(path, "private")
 
     def _ensure_job_tokens(self) -> None:
         """Keep jobs of the lab's project from pushing to it, unless the owner's answer lets them.

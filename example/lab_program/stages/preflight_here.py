@@ -13,15 +13,19 @@ from ..certificates import Holding
 from ..clients.git import GitError
 from ..clients.http import name_to_look_up
 from ..clients.image_registry import Existence, ImageRegistry
+from ..clients.tofu import Tofu
 from ..lab import Lab
 from ..programs import how_to_install, last_line
 from ..runner_machine import Found
 from .credential import OWNER
 from .findings import Advice, Finding, Good, Nothing, Problem
+from .machines import needs_tofu
 from .repository import unfit
 
 # The oldest versions that do what the program asks of them.
-OLDEST = {"git": "2.20", "kubectl": "1.26", "helm": "3.14", "flux": "2.7"}
+OLDEST = {"git": "2.20", "kubectl": "1.26", "helm": "3.14", "flux": "2.7", "tofu": "1.12"}
+# The first that may do it otherwise; iac/versions.tf says the same.
+TOO_NEW = {"tofu": "2.0"}
 SECONDS = 3
 
 
@@ -35,6 +39,7 @@ def tools(lab: Lab, *, needed: Collection[str]) -> Iterator[Finding]:
         "kubectl": lambda: lab.programs.run(["kubectl", "version", "--client"]).out.split("\n", 1)[0],
         "helm": lambda: lab.helm.version,
         "flux": lab.flux.version,
+        **({"tofu": lambda: Tofu.version(lab.programs)} if needs_tofu(lab.settings) else {}),
     }
     with ThreadPoolExecutor() as pool:
         there = {name: call for name, call in calls.items() if name not in missing}
@@ -52,6 +57,8 @@ def version_problem(name: str, said: str) -> Problem | None:
         return Problem("tools", f"{name} does not say its version", f"{name} --version")
     if not versions.at_least(found, OLDEST[name]):
         return Problem("tools", f"{name} is {found}; {OLDEST[name]} or newer is needed", f"install a newer {name}")
+    if name in TOO_NEW and versions.at_least(found, TOO_NEW[name]):
+        return Problem("tools", f"{name} is {found}; one before {TOO_NEW[name]} is needed", f"install an older {name}")
     return None
 
 
@@ -194,6 +201,11 @@ def runner_machine(lab: Lab) -> Iterator[Finding]:
     """Docker and its compose plugin on the runner's machine, or a way to bring them there."""
     user, host = lab.settings.runner_user, lab.settings.runner_host
     done = lab.machine.run(machine_module.question(lab))
+    if done.status and needs_tofu(lab.settings):
+        yield Nothing(
+            f"the runner's machine {host} does not answer yet: the stage machines makes it, if it is not there"
+        )
+        return
     if done.status:
         said = last_line(done.err)
         yield Problem(

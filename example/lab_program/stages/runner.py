@@ -75,15 +75,19 @@ class Runner(Stage):
                 raise self._missing(one.name, str(late)) from late
             self.console.have(f"runner {one.name} is online")
         self._delete_others(numbers)
-        if any(one.is_protected for one in wanted):
-            self.patience.settle("lead the jobs of protected branches to their runner", self._lead_protected)
+        for one in wanted:
+            if one.is_protected:
+                lead = partial(self._lead_protected, one.owner)
+                self.patience.settle("lead the jobs of protected branches to their runner", lead)
 
     def _without(self) -> None:
         """Let the lab's jobs ask for no runner of the program's: one that the owner brings has not its tag."""
         settings = self.settings
         self.console.skip("this lab has no runner; nothing builds until you add one")
-        if settings.self_hosted and not self.lab.dry_run:
-            project, key = settings.lab_project, runners.PROTECTED_VARIABLE
+        projects = [settings.lab_project] if settings.self_hosted else []
+        projects += [settings.iac_project] if settings.iac_project else []
+        for project in projects if not self.lab.dry_run else []:
+            key = runners.PROTECTED_VARIABLE
             if self.lab.gitlab.project_variable(project, key):
                 self.lab.gitlab.delete_project_variable(project, key)
                 self.console.did(f"{key} of {project} removed: its jobs take any runner")
@@ -130,9 +134,9 @@ class Runner(Stage):
         for one in others:
             self.console.did(f"runner {one.description} deleted: your answers ask for others now")
 
-    def _lead_protected(self) -> None:
-        """Tell the jobs of protected branches, and no others, which runner they ask for (.gitlab-ci.yml)."""
-        project, key = self.settings.lab_project, runners.PROTECTED_VARIABLE
+    def _lead_protected(self, project: str) -> None:
+        """Tell the jobs of a project's protected branches, and no others, which runner they ask for."""
+        key = runners.PROTECTED_VARIABLE
         if self.lab.gitlab.project_variable(project, key):
             self.console.have(f"jobs of {project}'s protected branches ask for the protected runner")
             return

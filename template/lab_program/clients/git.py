@@ -175,6 +175,30 @@ class Git:
             if done.status:
                 raise GitError(done.err)
 
+    def inside(self, folder: Path, *arguments: str, author: tuple[str, str] | None = None) -> str:
+        """Run Git in a repository of the program's own, without the owner's hooks; return what it prints.
+
+        Args:
+            author: name and address, for a commit.
+        Raises:
+            GitError: it failed.
+        """
+        fixed = [
+            "core.hooksPath=/dev/null",
+            "core.autocrlf=false",
+            "core.attributesFile=/dev/null",
+            "commit.gpgsign=false",
+        ]
+        environment = dict(self._programs.environment)
+        if author is not None:
+            for who in ("AUTHOR", "COMMITTER"):
+                environment |= {f"GIT_{who}_NAME": author[0], f"GIT_{who}_EMAIL": author[1]}
+        settings = [word for one in fixed for word in ("-c", one)]
+        done = self._programs.run(["git", "-C", str(folder), *settings, *arguments], environment=environment)
+        if done.status:
+            raise GitError(done.err)
+        return done.out.strip()
+
     def _once(self, folder: Path, access: Access, arguments: tuple[str, ...]) -> Result:
         git = ["git", "-C", str(folder)]
         environment = {**self._programs.environment, "GIT_TERMINAL_PROMPT": "0"}

@@ -51,6 +51,15 @@ class Access(Requests):
         what = f"{'let' if allowed else 'keep'} jobs of {project} {'push to it' if allowed else 'from pushing to it'}"
         self._transport.request("PUT", f"/projects/{segment(project)}", what, 200, body=body)
 
+    def is_protected(self, project: str, branch: str) -> bool:
+        path = f"/projects/{segment(project)}/protected_branches/{segment(branch)}"
+        return self._get(path, f"show the protection of {branch}", 200, 404).status == 200
+
+    def protect(self, project: str, branch: str) -> None:
+        """Let maintainers alone push and merge to a branch, and nobody remove it by a merge."""
+        body = {"name": branch, "push_access_level": MAINTAINER, "merge_access_level": MAINTAINER}
+        self._post(f"/projects/{segment(project)}/protected_branches", f"protect {branch}", body, 201, 409)
+
     # CI/CD variables: of a group, or of a project
 
     def group_variable(self, group: str, key: str) -> Variable | None:

@@ -155,13 +155,17 @@ def in_words(answer: Answer) -> str:
 
 
 def _is_whole(body: bytes) -> bool:
-    """Say whether a body is JSON or nothing: neither half an answer, nor some proxy's page."""
+    """Say whether a body is JSON or nothing: neither half an answer, nor some proxy's page.
+
+    A bare number is JSON: the release of a state is answered with one.
+    """
     if not body.strip():
         return True
     try:
-        return isinstance(json.loads(body), dict | list)
+        json.loads(body)
     except ValueError:
         return False
+    return True
 
 
 def _seconds(header: str) -> int | None:

@@ -64,10 +64,12 @@ class Http:
     Args:
         authority: the certificate of the lab's own authority, where it has one. Then nobody else's is trusted.
         environment: for the proxies, as curl and Git read them. SSL_CERT_FILE and SSL_CERT_DIR are OpenSSL's to read.
+        forgives_form: whether a certificate may lack what RFC 5280 asks of its form. Authorities that programs make for
+            themselves often do. Go takes them, and so OpenTofu; Python refuses them since 3.13.
     """
 
-    def __init__(self, authority: Path | None, environment: Mapping[str, str]) -> None:
-        self._authority = authority
+    def __init__(self, authority: Path | None, environment: Mapping[str, str], *, forgives_form: bool = False) -> None:
+        self._authority, self._forgives_form = authority, forgives_form
         # The proxy of http:// in capitals comes from a request's header "Proxy" in a CGI program; curl reads it not.
         self._proxies = {
             name[:-6].lower(): value
@@ -77,7 +79,10 @@ class Http:
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self._authority) if self._authority else None)
+        context = ssl.create_default_context(cafile=str(self._authority) if self._authority else None)
+        if self._forgives_form:
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
 
     def send(
         self,

@@ -6,6 +6,7 @@ from .base import Stage
 from .flux import InstallFlux
 from .gitlab import InstallGitLab
 from .groups import Groups
+from .machines import Machines
 from .preflight import Preflight
 from .registry import Registry
 from .runner import Runner
@@ -21,6 +22,7 @@ STAGES: tuple[type[Stage], ...] = (
     Groups,
     Registry,
     Sync,
+    Machines,
     Runner,
     Verify,
 )

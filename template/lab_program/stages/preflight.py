@@ -16,6 +16,7 @@ from .age_key import secrets_can_be_read
 from .base import Stage
 from .findings import Advice, Check, Finding, Good, Nothing, Problem
 from .following import Following
+from .machines import Machines, needs_tofu, proxmox
 from .preflight_cluster import Reached, cluster_checks, reach
 from .preflight_here import (
     external_repository,
@@ -39,8 +40,9 @@ class Preflight(Stage):
 
     @classmethod
     def programs(cls, settings: Settings) -> set[str]:
+        more = Following.programs(settings) | Machines.programs(settings)
         docker = {"ssh"} if settings.runner_kind == "docker" else set()
-        return super().programs(settings) | {"git", "helm", "flux"} | docker | Following.programs(settings)
+        return super().programs(settings) | {"git", "helm", "flux"} | docker | more
 
     def __init__(self, lab: Lab, needed: Collection[str] = ()) -> None:
         super().__init__(lab)
@@ -59,6 +61,8 @@ class Preflight(Stage):
             elsewhere.append(nfs)
         if settings.runner_kind == "docker":
             elsewhere += self._with("ssh", [runner_machine], "the runner's machine")
+        if needs_tofu(settings):
+            elsewhere.append(partial(proxmox, cluster_answers=answers))
         elsewhere.append(partial(secrets_can_be_read, cluster_answers=answers))
         self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])
         if self.problems:
