@@ -22,6 +22,8 @@ JOB_IMAGE = "alpine:3.22"
 # OpenTofu with a shell, in the jobs of the project for infrastructure.
 TOFU_IMAGE = "ghcr.io/opentofu/opentofu:1.12.6"
 PROXMOX_PROVIDER = "~> 0.111.1"
+AWS_PROVIDER = "~> 6.62"
+HTTP_PROVIDER = "~> 3.5"
 # The newest that is known: a new lab gets it, and messages name it. 19.3.2 mends what is critical in 19.3.0 and 19.3.1.
 DEFAULT_GITLAB_VERSION = "19.3.2"
 DEFAULT_DOCKER_VERSION = "29.8.1"
@@ -121,6 +123,8 @@ class Lab:
     kubectl_image = pinned(KUBECTL_IMAGE)
     buildkit_image = pinned(BUILDKIT_IMAGE)
     proxmox_provider = PROXMOX_PROVIDER
+    aws_provider = AWS_PROVIDER
+    http_provider = HTTP_PROVIDER
     tofu_image = pinned(TOFU_IMAGE)
     tofu_version = TOFU_IMAGE.rpartition(":")[2]
     job_ca_folder = JOB_CA_FOLDER
@@ -263,7 +267,34 @@ class Lab:
     @cached_property
     def has_iac(self) -> bool:
         """Whether the lab has a project for infrastructure, and so the folder iac/."""
-        return self.makes_runner
+        return self.makes_runner or self.uses_aws
+
+    @cached_property
+    def uses_aws(self) -> bool:
+        """Whether the lab has something at AWS."""
+        return self._("aws") != "none"
+
+    @cached_property
+    def aws_login(self) -> str:
+        """How jobs log in to AWS; nothing if the lab does not use it."""
+        return self._("aws_login") if self.uses_aws else ""
+
+    @cached_property
+    def publishes_issuer(self) -> bool:
+        """Whether GitLab's public keys lie in a bucket, as AWS cannot ask GitLab for them."""
+        return self.aws_login == "oidc" and self._("aws_issuer_bucket") != ""
+
+    @cached_property
+    def token_issuer(self) -> str:
+        """Who signs jobs' tokens, as the tokens say it: GitLab's own address, or the bucket's."""
+        if not self.publishes_issuer:
+            return self.gitlab_url
+        return f"https://{self._('aws_issuer_bucket')}.s3.{self._('aws_region')}.amazonaws.com"
+
+    @cached_property
+    def uploads_backups(self) -> bool:
+        """Whether GitLab's backups go to the bucket at AWS as well."""
+        return self.uses_aws and self._("backups")
 
     @cached_property
     def iac_project(self) -> str:

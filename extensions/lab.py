@@ -154,8 +154,14 @@ def _shrink(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None
     return found
 
 
+def _stale(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
+    """Return why the recorded checksum does not go with the image that is given."""
+    found: str | None = machines.stale_checksum(recorded, given)
+    return found
+
+
 # Answers that are right by themselves, and not after the one that was recorded.
-_STEPS = {"gitlab_version": _jump, "runner_disk": _shrink}
+_STEPS = {"gitlab_version": _jump, "runner_disk": _shrink, "vm_image_checksum": _stale}
 
 
 def _notes() -> ModuleType:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import names, values
-from .facts import IAC_NAME
+from .facts import DEFAULT_VM_IMAGE, IAC_NAME
 
 Answers = Mapping[str, Any]
 # k3s' network of Services, which no question asks for (docs.k3s.io/cli/server, --service-cidr).
@@ -57,13 +57,19 @@ def runner_machine(value: Any, answers: Answers) -> str | None:
     """Refuse `proxmox` with a user that cloud-init cannot make, and with a lab or group whose place in GitLab the project needs."""
     if value != "proxmox":
         return None
-    user, lab_name = answers["runner_user"], answers["lab_name"]
+    user = answers["runner_user"]
     if user in TAKEN_USERS or user.startswith("systemd-"):
         return f"`proxmox`: the image has a user or a group `{user}` already; give another runner_user, such as `cloud-user`"
+    return project_problem(value, answers)
+
+
+def project_problem(value: str, answers: Answers) -> str | None:
+    """Refuse a lab or a group whose place in GitLab the project for machines needs. *value* is the answer that asks for it."""
+    lab_name = answers["lab_name"]
     if lab_name == IAC_NAME:
-        return f"`proxmox`: the project for machines is called `{IAC_NAME}`, and so is your lab's; give another lab_name, such as `homelab`"
+        return f"`{value}`: the project for machines is called `{IAC_NAME}`, and so is your lab's; give another lab_name, such as `homelab`"
     if f"{lab_name}-ops/{IAC_NAME}" in {group.lower() for group in answers["groups"]}:
-        return f"`proxmox`: the project for machines is `{lab_name}-ops/{IAC_NAME}`, so no group can have that path; rename the group"
+        return f"`{value}`: the project for machines is `{lab_name}-ops/{IAC_NAME}`, so no group can have that path; rename the group"
     return None
 
 
@@ -244,11 +250,10 @@ def vm_image_url(value: Any, answers: Answers) -> str | None:
 
 
 def vm_image_checksum(value: Any, answers: Answers) -> str | None:
-    """Check a SHA-512 as sha512sum(1) writes it."""
+    """Check a SHA-512 as sha512sum(1) writes it, and that it is not the usual image's beside the URL of another."""
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{128}", value):
-        return None
-    if not value:
-        return "an image of another URL has another checksum; give its SHA-512, from the SHA512SUMS beside the image"
+        usual = {"vm_image_url": DEFAULT_VM_IMAGE["url"], "vm_image_checksum": DEFAULT_VM_IMAGE["checksum"]}
+        return stale_checksum(usual, {"vm_image_url": answers["vm_image_url"], "vm_image_checksum": value})
     if isinstance(value, str) and re.fullmatch("[0-9A-Fa-f]{128}", value):
         return f"`{value[:12]}…` has capital letters; write it as sha512sum does, in lower case"
     return f"`{value}` is not a SHA-512: 128 characters of 0-9 and a-f; give the one from the SHA512SUMS beside the image"
@@ -262,6 +267,16 @@ def shrinks(recorded: Answers, given: Answers) -> str | None:
     if recorded.get("runner_machine") != "proxmox" or given.get("runner_vm_id", recorded.get("runner_vm_id")) != recorded.get("runner_vm_id"):
         return None
     return f"`{after}` is smaller than the disk is, `{before}`, and Proxmox cannot shrink a disk; give `{before}` or more, or another runner_vm_id for a new machine"
+
+
+def stale_checksum(recorded: Answers, given: Answers) -> str | None:
+    """Return why a checksum stays behind: the URL has become that of another file, and the checksum has not changed."""
+    urls = [str(answers.get("vm_image_url", recorded.get("vm_image_url", ""))) for answers in (recorded, given)]
+    before, after = (answers.get("vm_image_checksum", recorded.get("vm_image_checksum")) for answers in (recorded, given))
+    old, new = (url.rpartition("/")[2] for url in urls)
+    if not old or old == new or before != after:
+        return None
+    return f"`{str(after)[:12]}…` is the checksum of `{old}`, and vm_image_url leads to `{new}` now; give the SHA-512 of that, from the SHA512SUMS beside the image"
 
 
 def _nobody(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

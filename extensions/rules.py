@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import age, literals, machines, names, values
+from . import age, aws, literals, machines, names, values
 from .facts import IAC_NAME, POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
 Answers = Mapping[str, Any]
@@ -264,7 +264,7 @@ def _lab_group(value: Any, answers: Answers) -> str | None:
     if (found := names.group_path(value)) is not None:
         return found
     project = f"{value}/{answers['lab_name']}"
-    has_iac = answers.get("runner_machine") == "proxmox"
+    has_iac = answers.get("runner_machine") == "proxmox" or answers.get("aws", "none") != "none"
     if (found := _too_long(value, max(answers["lab_name"], IAC_NAME if has_iac else "", key=len))) is not None:
         return found
     if has_iac and f"{value}/{IAC_NAME}".lower() in {group.lower() for group in answers["groups"]}:
@@ -337,6 +337,7 @@ RULES: dict[str, Rule] = {
     "runner_concurrent": lambda value, _: values.whole_number(value, 1, 64, "jobs at a time"),
     "docker_version": lambda value, _: values.docker_version(value),
     **machines.RULES,
+    **aws.RULES,
     "lab_group": _lab_group,
     "gitops_url": _gitops_url,
     "gitops_branch": _gitops_branch,

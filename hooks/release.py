@@ -161,8 +161,8 @@ def named_images(root: Path) -> list[tuple[str, str]]:
         root: the checkout, whose files are read; the versions are those that a new lab is offered.
     """
     docker = f"docker:{facts.DEFAULT_DOCKER_VERSION}"
-    offered = (facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE, facts.TOFU_IMAGE)
-    offered += (f"{docker}-cli", f"{docker}-dind")
+    offered = [facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE, facts.TOFU_IMAGE]
+    offered += [f"{docker}-cli", f"{docker}-dind"]
     named = [("extensions/facts.py", images.pinned(image)) for image in offered]
     for folder in ("template", "partials"):
         for file in sorted((root / folder).rglob("*")):

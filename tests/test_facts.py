@@ -23,11 +23,30 @@ DEFAULT: dict[str, Any] = {
     "runner_machine": "existing", "aws": "none",
 }
 CA = {"private_ca": True}
+# What an answer leaves behind if its question is asked no longer.
+ISSUER = {"aws_login": "oidc", "aws_issuer_bucket": "keys", "aws_region": "eu-west-3", "backups": True}
+AWS = ISSUER | {"aws": "backups"}
 POD_SECURITY = "pod-security.kubernetes.io"
 TOLD = {f"{POD_SECURITY}/{mode}": "restricted" for mode in ("audit", "warn")}
 GITLABS: dict[str, Any] = {"name": "git", "labels": {}}
 FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("port_suffix", {}, ""),
+    ("has_iac", {}, False),
+    ("has_iac", AWS, True),
+    ("iac_project", AWS, "ops/iac"),
+    ("iac_project", AWS | {"gitops_source": "external"}, "home-ops/iac"),
+    ("iac_project", ISSUER, ""),
+    ("aws_login", ISSUER, ""),
+    ("aws_login", AWS, "oidc"),
+    ("publishes_issuer", ISSUER, False),
+    ("publishes_issuer", AWS, True),
+    ("publishes_issuer", AWS | {"aws_issuer_bucket": ""}, False),
+    ("publishes_issuer", AWS | {"aws_login": "keys"}, False),
+    ("token_issuer", AWS, "https://keys.s3.eu-west-3.amazonaws.com"),
+    ("token_issuer", AWS | {"aws_issuer_bucket": "", "https_port": 443}, "https://gitlab.lab"),
+    ("uploads_backups", ISSUER, False),
+    ("uploads_backups", AWS, True),
+    ("uploads_backups", AWS | {"backups": False}, False),
     ("port_suffix", {"https_port": 8443}, ":8443"),
     ("gitlab_url", {}, "https://gitlab.lab"),
     ("gitlab_url", {"https_port": 8443}, "https://gitlab.lab:8443"),

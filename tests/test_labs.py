@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -78,6 +79,11 @@ def yaml_faults(settings: str, name: str, content: bytes) -> list[str]:
     return [f"{name}:{fault}" for fault in yamllint.linter.run(content, yamllint_settings(settings), name)]
 
 
+def has_iac(answers: dict[str, Any]) -> bool:
+    """Say whether a lab has a project for infrastructure."""
+    return answers.get("runner_machine") == "proxmox" or answers["aws"] != "none"
+
+
 def test_every_path_of_the_design_is_there_and_nothing_of_a_switched_off_feature(lab: Lab) -> None:
     a = lab.answers
     wanted = {
@@ -98,7 +104,12 @@ def test_every_path_of_the_design_is_there_and_nothing_of_a_switched_off_feature
         "infrastructure/traefik.yaml": a["traefik_kind"] == "k3s",
         "infrastructure/traefik-values.yaml": a["traefik_kind"] == "other",
         "automation/notifications.yaml": a["gitops_source"] == "self",
-        **dict.fromkeys(("iac", "iac/terraform.tfvars", "iac/encryption.tofu", "iac/.gitlab-ci.yml"), a.get("runner_machine") == "proxmox"),
+        **dict.fromkeys(("iac", "iac/terraform.tfvars", "iac/encryption.tofu", "iac/.gitlab-ci.yml"), has_iac(a)),
+        **dict.fromkeys(("iac/aws.tf", "iac/aws-permissions.tf", "iac/aws-provider.tf", "iac/aws.md"), a["aws"] == "backups"),
+        **dict.fromkeys(("iac/aws-oidc.tf", "iac/aws-oidc-variables.tf"), a.get("aws_login") == "oidc"),
+        "iac/aws-issuer.tf": a.get("aws_login") == "oidc" and a["aws_issuer_bucket"] != "",
+        **dict.fromkeys(("iac/aws-roles-anywhere.tf", "iac/aws-session.sh"), a.get("aws_login") == "roles-anywhere"),
+        "iac/aws-keys.tf": a.get("aws_login") == "keys",
         **dict.fromkeys(("iac/runner.tf", "iac/providers.tf"), a.get("runner_machine") == "proxmox"),
     }
     assert {name: (lab.path / name).exists() for name in wanted} == wanted

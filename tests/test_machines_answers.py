@@ -65,6 +65,24 @@ def test_a_disk_does_not_shrink(recorded: dict[str, Any], given: dict[str, Any],
         assert f"`{given['runner_disk']}`" in said and f"`{recorded['runner_disk']}`" in said
 
 
+IMAGE = {"vm_image_url": "https://a.example/x/old.qcow2", "vm_image_checksum": "a" * 128}
+STALE = [
+    ({"vm_image_url": "https://a.example/x/new.qcow2"}, True),
+    ({"vm_image_url": "https://mirror.example/old.qcow2"}, False),
+    ({"vm_image_url": "https://a.example/x/new.qcow2", "vm_image_checksum": "b" * 128}, False),
+    ({"vm_image_checksum": "b" * 128}, False),
+    ({}, False),
+]
+
+
+@pytest.mark.parametrize(("given", "refused"), STALE)
+def test_a_checksum_does_not_stay_behind_when_the_image_changes(given: dict[str, Any], refused: bool) -> None:
+    said = machines.stale_checksum(IMAGE, given)
+    assert (said is not None) is refused
+    assert said is None or ("`old.qcow2`" in said and "`new.qcow2`" in said)
+    assert machines.stale_checksum({}, given) is None
+
+
 def test_an_answer_that_shrinks_the_disk_of_a_lab_is_refused_and_nothing_is_written(shared: Path, tmp_path: Path) -> None:
     answers = next(file for file in VALID if file.stem == "machines")
     lab = Path(shutil.copytree(rendered(shared, "machines", read_answers(answers)), tmp_path / "lab"))

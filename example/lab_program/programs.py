@@ -47,8 +47,8 @@ PAGES = {
     "kubectl": "https://kubernetes.io/docs/tasks/tools/",
     "helm": "https://helm.sh/docs/intro/install/",
     "flux": "https://fluxcd.io/flux/installation/",
-    "sops": "https://github.com/getsops/sops/releases",
     "tofu": "https://opentofu.org/docs/intro/install/",
+    "sops": "https://github.com/getsops/sops/releases",
 }
 PACKAGES = {"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 

@@ -82,6 +82,13 @@ class Settings:
     runner_ssh_keys: tuple[str, ...]
     vm_image_url: str
     vm_image_checksum: str
+    aws: str
+    aws_region: str
+    aws_account: str
+    aws_login: str
+    aws_bucket: str
+    aws_backup_days: int
+    aws_issuer_bucket: str
     iac_project: str
     gitops_source: str
     gitops_url: str

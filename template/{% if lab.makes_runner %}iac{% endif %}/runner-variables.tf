@@ -84,9 +84,9 @@ variable "runner_host" {
     condition = anytrue([
       can(regex("^${local.ipv4}$", var.runner_host)) && !can(regex("^(?:0\\.0\\.0\\.0|22[4-9]\\.|23[0-9]\\.|255\\.255\\.255\\.255)", var.runner_host)),
       can(regex("^${local.dns}$", var.runner_host)) && length(var.runner_host) <= 253 && !can(regex("(?:^|\\.)[0-9]+$", var.runner_host)),
-      can(cidrhost("${var.runner_host}/128", 0)) && !can(regex("^(?:::$|[Ff][Ff])", var.runner_host)),
+      try(cidrhost("${var.runner_host}/128", 0) == var.runner_host, false) && !can(regex("^(?:::$|ff)", var.runner_host)),
     ])
-    error_message = "runner_host `${var.runner_host}` is neither a host's name in lower case nor an address."
+    error_message = "runner_host `${var.runner_host}` is neither a host's name in lower case nor an address in its usual form."
   }
 }
 

@@ -79,11 +79,20 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
     result["app_security"] = ["warned", "enforced", "enforced"][number % 3]
     if number % 4 == 0:
         result["app_namespace"] = "default"
+    if number % 3 == 0:
+        result |= aws_answers(number, bool(private), row["https_port"] == 443)
     if number % 2:
         result |= {"http_port": 8181, "registry_port": 5555, "gitlab_namespace": "git", "app_namespace": "apps"}
         result |= {"cluster_name": "0123", "timezone": "Europe/Warsaw", "trusted_proxies": ["10.0.0.0/16", "fd42::/56"]}
         result |= {"node_networks": ["192.168.1.0/24", "2a01:4f8:1::/48"][: 1 + number % 4 // 3], "gitops_branch": "lab/main", "scan_interval": "1h30m"}
     return result
+
+
+def aws_answers(number: int, private: bool, usual_port: bool) -> dict[str, object]:
+    """Return what a lab has at AWS: among them is each way in which jobs can log in there, and a GitLab that AWS reaches itself."""
+    login = ["roles-anywhere", "oidc"][number % 2] if private else ["keys", "oidc"][usual_port]
+    found: dict[str, object] = {"aws": "backups", "aws_account": "123456789012", "aws_login": login, "aws_region": ["us-east-1", "eu-west-3"][number % 2]}
+    return found if private or login == "keys" else found | {"aws_issuer_bucket": ""}
 
 
 def files() -> dict[str, str]:

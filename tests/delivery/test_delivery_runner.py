@@ -124,7 +124,7 @@ def test_git_never_takes_env(lab: Lab, tmp_path: Path) -> None:
 
 def building_and_protected(lab: Lab) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the executors' settings: of the runners that build, and of those for protected branches alone."""
-    found = [(one["name"].endswith(" protected"), one[one["executor"]]) for one in settings_of(lab)["runners"]]
+    found = [(one["name"].endswith((" protected", " machines")), one[one["executor"]]) for one in settings_of(lab)["runners"]]
     return [one for protected, one in found if not protected], [one for protected, one in found if protected]
 
 
@@ -207,7 +207,8 @@ def test_the_labs_own_jobs_ask_for_the_protected_runner_where_there_is_one(lab: 
     assert pipeline["default"]["tags"] == ["$LAB_RUNNER"] and pipeline["variables"]["LAB_RUNNER"] == ""
     assert not [name for name, job in pipeline.items() if isinstance(job, dict) and "tags" in job and name != "default"]
     _, protected = building_and_protected(lab)
-    assert len(protected) == (lab.answers["gitops_source"] == "self")
+    has_machines = any(path.name == "iac" for path in lab.path.iterdir())
+    assert len(protected) == (lab.answers["gitops_source"] == "self") + has_machines
     assert program.runners.PROTECTED_VARIABLE == "LAB_RUNNER"
 
 
@@ -251,8 +252,8 @@ def test_the_runner_in_the_cluster_has_its_token_from_a_secret_and_its_settings_
     environment = lab.values["gitlab-runner/gitlab-runner"]["env"]
     assert {one["token"] for one in settings_of(lab)["runners"]} == {f"${name}" for name in environment}
     for name, value in environment.items():
-        # A lab that is updated has no token of the protected runner yet, and its other runner goes on.
-        optional = {"optional": True} if name == "RUNNER_TOKEN_PROTECTED" else {}
+        # A lab that is updated has no token of the protected runners yet, and its other runner goes on.
+        optional = {"optional": True} if name in ("RUNNER_TOKEN_PROTECTED", "RUNNER_TOKEN_MACHINES") else {}
         assert value == {"valueFrom": {"secretKeyRef": {"name": "gitlab-runner-token", "key": name, **optional}}}
     deployment, = [one for one in lab.of_kind("Deployment") if one["metadata"]["name"] == "gitlab-runner"]
     assert any("checksum" in key for key in deployment["spec"]["template"]["metadata"]["annotations"]), "new settings restart it"

@@ -256,6 +256,36 @@ def test_backups_are_kept_as_long_as_answered_and_not_at_all_without(tmp_path: P
     assert "backup_keep_time" not in of(tmp_path, {"backups": False})["gitlab_rails"]
 
 
+AWS = {"aws": "backups", "aws_account": "123456789012", "aws_region": "eu-west-3", "aws_bucket": "one", "aws_issuer_bucket": "two"}
+
+
+def test_backups_go_to_the_bucket_once_there_is_a_key_for_it_and_the_key_is_in_no_file(tmp_path: Path) -> None:
+    key = {"BACKUP_ACCESS_KEY_ID": "AKIA…", "BACKUP_SECRET_ACCESS_KEY": "it's #{secret}"}
+    rails = of(tmp_path, AWS, POD_ENVIRONMENT | key)["gitlab_rails"]
+    assert rails["backup_upload_remote_directory"] == "one"
+    assert rails["backup_upload_connection"] == {
+        "provider": "AWS", "region": "eu-west-3", "aws_access_key_id": "AKIA…", "aws_secret_access_key": "it's #{secret}",
+    }
+    for answers, environment in ((AWS, {}), (AWS | {"backups": False}, key), ({}, key)):
+        assert not [name for name in of(tmp_path, answers, environment)["gitlab_rails"] if name.startswith("backup_upload")]
+
+
+@pytest.mark.labs(backups=[True])
+def test_the_nightly_backup_goes_where_its_key_may_add_one(lab: Lab) -> None:
+    [job] = in_gitlabs_namespace(lab, "CronJob").values()
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    # aws-permissions.tf lets the key add below backups/, and GitLab calls that folder DIRECTORY.
+    assert (" DIRECTORY=backups" in container["args"][-1]) is (lab.answers["aws"] == "backups")
+
+
+def test_tokens_of_jobs_name_the_bucket_as_their_issuer_only_if_aws_cannot_ask_gitlab(tmp_path: Path) -> None:
+    def issuer(**answers: Any) -> Any:
+        return of(tmp_path, AWS | answers)["gitlab_rails"].get("ci_id_tokens_issuer_url")
+
+    assert issuer() == "https://two.s3.eu-west-3.amazonaws.com"
+    assert issuer(aws_issuer_bucket="") is issuer(aws_login="keys") is issuer(aws="none") is None
+
+
 def test_a_backup_takes_the_registrys_database_along_and_a_restore_brings_it_back(tmp_path: Path) -> None:
     """Without the role and both passwords GitLab's tools leave it out, and a restored registry would know no image.
 

@@ -309,7 +309,8 @@ def neighbours() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     for file in sorted(INVALID.glob("*.yml")):
         first, second = file.read_text(encoding="utf-8").split("\n")[:2]
         question = first[2:].partition(":")[0]
-        if question in VARIABLES:
+        # Which checksum belongs to which image only the wizard knows; Proxmox finds out when it downloads.
+        if question in VARIABLES and "is the checksum of" not in first:
             yield question, read_answers(file), yaml.safe_load(second.removeprefix("# valid instead: "))
 
 
@@ -359,7 +360,7 @@ def test_the_wizard_and_the_engine_refuse_the_same(judge: Judge, right: dict[str
     refused = judge.refused([{name: answers[name] for name in right} for _, answers in cases])
     differ = sorted(expected ^ refused.keys())
     told = [(cases[i][0], cases[i][1][cases[i][0]], "the engine" if i in refused else "the wizard") for i in differ]
-    assert told == []
+    assert not told, "\n".join(map(repr, told))
     # Both kinds were drawn: of every question, if there were enough.
     for question in DRAWS if DEEP else [None]:
         kinds = {position in expected for position, (one, _) in enumerate(cases) if question in (one, None)}

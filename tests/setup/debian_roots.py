@@ -55,7 +55,7 @@ OWN: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 # What a system needs besides to be booted in a virtual machine, as the images of clouds have it. `--bootable` makes it; `make test` and
 # CI do without.
 BOOTABLE = "bootable"
-BOOTS = "linux-image-cloud-amd64,systemd-sysv,udev,cloud-init,netplan.io,iproute2,netbase,dbus,procps"
+BOOTS = "linux-image-cloud-amd64,systemd-sysv,udev,cloud-init,netplan.io,e2fsprogs,iproute2,netbase,dbus,procps"
 DISK = "8G"
 GROUP = "#!/bin/sh\nset -e\ngetent group docker >/dev/null || groupadd --system docker\n"
 

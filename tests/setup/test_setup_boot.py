@@ -130,7 +130,8 @@ def logs_in(guest: Guest) -> bool:
 
 def set_up(guest: Guest) -> bool:
     """Say whether cloud-init has come to its end."""
-    return bool(re.search(r"^status: (done|error|degraded)", guest.run("cloud-init status").stdout, re.MULTILINE))
+    said = guest.run("cloud-init status --long").stdout
+    return bool(re.search(r"^extended_status: (?!.*running|not)", said, re.MULTILINE))
 
 
 def check_works(guest: Guest) -> None:

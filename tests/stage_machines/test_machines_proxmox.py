@@ -112,17 +112,23 @@ def test_a_token_without_a_right_is_told_which_and_where(proxmox: ProxmoxServer,
     assert told == [f"{gone} on {path}"] and "pveum acl modify" in only.fix and gone in only.fix, only
 
 
-def test_the_commands_that_are_told_give_all_that_is_needed(proxmox: ProxmoxServer) -> None:
-    """Carried out as Proxmox does it: a role at a path takes the place of the one above."""
-    wanted = settings(proxmox_vlan=30)
+@pytest.mark.parametrize("answers", [{"proxmox_vlan": 30}, {"proxmox_image_store": "local-lvm"}])
+def test_the_commands_that_are_told_give_all_that_is_needed(proxmox: ProxmoxServer, answers: dict[str, Any]) -> None:
+    """Carried out as Proxmox does it: roles at a path take the place of those above."""
+    wanted = settings(**answers)
     text = proxmox_checks.commands(wanted)
-    (role,) = re.findall(r'^pveum role add (\S+) --privs "([^"]+)"$', text, re.MULTILINE)
-    roles = {role[0]: role[1].split(), "PVEAuditor": ["Sys.Audit", "VM.Audit", "Datastore.Audit", "SDN.Audit"]}
-    grants = dict(re.findall(r"^pveum acl modify (\S+) --users lab@pve --roles (\S+)$", text, re.MULTILINE))
+    made = dict(re.findall(r'^pveum role add (\S+) --privs "([^"]+)"$', text, re.MULTILINE))
+    roles = {name: held.split() for name, held in made.items()}
+    roles["PVEAuditor"] = ["Sys.Audit", "VM.Audit", "Datastore.Audit", "SDN.Audit"]
+    given = re.findall(r"^pveum acl modify (\S+) --users lab@pve --roles (\S+)$", text, re.MULTILINE)
+    grants = {path: [one for name in names.split(",") for one in roles[name]] for path, names in given}
     for path, privileges in proxmox_checks.rights(wanted).items():
         above = max((one for one in grants if path == one or path.startswith(f"{one.rstrip('/')}/")), key=len)
-        assert set(privileges) <= set(roles[grants[above]]), (path, above)
-    proxmox.arrange(wanted, rights={path: roles[name] for path, name in grants.items()})
+        assert set(privileges) <= set(grants[above]), (path, above)
+    assert [path for path, held in grants.items() if "Datastore.Allocate" in held] == [
+        f"/storage/{wanted.proxmox_image_store}"
+    ], "what may delete is given where images lie, and nowhere else"
+    proxmox.arrange(wanted, rights=grants, content={"local": "import", "local-lvm": "images,import"})
     assert problems(look(proxmox, wanted)) == []
 
 

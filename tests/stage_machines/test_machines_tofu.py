@@ -131,6 +131,7 @@ def test_the_owner_is_asked_for_the_token_and_before_anything_is_made(world: Wor
     run.answer("API token, USER@REALM!NAME=SECRET (not shown):", proxmox.token)
     run.answer("[y/N]", "no")
     assert run.wait() == 1
+    assert "pveum acl modify /vms --users lab@pve --roles LabMachines" in run.said
     assert proxmox.token.partition("=")[2] not in run.said and "will be created" in run.said
     assert (
         "was not made; nothing was changed on Proxmox" in run.said
@@ -369,6 +370,12 @@ def test_a_whole_run_makes_the_machine_on_the_way_and_the_runner_starts_there(
     refused = world.run(**surroundings(world))
     assert refused.status == 1 and "scp root@localhost:/etc/pve/pve-root-ca.pem iac/proxmox-ca.crt" in refused.err
     assert re.findall(r"bad +\[([a-z-]+)\]", refused.err) == ["proxmox"] and world.changes == []
+    (world.lab / "iac/proxmox-ca.crt").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    commit(world.lab, "The wrong file")
+    refused = world.run(**surroundings(world))
+    assert re.findall(r"bad +\[([a-z-]+)\] (.*)", refused.err) == [
+        ("proxmox", "iac/proxmox-ca.crt holds a private key, which would end up in Git")
+    ]
     (world.lab / "iac/proxmox-ca.crt").write_bytes(proxmox.authority.crt.read_bytes())
     commit(world.lab, "Trust Proxmox's authority")
 

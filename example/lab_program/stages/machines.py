@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from ..clients.proxmox import Proxmox, ProxmoxError
@@ -19,11 +20,12 @@ from ..lab import Lab
 from ..patience import TimedOutError
 from ..secret import Secret
 from ..settings import Settings
-from . import proxmox_checks
+from . import proxmox_checks, tofu_run
 from .base import Stage
 from .findings import Finding, Good, Problem
 from .iac_project import IacProject
 from .machine_secrets import PASSPHRASE_ENTRY, STATE, TOKEN_ENTRY, TOKEN_FILE, MachineSecrets
+from .machines_aws import AwsPlace, credentials
 from .proxmox_checks import TokenRefused
 from .tofu_run import proxmox_http, public_keys, tofu_on, variables
 
@@ -51,9 +53,19 @@ def next_for(plan: Plan) -> Next:
     return Next.MAKE if plan.makes(RUNNER) and not plan.removed else Next.LEAVE
 
 
+def makes_machine(settings: Settings) -> bool:
+    """Say whether the lab makes the runner's machine."""
+    return settings.runner_machine == "proxmox"
+
+
+def uses_aws(settings: Settings) -> bool:
+    """Say whether the lab has something at AWS."""
+    return bool(settings.aws_login)
+
+
 def needs_tofu(settings: Settings) -> bool:
     """Say whether a run needs OpenTofu on this machine."""
-    return settings.runner_machine == "proxmox"
+    return makes_machine(settings) or uses_aws(settings)
 
 
 class Machines(Stage):
@@ -69,7 +81,12 @@ class Machines(Stage):
     @classmethod
     def programs(cls, settings: Settings) -> set[str]:
         more = {"git"} if settings.iac_project else set()
-        return super().programs(settings) | more | ({"tofu", "ssh"} if needs_tofu(settings) else set())
+        return (
+            super().programs(settings)
+            | more
+            | ({"tofu"} if needs_tofu(settings) else set())
+            | ({"ssh"} if makes_machine(settings) else set())
+        )
 
     def run(self) -> None:
         settings = self.settings
@@ -81,7 +98,7 @@ class Machines(Stage):
             return
         # Before anything is looked at: without GitLab there is nothing to mend.
         _ = self.lab.gitlab
-        makes = needs_tofu(settings)
+        makes = makes_machine(settings)
         token = self._checked_token() if makes else Secret("")
         self.project.ensure()
         self.project.carry()
@@ -91,12 +108,16 @@ class Machines(Stage):
         self.secrets.give_owner(passphrase)
         if makes:
             self._ensure_machine(token, passphrase)
+        if uses_aws(settings):
+            self._ensure_aws(passphrase)
 
     def _tell(self) -> None:
         settings, would = self.settings, self.console.would
         would(f"make sure that GitLab has the project {settings.iac_project} (private), with the lab's iac/")
         would("propose there by a merge request what has changed in iac/ since")
-        if needs_tofu(settings):
+        if uses_aws(settings):
+            would(f"make {settings.aws_bucket} and the jobs' log-in at AWS with your credentials, after a yes")
+        if makes_machine(settings):
             would(f"ask for Proxmox's API token, if it is not known, and check what {settings.proxmox_node} has")
             would(f"show OpenTofu's plan for {settings.runner_host}, and apply it after a yes")
 
@@ -158,16 +179,14 @@ class Machines(Stage):
 
     # OpenTofu
 
+    def _ensure_aws(self, passphrase: Secret) -> None:
+        """Make what the lab has at AWS, or find it as the project says."""
+        folder, tofu = self._prepared(Secret(""), passphrase)
+        AwsPlace(self.lab, self._must).ensure(folder, tofu)
+
     def _ensure_machine(self, token: Secret, passphrase: Secret) -> None:
         """Make the runner's machine, or find it as the project says."""
-        found = self.lab.gitlab.project(self.settings.iac_project)
-        if found is None:
-            raise Failure(f"GitLab has no project {self.settings.iac_project}.", "", "./lab up --only machines")
-        folder = self.project.check_out()
-        tofu = tofu_on(self.lab, folder, variables(self.lab, found.id, token, passphrase))
-        self.console.doing("OpenTofu fetches its providers, and compares (the first time this takes some minutes)")
-        self._must("prepare the project", lambda: _init(tofu))
-        self.project.add_to_main([LOCK_FILE], "Which providers OpenTofu has verified")
+        folder, tofu = self._prepared(token, passphrase)
         plan = self._plan(tofu)
         if plan.actions.get(RUNNER) == ("create",) and self._is_there(token):
             self.console.warn(
@@ -178,6 +197,19 @@ class Machines(Stage):
             (folder / TAKE_OVER).write_text(f'import {{\n  to = {RUNNER}\n  id = "{place}"\n}}\n')
             plan = self._plan(tofu)
         self._follow(next_for(plan), plan, tofu, token)
+
+    def _prepared(self, token: Secret, passphrase: Secret) -> tuple[Path, Tofu]:
+        """Return a copy of the project's main, and OpenTofu on it, with its providers."""
+        found = self.lab.gitlab.project(self.settings.iac_project)
+        if found is None:
+            raise Failure(f"GitLab has no project {self.settings.iac_project}.", "", "./lab up --only machines")
+        folder = self.project.check_out()
+        own = credentials(self.lab.environment) if uses_aws(self.settings) else {}
+        tofu = tofu_on(self.lab, folder, variables(self.lab, found.id, token, passphrase) | own)
+        self.console.doing("OpenTofu fetches its providers, and compares (the first time this takes some minutes)")
+        self._must("prepare the project", lambda: _init(tofu))
+        self.project.add_to_main([LOCK_FILE], "Which providers OpenTofu has verified")
+        return folder, tofu
 
     def _follow(self, following: Next, plan: Plan, tofu: Tofu, token: Secret) -> None:
         settings, console = self.settings, self.console
@@ -301,6 +333,11 @@ class Machines(Stage):
 def proxmox(lab: Lab, *, cluster_answers: bool) -> Iterator[Finding]:
     """Preflight: Proxmox answers, and its certificate is trusted; with a token that is known, all that it needs."""
     token = MachineSecrets(lab).token if cluster_answers else Secret("")
+    try:
+        tofu_run.trusted(lab)
+    except Failure as failure:
+        yield Problem(proxmox_checks.CHECK, failure.what.rstrip("."), failure.then)
+        return
     if token:
         yield from proxmox_checks.look(proxmox_of(lab, token), lab.settings, public_keys(lab))
         return

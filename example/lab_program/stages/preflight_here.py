@@ -19,7 +19,7 @@ from ..programs import how_to_install, last_line
 from ..runner_machine import Found
 from .credential import OWNER
 from .findings import Advice, Finding, Good, Nothing, Problem
-from .machines import needs_tofu
+from .machines import makes_machine, needs_tofu
 from .repository import unfit
 
 # The oldest versions that do what the program asks of them.
@@ -201,7 +201,7 @@ def runner_machine(lab: Lab) -> Iterator[Finding]:
     """Docker and its compose plugin on the runner's machine, or a way to bring them there."""
     user, host = lab.settings.runner_user, lab.settings.runner_host
     done = lab.machine.run(machine_module.question(lab))
-    if done.status and needs_tofu(lab.settings):
+    if done.status and makes_machine(lab.settings):
         yield Nothing(
             f"the runner's machine {host} does not answer yet: the stage machines makes it, if it is not there"
         )

@@ -14,9 +14,10 @@ from .findings import Finding, Good, Nothing, Problem
 
 CHECK = "proxmox"
 CERTIFICATE = "iac/proxmox-ca.crt"
-ROLE, USER, TOKEN_NAME = "LabMachines", "lab@pve", "lab"
+ROLE, IMAGE_ROLE, USER, TOKEN_NAME = "LabMachines", "LabImages", "lab@pve", "lab"
 ZONE = "localnetwork"
-# What bpg's provider asks for one machine and its image: https://bpg.sh/docs/, https://pve.proxmox.com/pve-docs/api-viewer/
+# What bpg's provider asks for one machine and its image: https://bpg.sh/docs/,
+# https://pve.proxmox.com/pve-docs/api-viewer/
 OF_MACHINE = (
     "VM.Allocate",
     "VM.Audit",
@@ -31,7 +32,8 @@ OF_MACHINE = (
     "VM.GuestAgent.Audit",
     "VM.PowerMgmt",
 )
-OF_IMAGES = ("Datastore.AllocateSpace", "Datastore.AllocateTemplate", "Datastore.Audit")
+# An image that is there from before is replaced, and an older one removed: Proxmox lets no lesser right delete one.
+OF_IMAGES = ("Datastore.AllocateSpace", "Datastore.AllocateTemplate", "Datastore.Audit", "Datastore.Allocate")
 OF_DISKS = ("Datastore.AllocateSpace", "Datastore.Audit")
 OF_NODE = ("Sys.AccessNetwork", "Sys.Audit")
 OF_BRIDGE = ("SDN.Use",)
@@ -79,18 +81,24 @@ def rights(settings: Settings) -> dict[str, tuple[str, ...]]:
 def commands(settings: Settings) -> str:
     """Return the commands for the Proxmox node that make the user, the role, its rights and the token.
 
-    A role at a path takes the place of what comes from above, so it holds all that is needed at each.
+    A role at a path takes the place of what comes from above, so it holds all that is needed at each. The right to
+    delete counts on the images' storage alone.
     """
-    privileges = sorted({one for held in rights(settings).values() for one in held})
+    image, disk = f"/storage/{settings.proxmox_image_store}", f"/storage/{settings.proxmox_disk_store}"
+    privileges = sorted(
+        {one for path, held in rights(settings).items() if path != image for one in held} | set(OF_DISKS)
+    )
+    roles = {image: f"{ROLE},{IMAGE_ROLE}" if image == disk else IMAGE_ROLE}
     # Machines that the owner adds have other numbers.
     paths = ["/vms" if path.startswith("/vms/") else path for path in rights(settings) if path != "/"]
     paths = [path.removesuffix(f"/{settings.proxmox_vlan}") if path.startswith("/sdn/") else path for path in paths]
     return "\n".join(
         [
             f'pveum role add {ROLE} --privs "{" ".join(privileges)}"',
+            f'pveum role add {IMAGE_ROLE} --privs "{" ".join(OF_IMAGES)}"',
             f"pveum user add {USER}",
             f"pveum acl modify / --users {USER} --roles PVEAuditor",
-            *(f"pveum acl modify {path} --users {USER} --roles {ROLE}" for path in paths),
+            *(f"pveum acl modify {path} --users {USER} --roles {roles.get(path, ROLE)}" for path in paths),
             f"pveum user token add {USER} {TOKEN_NAME} --privsep 0",
         ]
     )

@@ -131,6 +131,19 @@ class Tofu:
         """
         self._must("init", "-no-color", *(["-upgrade"] if upgrade else []))
 
+    def resources(self) -> list[str]:
+        """Return the addresses of what the state knows; none where there is no state yet.
+
+        Raises:
+            TofuError: it could not be read.
+        """
+        done = self._run("state", "list")
+        if done.status and "No state file was found" in f"{done.out}{done.err}":
+            return []
+        if done.status:
+            raise TofuError(done)
+        return done.out.split("\n") if done.out else []
+
     def plan(self, *targets: str) -> Plan:
         """Compare the code with the state and the world; keep the plan for `shown` and `apply`.
 

@@ -21,6 +21,7 @@ from ..lab import Lab
 from ..probes import FLUX
 from ..secret import Secret, random_secret
 from ..workspace import state_folder, write_private
+from .proxmox_checks import commands
 
 NAME = "lab-machines"
 TOKEN_ENTRY, PASSPHRASE_ENTRY = "proxmox-token", "state-passphrase"
@@ -63,9 +64,14 @@ class MachineSecrets:
             except (OSError, UnicodeDecodeError) as error:
                 raise Failure(f"{TOKEN_FILE}={file} cannot be read: {error}") from error
         elif self.console.terminal:
+            made = "On the Proxmox node, as root, these make a user with the rights for it, and its token, shown once:"
+            self.console.print(f"\n{made}\n{commands(self.settings)}\n")
             given = self.console.ask_secret("Proxmox's API token, USER@REALM!NAME=SECRET (not shown):")
         else:
-            then = f"set {TOKEN_FILE} to a file that holds it (chmod 600) and run ./lab up again"
+            then = (
+                f"set {TOKEN_FILE} to a file that holds it (chmod 600) and run ./lab up again\n"
+                f"on the Proxmox node, as root, these make one:\n{commands(self.settings)}"
+            )
             raise Failure("There is no terminal to ask for Proxmox's API token.", "iac/README.md", then)
         if not TOKEN.fullmatch(given.reveal()):
             raise Failure(

@@ -16,7 +16,8 @@ from .age_key import secrets_can_be_read
 from .base import Stage
 from .findings import Advice, Check, Finding, Good, Nothing, Problem
 from .following import Following
-from .machines import Machines, needs_tofu, proxmox
+from .machines import Machines, makes_machine, proxmox, uses_aws
+from .machines_aws import checks as aws
 from .preflight_cluster import Reached, cluster_checks, reach
 from .preflight_here import (
     external_repository,
@@ -61,8 +62,10 @@ class Preflight(Stage):
             elsewhere.append(nfs)
         if settings.runner_kind == "docker":
             elsewhere += self._with("ssh", [runner_machine], "the runner's machine")
-        if needs_tofu(settings):
+        if makes_machine(settings):
             elsewhere.append(partial(proxmox, cluster_answers=answers))
+        if uses_aws(settings):
+            elsewhere.append(aws)
         elsewhere.append(partial(secrets_can_be_read, cluster_answers=answers))
         self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])
         if self.problems:
