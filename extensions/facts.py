@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,7 @@ AGE_VERSION = "1.2.1"
 KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
 BUILDKIT_IMAGE = "moby/buildkit:v0.33.0-rootless"
 JOB_IMAGE = "alpine:3.22"
+CERT_MANAGER_VERSION = "v1.21.2"
 # OpenTofu with a shell, in the jobs of the project for infrastructure.
 TOFU_IMAGE = "ghcr.io/opentofu/opentofu:1.12.6"
 PROXMOX_PROVIDER = "~> 0.111.1"
@@ -45,6 +47,8 @@ SECRETS = {
     "runner": "gitlab-runner-token",
     # The owner's private key, with which Flux decrypts what SOPS encrypted.
     "age": "sops-age",
+    # What cert-manager proves to the DNS provider with, in its namespace.
+    "acme_dns": "acme-dns",
     # The owner's, and optional: what gitlab.rb may read as ENV['…'].
     "gitlab_env": "gitlab-env",
 }
@@ -72,6 +76,22 @@ POD_PORTS = {
     9236: "Gitaly's metrics",
 }
 RUNNER_NAMESPACE = "gitlab-runner"
+# Answers to `tls_source` with which the lab makes a ClusterIssuer, and its name.
+ISSUERS = {"letsencrypt-http": "lab-letsencrypt", "letsencrypt-dns": "lab-letsencrypt", "lab-authority": "lab-authority"}
+ACME_SOURCES = frozenset({"letsencrypt-http", "letsencrypt-dns"})
+# Let's Encrypt's directories (letsencrypt.org/docs/acme-protocol-updates/, letsencrypt.org/docs/staging-environment/).
+ACME_DIRECTORIES = {
+    "production": "https://acme-v02.api.letsencrypt.org/directory",
+    "staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+# What the Secret of each provider holds (cert-manager.io/docs/configuration/acme/dns01/), by what the owner is asked for.
+DNS_SECRETS = {
+    "cloudflare": {"api-token": "API token, with Zone.DNS:Edit and Zone.Zone:Read"},
+    "route53": {"access-key-id": "access key ID", "secret-access-key": "secret access key"},
+    "rfc2136": {"tsig-secret": "TSIG secret"},
+}
+# Where cert-manager looks for the Secrets of ClusterIssuers.
+CERT_MANAGER_NAMESPACE = "cert-manager"
 # What each answer to `sign_up` sets in GitLab (docs.gitlab.com/administration/settings/sign_up_restrictions/); `as-set` sets nothing.
 SIGN_UP = {
     "closed": {"signup_enabled": False},
@@ -134,6 +154,8 @@ class Lab:
     privileged_services = PRIVILEGED_SERVICES
     runner_namespace = RUNNER_NAMESPACE
     sshd_port = SSHD_PORT
+    cert_manager_version = CERT_MANAGER_VERSION
+    cert_manager_namespace = CERT_MANAGER_NAMESPACE
     traefik_ssh_port = TRAEFIK_SSH_PORT
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
@@ -159,6 +181,39 @@ class Lab:
     @cached_property
     def registry_url(self) -> str:
         return f"https://{self.registry_address}"
+
+    @cached_property
+    def makes_issuer(self) -> bool:
+        """Whether the lab makes the ClusterIssuer that signs its certificates."""
+        return self._("tls_source") in ISSUERS
+
+    @cached_property
+    def installs_cert_manager(self) -> bool:
+        return self.makes_issuer and self._("cert_manager") == "lab"
+
+    @cached_property
+    def cluster_issuer(self) -> str:
+        """The ClusterIssuer that signs the lab's certificates; nothing if something else makes them."""
+        source = self._("tls_source")
+        return self._("cluster_issuer") if source == "cert-manager" else ISSUERS.get(source, "")
+
+    @cached_property
+    def acme_directory(self) -> str:
+        return ACME_DIRECTORIES[self._("acme_server")]
+
+    @cached_property
+    def acme_dns_server(self) -> str:
+        """The server for RFC 2136 as cert-manager takes it: an IPv6 address in brackets, with a port."""
+        server = self._("acme_dns_server")
+        if server.count(":") > 1 and not server.startswith("["):
+            server = f"[{server}]"
+        return server if re.search(r"[^\]:]:[0-9]+$|\]:[0-9]+$", server) else f"{server}:53"
+
+    @cached_property
+    def dns_secret(self) -> list[str]:
+        """What cert-manager needs for DNS-01: the keys of its Secret, each with what it is; none without DNS-01."""
+        found = DNS_SECRETS[self._("acme_dns_provider")] if self._("tls_source") == "letsencrypt-dns" else {}
+        return [f"{key}={what}" for key, what in found.items()]
 
     @cached_property
     def main_group(self) -> str:
@@ -255,6 +310,8 @@ class Lab:
             {"name": self._("gitlab_namespace"), "labels": {}},
             {"name": self._("app_namespace"), "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in modes}},
         ]
+        if self.installs_cert_manager:
+            found.append({"name": CERT_MANAGER_NAMESPACE, "labels": {}})
         if self._("runner_kind") == "kubernetes":
             found.append({"name": RUNNER_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}})
         return found

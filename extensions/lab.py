@@ -311,6 +311,7 @@ class LabExtension(ContextHook):
         environment.globals["default_docker_version"] = facts.DEFAULT_DOCKER_VERSION
         environment.globals["default_vm_image"] = facts.DEFAULT_VM_IMAGE
         environment.tests["private_name"] = names.is_private_name
+        environment.tests["public_mail"] = names.is_public_mail
         environment.filters.update(
             checksum=_sibling("update.recorded", "hooks").checksum,
             lab_name=rules.lab_name_of,

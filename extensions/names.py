@@ -164,6 +164,25 @@ def email(value: Any) -> str | None:
     return f"`{value}`: {problem}" if problem else None
 
 
+def is_public_mail(value: str) -> bool:
+    """Say whether Let's Encrypt takes an address for an account: it refuses domains that are kept for examples (RFC 2606), or private."""
+    host = value.rpartition("@")[2].lower()
+    kept = host.split(".")[-1] == "example" or any(host == one or host.endswith(f".{one}") for one in ("example.com", "example.net", "example.org"))
+    return "@" in value and not kept and not is_private_name(host)
+
+
+def server_with_port(value: Any) -> str | None:
+    """Check a server's name or address with an optional port: `ns1.example.com`, `192.168.1.53:5353`, `[fd00::53]:53`, `fd00::53`."""
+    if not isinstance(value, str):
+        return f"`{value}` is no server; give one such as `ns1.lab.example.com`"
+    host, colon, port = value.rpartition(":")
+    if not colon or (value.count(":") > 1 and not value.startswith("[")) or value.endswith("]"):
+        return host_or_address(value)
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        return f"`{value}` ends in no port (1 to 65535); give one such as `{host or 'ns1.lab.example.com'}:53`"
+    return host_or_address(host)
+
+
 def display_name(value: Any) -> str | None:
     """Check a sender's name: one line, at most 100 characters, nothing unprintable."""
     if not isinstance(value, str) or not value.strip():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import age, aws, literals, machines, names, values
-from .facts import IAC_NAME, POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
+from .facts import ACME_SOURCES, IAC_NAME, POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
 Answers = Mapping[str, Any]
 Rule = Callable[[Any, Answers], "str | None"]
@@ -113,7 +113,50 @@ def _tls_secret_name(value: Any, answers: Answers) -> str | None:
     return names.object_name(value)
 
 
+def _tls_source(value: Any, answers: Answers) -> str | None:
+    private = [answers[name] for name in ("gitlab_host", "registry_host", "base_domain") if names.is_private_name(answers[name])]
+    if value in ACME_SOURCES and private:
+        return f"`{value}` needs names of the public DNS, and Let's Encrypt signs nothing for `{private[0]}`; answer `lab-authority`, with which the lab makes an authority"
+    return None
+
+
+def _acme_email(value: Any, _: Answers) -> str | None:
+    if value == "":
+        return None
+    found = names.email(value)
+    if found is None and not names.is_public_mail(value):
+        return f"`{value}` is refused by Let's Encrypt, as nobody receives mail at `{value.rpartition('@')[2]}`; give an address of yours, or nothing"
+    return found
+
+
+def _acme_dns_server(value: Any, _: Answers) -> str | None:
+    if value == "":
+        return "`` names no server; DNS-01 by RFC 2136 needs the one that takes updates of your zone, such as `ns1.lab.example.com`"
+    return names.server_with_port(value)
+
+
+def _acme_dns_region(value: Any, _: Answers) -> str | None:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", value):
+        return f"`{value}` is no region of AWS; give one such as `us-east-1`"
+    return None
+
+
+def _acme_tsig_key(value: Any, _: Answers) -> str | None:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?", value):
+        return f"`{value}` is no name of a TSIG key; give the name in the server's configuration, such as `cert-manager`"
+    return None
+
+
 def _private_ca(value: Any, answers: Answers) -> str | None:
+    source = answers["tls_source"]
+    if not value and source == "lab-authority":
+        return "`lab-authority` makes an authority that nobody trusts by itself; answer yes"
+    if source in ACME_SOURCES:
+        staging = answers["acme_server"] == "staging"
+        if staging and not value:
+            return "nothing trusts certificates of Let's Encrypt's staging environment by itself; answer yes and put its roots into ca.crt, or `acme_server: production`"
+        if value and not staging:
+            return f"everybody trusts what Let's Encrypt signs with `{source}`; answer no, or `tls_source: lab-authority`"
     private = [answers[name] for name in ("gitlab_host", "registry_host") if names.is_private_name(answers[name])]
     if not value and private:
         return f"no public authority signs `{private[0]}`, so nothing would trust its certificate; answer yes"
@@ -306,6 +349,11 @@ RULES: dict[str, Rule] = {
     "timezone": lambda value, _: values.time_zone(value),
     "gitlab_host": _gitlab_host,
     "registry_host": _registry_host,
+    "tls_source": _tls_source,
+    "acme_email": _acme_email,
+    "acme_dns_region": _acme_dns_region,
+    "acme_dns_server": _acme_dns_server,
+    "acme_tsig_key": _acme_tsig_key,
     "private_ca": _private_ca,
     "cluster_issuer": _cluster_issuer,
     "tls_secret_name": _tls_secret_name,

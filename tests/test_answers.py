@@ -16,6 +16,7 @@ from support.texts import answered, problems
 sys.path.insert(0, str(ROOT / "tests" / "answers"))
 import generate_pairs  # noqa: E402
 
+# The lab's own issuers change little else: tls-*.yml has each of them once.
 PAIRED = {
     "storage_backend": {"storage-class", "nfs", "host-path"},
     "data_backend": {"storage-class", "nfs", "host-path"},
@@ -51,7 +52,7 @@ def test_every_choice_of_every_question_is_used(recorded: list[dict[str, Any]]) 
 def test_every_pair_of_choices_meets(recorded: list[dict[str, Any]]) -> None:
     for first, second in combinations(PAIRED, 2):
         met = {(answers[first], answers[second]) for answers in recorded}
-        assert met == set(product(PAIRED[first], PAIRED[second])), (first, second)
+        assert met >= set(product(PAIRED[first], PAIRED[second])), (first, second)
 
 
 def test_the_generated_files_are_fresh() -> None:

@@ -14,6 +14,7 @@ from extensions.facts import Lab
 from support import program
 
 DEFAULT: dict[str, Any] = {
+    "tls_source": "cert-manager", "cluster_issuer": "mine", "cert_manager": "lab", "acme_server": "production", "acme_dns_provider": "route53",
     "lab_name": "home", "base_domain": "lab", "gitlab_host": "gitlab.lab", "registry_host": "registry.lab", "https_port": 443,
     "ssh_port": 2223, "gitlab_namespace": "git", "app_namespace": "default", "app_security": "enforced", "groups": ["HomeLAB", "b"], "lab_group": "ops", "gitops_source": "self",
     "gitops_url": "https://git.lab/a.git", "storage_backend": "nfs", "data_backend": "storage-class", "storage_root": "/storage",
@@ -30,6 +31,21 @@ POD_SECURITY = "pod-security.kubernetes.io"
 TOLD = {f"{POD_SECURITY}/{mode}": "restricted" for mode in ("audit", "warn")}
 GITLABS: dict[str, Any] = {"name": "git", "labels": {}}
 FACTS: list[tuple[str, dict[str, Any], Any]] = [
+    ("cluster_issuer", {}, "mine"),
+    ("cluster_issuer", {"tls_source": "secret"}, ""),
+    ("cluster_issuer", {"tls_source": "letsencrypt-dns"}, "lab-letsencrypt"),
+    ("cluster_issuer", {"tls_source": "lab-authority"}, "lab-authority"),
+    ("installs_cert_manager", {}, False),
+    ("installs_cert_manager", {"tls_source": "lab-authority"}, True),
+    ("installs_cert_manager", {"tls_source": "letsencrypt-http", "cert_manager": "existing"}, False),
+    ("acme_directory", {"acme_server": "staging"}, "https://acme-staging-v02.api.letsencrypt.org/directory"),
+    ("dns_secret", {"tls_source": "letsencrypt-http"}, []),
+    ("dns_secret", {"tls_source": "letsencrypt-dns"}, ["access-key-id=access key ID", "secret-access-key=secret access key"]),
+    ("acme_dns_server", {"acme_dns_server": "ns1.our-home.net"}, "ns1.our-home.net:53"),
+    ("acme_dns_server", {"acme_dns_server": "192.0.2.7:5353"}, "192.0.2.7:5353"),
+    ("acme_dns_server", {"acme_dns_server": "2001:db8::7"}, "[2001:db8::7]:53"),
+    ("acme_dns_server", {"acme_dns_server": "[2001:db8::7]"}, "[2001:db8::7]:53"),
+    ("acme_dns_server", {"acme_dns_server": "[2001:db8::7]:5353"}, "[2001:db8::7]:5353"),
     ("port_suffix", {}, ""),
     ("has_iac", {}, False),
     ("has_iac", AWS, True),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import Environment
 
 from support.cluster import Lab
 from support.rendering import ROOT
@@ -32,10 +33,17 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,12}", fullmatch=True)
 patterns = st.sampled_from([one for each in SECRETS.values() for one in each])
 
 
+def rules(tls_source: str) -> str:
+    """Return what a lab's .gitignore says."""
+    text = (ROOT / "template/.gitignore.jinja").read_text(encoding="utf-8")
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    return environment.from_string(text).render(tls_source=tls_source)
+
+
 @pytest.fixture(scope="module")
 def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ignored")
-    (folder / ".gitignore").write_bytes((ROOT / "template/.gitignore").read_bytes())
+    (folder / ".gitignore").write_text(rules("secret"), encoding="utf-8")
     subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
     return folder
 
@@ -66,7 +74,14 @@ def test_git_takes_what_is_public_or_encrypted(lab_folder: Path, found: list[str
 
 def test_git_takes_every_file_that_the_template_renders(lab: Lab, lab_folder: Path) -> None:
     """Also those that only one set of answers brings."""
-    assert (lab.path / ".gitignore").read_bytes() == (lab_folder / ".gitignore").read_bytes()
+    assert (lab.path / ".gitignore").read_text(encoding="utf-8") == rules(lab.answers["tls_source"])
     paths = sorted(str(path.relative_to(lab.path)) for path in lab.path.rglob("*") if path.is_file())
     paths = [path for path in paths if not path.startswith(".git/")]
     assert len(paths) > 100 and ignored(lab_folder, paths) == set()
+
+
+def test_git_leaves_out_ca_crt_only_if_the_program_writes_it(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    for source, left_out in (("lab-authority", {"ca.crt"}), ("secret", set())):
+        (tmp_path / ".gitignore").write_text(rules(source), encoding="utf-8")
+        assert ignored(tmp_path, ["ca.crt", "apps/ca.crt"]) == left_out

@@ -260,6 +260,7 @@ def test_the_runbook_names_what_is_there_and_nothing_else(lab: Lab) -> None:
 
 # What the program needs beside the answers; tests/test_facts.py and the manifests hold these.
 DERIVED = {
+    "installs_cert_manager", "dns_secret", "cluster_issuer",
     "iac_project", "unbanned_networks", "own_public_networks",
     "gitlab_url", "registry_address", "registry_push_user", "lab_project", "sample_project", "sample_host", "runner_namespace", "gitops_url",
     "flux_version",

@@ -17,7 +17,8 @@ from support.rendering import recorded_answers
 # Keys that name another object, wherever they stand. Kubernetes and Flux have no other way of referring.
 NAMING = re.compile(r"(Ref|Refs|secretName|claimName|configMap|serviceAccountName|serviceName|volumeName|imagePullSecrets)$")
 # Named by key alone, and not of another object of the lab: the issuer is the owner's.
-OWNERS = {"issuerRef", "fieldRef"}
+# The last is a Secret that cert-manager makes.
+OWNERS = {"issuerRef", "fieldRef", "privateKeySecretRef"}
 
 
 @pytest.mark.deep(keep=6)

@@ -13,7 +13,10 @@ from .errors import Failure
 
 FILE = "lab_program/settings.json"
 # Lists that mean something without an item: this is off, or is found elsewhere.
-MAY_BE_EMPTY = frozenset({"age_recipients", "runner_dns", "runner_ssh_keys"})
+MAY_BE_EMPTY = frozenset({"age_recipients", "dns_secret", "runner_dns", "runner_ssh_keys"})
+# What makes the lab's certificates, if the lab has cert-manager's ClusterIssuer made.
+MADE_ISSUERS = frozenset({"letsencrypt-http", "letsencrypt-dns", "lab-authority"})
+LAB_AUTHORITY = "lab-authority"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Settings:
     traefik_kind: str
     tls_source: str
     cluster_issuer: str
+    installs_cert_manager: bool
+    dns_secret: tuple[str, ...]
     tls_secret_name: str
     private_ca: bool
     rack_attack: bool
@@ -140,6 +145,16 @@ class Settings:
     def self_hosted(self) -> bool:
         """Whether the lab's own GitLab hosts the lab's repository."""
         return self.gitops_source == "self"
+
+    @property
+    def makes_issuer(self) -> bool:
+        """Whether the lab makes the ClusterIssuer that signs its certificates."""
+        return self.tls_source in MADE_ISSUERS
+
+    @property
+    def makes_authority(self) -> bool:
+        """Whether the authority itself is the lab's: its certificate comes from the cluster."""
+        return self.tls_source == LAB_AUTHORITY
 
     @property
     def external_over_https(self) -> bool:

@@ -24,7 +24,7 @@ def test_a_stage_is_added_as_the_page_says(world: World, seconds: int, words: st
     text = (stages / "__init__.py").read_text().replace("from .flux ", f"{IMPORT}from .flux ")
     (stages / "__init__.py").write_text(text.replace("\n    Preflight,\n", "\n    Preflight,\n    Clock,\n"))
     commit(world.lab, "A stage more")
-    assert world.run("--list").out.splitlines()[1] == "clock      the nodes' clocks, near this machine's"
+    assert world.run("--list").out.splitlines()[1] == "clock        the nodes' clocks, near this machine's"
     written = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds + 0.5)
     world.cluster.put("Lease", "kube-node-lease", "node-1", spec={"renewTime": f"{written:%Y-%m-%dT%H:%M:%S.%fZ}"})
     run = world.run("--only", "clock")

@@ -76,6 +76,8 @@ PROGRAM_LIST = (
     *(Program(name, {name: f"github.com/fluxcd/{name}"}, {}) for name in CONTROLLERS),
     # What k3s holds network policies with is this controller.
     Program("kube-router", {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"}, {}),
+    # Its own program is a module that no proxy serves: main.go runs cert-manager's controllers from their packages.
+    Program("cert-manager", {"cert-manager": "."}, {}),
     # A release says so itself; otherwise it calls its version a development one.
     Program(
         "opentofu",
@@ -217,7 +219,8 @@ def _kustomize(folder: Path) -> str:
 
 def _digest(program: Program) -> str:
     folder = PROGRAMS / program.folder
-    parts = [(folder / name).read_bytes() for name in ("go.mod", "go.sum")]
+    own = sorted(file.name for file in folder.glob("*.go"))
+    parts = [(folder / name).read_bytes() for name in ("go.mod", "go.sum", *own)]
     return hashlib.sha256(b"\0".join([repr(program).encode(), *parts])).hexdigest()
 
 

@@ -35,6 +35,7 @@ ORDER = (
     "killed",
     "defaults",
     "network",
+    "certificates",
     "external-https",
 )
 

@@ -55,7 +55,7 @@ def name_everything(world: World) -> None:
 def start_gitlab(world: World) -> None:
     authority, public_authority = Authority(world.folder / "authority"), Authority(world.folder / "public-authority")
     everybody_trusts = public_authority.crt.read_text(encoding="utf-8")
-    if world.answers["private_ca"]:
+    if world.answers["private_ca"] and world.answers["tls_source"] != "lab-authority":
         # An external repository over https has a certificate that everybody trusts.
         public = str(world.answers.get("gitops_url") or "").startswith("https://")
         world.surroundings.trust(everybody_trusts + (authority.crt.read_text(encoding="utf-8") if public else ""))

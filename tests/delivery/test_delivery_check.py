@@ -538,6 +538,9 @@ def test_the_check_finds_no_fault_in_any_lab(lab: Lab) -> None:
     assert findings.faults == []
     assert {what for what in findings.unjudged if "pushed before" not in what} <= {
         "HelmRelease gitlab-runner/gitlab-runner: its chart is not in this repository",
+        # The schema of an issuer has the pods of HTTP-01 in it: half a megabyte. The cluster tests judge it.
+        "HelmRelease cert-manager/cert-manager: its chart is not in this repository",
+        "the fields of each cert-manager.io/v1 ClusterIssuer: no schema of it is here",
     }
 
 

@@ -251,10 +251,17 @@ def test_rails_is_asked_three_times_at_most_and_its_complaint_is_the_line_that_s
 # ./lab trust
 
 
+TOLD_NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("runner", "here", "remove", "nodes", "cluster", "devices", "yes"), False),
+    "user": "root",
+    "backup_key": None,
+}
+
+
 def trusting(lab: Path, programs: Faked, *machines: str, **options: Any) -> tuple[int, str]:
     """Run `./lab trust` and return its status and what it said."""
     console = program.console()
-    chosen = Namespace(machines=list(machines), **({"runner": False, "here": False, "remove": False} | options))
+    chosen = Namespace(machines=list(machines), **(TOLD_NOTHING | options))
     command = program.trust.Trust(lab, console, programs, program.Invocation(chosen, [], []))
     try:
         status = command.run()

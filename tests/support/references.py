@@ -63,6 +63,9 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         secrets[runner, "gitlab-runner-token"] = {one["variable"] for one in facts.Lab({"runner_home": "", "docker_version": "", **answers}).runners}
         if answers["private_ca"]:
             secrets[runner, "lab-ca"] = {"ca.crt"}
+    dns = facts.Lab(answers).dns_secret
+    if dns:
+        secrets["cert-manager", "acme-dns"] = {one.partition("=")[0] for one in dns}
     if answers["tls_source"] == "secret":
         secrets[gitlab, answers["tls_secret_name"]] = secrets[apps, answers["tls_secret_name"]] = {"tls.crt", "tls.key"}
     return secrets
@@ -114,7 +117,7 @@ def _of_object(thing: Object) -> Iterator[tuple[tuple[str | int, ...], str, str,
         "ImageUpdateAutomation": _automation, "Receiver": _receiver, "Provider": _secret_ref, "Alert": _alert,
         "ImageRepository": _secret_ref, "ImagePolicy": _image_policy, "Ingress": _ingress, "IngressRoute": _routes,
         "IngressRouteTCP": _routes, "RoleBinding": _role_binding, "PersistentVolumeClaim": _claim, "PersistentVolume": _volume,
-        "Certificate": _certificate,
+        "Certificate": _certificate, "ClusterIssuer": _cluster_issuer,
     }.get(kind, lambda *_: ())(namespace, spec if kind != "RoleBinding" else thing, thing)
     pod = pod_of(thing)
     if pod is not None:
@@ -145,10 +148,22 @@ def _kustomization(namespace: str, spec: dict[str, Any], thing: Object) -> Itera
 
 def _helm_release(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[Any]:
     chart = ("spec", "chart", "spec")
+    if "chartRef" in spec:
+        yield from _source(namespace, spec["chartRef"], ("spec", "chartRef"))
+        return
     yield from _source(namespace, spec["chart"]["spec"]["sourceRef"], (*chart, "sourceRef"))
     yield (*chart, "chart"), "Path", "", f"{spec['chart']['spec']['chart']}/Chart.yaml"
     for index, source in enumerate(spec.get("valuesFrom", [])):
         yield ("spec", "valuesFrom", index, "name"), source["kind"], namespace, source["name"]
+
+
+def _cluster_issuer(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[Any]:
+    """cert-manager looks for a ClusterIssuer's Secrets in its own namespace, whatever the object says."""
+    if "ca" in spec:
+        yield ("spec", "ca", "secretName"), "Secret", "cert-manager", spec["ca"]["secretName"]
+    for path, value in leaves(spec.get("acme", {}).get("solvers", [])):
+        if path[-1] == "name":
+            yield ("spec", "acme", "solvers", *path), "Secret", "cert-manager", value
 
 
 def _automation(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[Any]:

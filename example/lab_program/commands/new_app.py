@@ -16,7 +16,10 @@ from .base import Command
 from .renaming import Renaming, rename
 from .sealing import sealed_files, sealed_text
 
-PARTS_OF_THE_LAB = ("gitlab", "gitlab-check", "gitlab-runner", "runner", "infrastructure", "automation", "flux-system")
+PARTS_OF_THE_LAB = (
+    *("gitlab", "gitlab-check", "gitlab-runner", "runner", "infrastructure", "automation", "flux-system"),
+    *("cert-manager", "cert-issuer"),
+)
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _IMAGE_PART = re.compile(r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*")
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?")

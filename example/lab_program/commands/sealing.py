@@ -13,11 +13,11 @@ from ..clients.sops import Sops
 from ..errors import Failure
 from ..sealed import ANNOTATION, FOLDER, SUFFIX
 from ..secret import Secret
+from ..value_lines import KEY, read_values
 from .application import Application
 from .base import Command
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_KEY = re.compile(r"[A-Za-z0-9._-]+")
 COMPONENT = "kustomization.yaml"
 HEAD = """\
 # `./lab secret` writes this file anew. The Secrets beside it are encrypted; Flux decrypts them.{restart}
@@ -88,34 +88,6 @@ def manifest(name: str, values: Mapping[str, Secret]) -> Secret:
     # JSON's strings are YAML's.
     lines = [f"  {key}: {json.dumps(value.reveal(), ensure_ascii=False)}\n" for key, value in values.items()]
     return Secret(f"apiVersion: v1\nkind: Secret\nmetadata:\n  name: {json.dumps(name)}\nstringData:\n{''.join(lines)}")
-
-
-def values_in(text: str, where: str) -> dict[str, Secret]:
-    """Return the values of a text of lines NAME=value, which are taken as they are; empty ones and comments are none.
-
-    Raises:
-        Failure: a line is none of these, or there are no values.
-    """
-    found = {}
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        key, equals, value = line.partition("=")
-        if not equals or not _KEY.fullmatch(key):
-            raise Failure(f"{where}, line {number}: this is no NAME=value.")
-        found[key] = Secret(value)
-    if not found:
-        raise Failure(f"{where} holds no line NAME=value.")
-    return found
-
-
-def read_values(file: str) -> dict[str, Secret]:
-    """Return the values that a file of the owner's holds; see values_in."""
-    try:
-        text = Path(file).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"{file} cannot be read: {error}") from error
-    return values_in(text, file)
 
 
 def seal(lab: Path, place: Place, text: str) -> list[str]:
@@ -208,7 +180,7 @@ def sealed_text(command: Command, app: Application) -> str:
     if not console.terminal:
         raise Failure("There is no terminal to ask for the values.", "", "--secret-from FILE takes them from a file")
     names = console.ask_line("The names of its values, such as DB_PASSWORD API_TOKEN:", "--secret-from FILE").split()
-    wrong = next((name for name in names if not _KEY.fullmatch(name)), None)
+    wrong = next((name for name in names if not KEY.fullmatch(name)), None)
     if wrong is not None:
         raise Failure(f'"{wrong}" cannot name a value: use letters, digits and underscores.')
     values = {name: console.ask_secret(f"{name} (not shown):") for name in names}

@@ -15,9 +15,10 @@ from ..clients.sops import Sops
 from ..errors import ExitCode, Failure, WrongCall
 from ..sealed import FOLDER
 from ..secret import Secret
+from ..value_lines import read_values
 from .base import Command
 from .editing import edited
-from .sealing import COMPONENT, Place, encrypt_values, place_of, read_values, seal, write
+from .sealing import COMPONENT, Place, encrypt_values, place_of, seal, write
 
 ACTIONS = ("init", "edit", "rotate", "check")
 NEW = """\

@@ -31,6 +31,7 @@ Environment, all of it optional (the value here is the default):
   LAB_SKIP=''                  names of preflight's checks that are only warnings, for example "dns memory"
   LAB_GIT_USERNAME=''          an external https repository: Flux's user name there ...
   LAB_GIT_PASSWORD_FILE=''     ... and a file that holds its password or token (chmod 600)
+  LAB_ACME_DNS_FILE=''         DNS-01: a file (chmod 600) with the provider's token, lines NAME=value
   LAB_GIT_HOST_KEY=''          an external ssh repository: fingerprint (SHA256:...) of its host key
   LAB_PROXMOX_TOKEN_FILE=''   machines on Proxmox: a file that holds its API token, USER@REALM!NAME=SECRET (chmod 600)
   NO_COLOR=1                   no colours, no line that moves
@@ -64,7 +65,7 @@ class Up(Command):
         options = self.options
         if options.list:
             for stage in STAGES:
-                self.console.print(f"{stage.name:<10} {stage.purpose}")
+                self.console.print(f"{stage.name:<12} {stage.purpose}")
             return ExitCode.DONE
         for name in (options.first, options.only, options.stage):
             if name == "":

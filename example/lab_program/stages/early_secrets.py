@@ -17,14 +17,20 @@ GITLAB, GIT = Path("apps/gitlab") / sealed.FOLDER, Path("automation") / sealed.F
 
 
 def bring_gitlabs(lab: Lab) -> None:
-    """Bring GitLab's encrypted Secrets into the cluster, so that its first start has them, unless Flux has.
+    """Bring GitLab's encrypted Secrets into the cluster, so that its first start has them, unless Flux has."""
+    bring(lab, GITLAB, "gitlab", lab.settings.gitlab_namespace)
 
+
+def bring(lab: Lab, folder: Path, entry: str, namespace: str) -> None:
+    """Bring the encrypted Secrets of a folder into the cluster, unless Flux keeps them.
+
+    Args:
+        entry: the Kustomization by which Flux keeps them.
     Raises:
         Failure: one cannot be decrypted.
     """
-    namespace = lab.settings.gitlab_namespace
-    paths = [path for path in sealed.files(lab.folder) if path.parent == GITLAB] if lab.settings.age_recipients else []
-    if not paths or lab.cluster.find(KUSTOMIZATION, "gitlab", FLUX):
+    paths = [path for path in sealed.files(lab.folder) if path.parent == folder] if lab.settings.age_recipients else []
+    if not paths or lab.cluster.find(KUSTOMIZATION, entry, FLUX):
         return
     for path in paths:
         name = path.name.removesuffix(sealed.SUFFIX)

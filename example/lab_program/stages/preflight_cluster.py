@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from .. import versions
 from ..clients.kubectl import FIELD_MANAGER, KubectlError
-from ..clients.objects import KubeObject, mebibytes
+from ..clients.objects import NOTHING, KubeObject, mebibytes
 from ..installed_gitlab import version_of_data
 from ..lab import Lab
-from ..probes import FLUX, KUSTOMIZATION
+from ..probes import FLUX, HELM_RELEASE, KUSTOMIZATION
 from ..settings import Settings
 from .findings import Advice, Check, Finding, Good, Nothing, Problem
 from .flux import FluxFolder, keeps_itself
@@ -170,7 +170,11 @@ def tls(lab: Lab) -> Finding:
                 f"kubectl create secret tls {name} -n {namespace} --cert=CERTIFICATE --key=KEY",
             )
         return Good(f"the certificate in Secret {namespace}/{name}")
-    name = settings.cluster_issuer
+    return cert_manager(lab) if settings.makes_issuer else cluster_issuer(lab, settings.cluster_issuer)
+
+
+def cluster_issuer(lab: Lab, name: str) -> Finding:
+    """Say whether the owner's ClusterIssuer is there, and ready."""
     issuer = lab.cluster.find("clusterissuers.cert-manager.io", name)
     if issuer is None:
         return Problem(
@@ -183,6 +187,26 @@ def tls(lab: Lab) -> Finding:
         what = f'the ClusterIssuer "{name}" is not ready: {issuer.ready.message}'
         return Problem("tls", what, f"kubectl describe clusterissuer {name}")
     return Good(f"certificates from the ClusterIssuer {name}")
+
+
+def cert_manager(lab: Lab) -> Finding:
+    """Say whether cert-manager is there if it should be, and is not there if the lab installs it."""
+    name, issuer = "customresourcedefinitions.apiextensions.k8s.io", lab.settings.cluster_issuer
+    kinds = lab.cluster.find(name, "clusterissuers.cert-manager.io")
+    if not lab.settings.installs_cert_manager:
+        if kinds is None:
+            fix = "answer cert_manager: lab, and the lab installs it; or https://cert-manager.io/docs/installation/"
+            return Problem("tls", "cert-manager is not in the cluster, and cert_manager is existing", fix)
+        return Good(f"cert-manager is there; the stage certificates makes the ClusterIssuer {issuer}")
+    runs = lab.cluster.find("deployment", "cert-manager", "cert-manager")
+    ours = lab.cluster.find(HELM_RELEASE, "cert-manager", "cert-manager")
+    notes = (kinds or NOTHING).annotations
+    place = tuple(notes.get(f"meta.helm.sh/release-{what}", "") for what in ("namespace", "name"))
+    # Definitions that stayed when an earlier release of this name went are taken over.
+    if ours is None and (runs is not None or (kinds is not None and place != ("cert-manager", "cert-manager"))):
+        what = "cert-manager is in the cluster already, and not from this lab: a second one would fight with it"
+        return Problem("tls", what, "answer cert_manager: existing (./lab update --data cert_manager=existing)")
+    return Good(f"the stage certificates installs cert-manager and makes the ClusterIssuer {issuer}")
 
 
 def storage(lab: Lab) -> Iterator[Finding]:

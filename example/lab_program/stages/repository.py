@@ -40,6 +40,9 @@ def unfit(lab: Lab) -> Problem | None:
 def untracked(lab: Lab) -> list[str]:
     """Return the files that the lab needs and Git does not know. ca.crt counts even where an ignore rule hides it."""
     found = [name for name in lab.git.untracked(*READ_FROM_GIT) if PurePosixPath(name).suffix in KINDS]
-    if lab.settings.private_ca and lab.ca_file.is_file() and not lab.git.tracks(lab.ca_file.name):
+    settings = lab.settings
+    # The program writes the certificate of an authority that the lab makes, again in each clone.
+    comes_with_git = settings.private_ca and not settings.makes_authority
+    if comes_with_git and lab.ca_file.is_file() and not lab.git.tracks(lab.ca_file.name):
         found.append(lab.ca_file.name)
     return sorted(found)

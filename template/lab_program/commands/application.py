@@ -197,7 +197,7 @@ def _network(settings: Settings) -> str:
 def _tls(settings: Settings) -> str:
     """Return what the ingress says of ports and certificates."""
     text = f"      httpsPort: {settings.https_port}\n" if settings.https_port != 443 else ""
-    if settings.tls_source == "cert-manager":
+    if settings.cluster_issuer:
         text += f"      tls:\n        issuer: {yaml(settings.cluster_issuer)}\n"
     if settings.tls_source == "secret":
         text += f"      tls:\n        secretName: {yaml(settings.tls_secret_name)}\n"

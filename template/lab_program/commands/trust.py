@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
+from .. import lab_authority, node_addresses
 from ..clients.machine import packed, quoted, ssh
-from ..errors import ExitCode, Failure
+from ..clients.objects import NOTHING
+from ..errors import ExitCode, Failure, WrongCall
+from ..lab import Lab
+from ..probes import FLUX
 from ..programs import Result
+from ..stages.gitlab import ensure_ca
 from .base import Command
 
 SCRIPT = "scripts/trust-ca.sh"
@@ -56,10 +62,39 @@ rm -f "$root/usr/local/lab-ca.crt.removed" "$root/etc/pki/ca-trust/lab-ca.crt.re
 REMOTE_REMOVE = 'if [ "$(id -u)" -eq 0 ]; then sh -s; else sudo -n sh -s; fi'
 
 
+# For what no command reaches. The menus are those of current versions.
+DEVICES = """\
+ca.crt is a certificate, no secret: send it to yourself, or serve it. It lies at {file}
+
+Firefox            Settings > Privacy & Security > View Certificates > Authorities > Import; tick "identify websites"
+Chrome, Edge       Linux: certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n "{name}" -i ca.crt (package libnss3-tools)
+                   elsewhere they go by the system's store
+Linux              sudo ./lab trust --here, or: scp ca.crt scripts/trust-ca.sh root@<machine>: &&
+                   ssh root@<machine> bash trust-ca.sh {registry}
+macOS              sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain ca.crt
+Windows            as administrator: certutil -addstore -f Root ca.crt
+iPhone, iPad       open ca.crt (mail, AirDrop); Settings > General > VPN & Device Management > install the profile; then
+                   Settings > General > About > Certificate Trust Settings: switch it on
+Android            Settings > Security > Encryption & credentials > Install a certificate > CA certificate. Browsers take
+                   it; most other apps do not
+Git, curl          git config --global http.{url}/.sslCAInfo {file}; curl --cacert {file}
+
+Whoever has the authority's key can pretend to be any host to these devices: no copy of it belongs into ca.crt."""
+REGISTRIES = """\
+On a k3s node instead of the system's store, in /etc/rancher/k3s/registries.yaml, then systemctl restart k3s (or k3s-agent):
+
+configs:
+  "{registry}":
+    tls:
+      ca_file: /etc/rancher/k3s/lab-ca.crt    # a copy of ca.crt"""
+
+
 class Trust(Command):
     name = "trust"
     purpose = "make machines trust the lab's own authority, or no longer: nodes, the runner's machine, this one"
-    example = "./lab trust root@node1 root@node2; ./lab trust --runner; sudo ./lab trust --here; ./lab trust --remove root@node1"
+    example = "./lab trust --nodes; ./lab trust --runner; sudo ./lab trust --here; ./lab trust --devices; ./lab trust --remove root@node1"
+
+    _nodes: tuple[str, ...] | list[str] = ()
 
     @classmethod
     def description(cls) -> str:
@@ -73,6 +108,18 @@ class Trust(Command):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("machines", metavar="USER@HOST", nargs="*", help="machines that SSH reaches")
+        parser.add_argument("--nodes", action="store_true", help="all nodes of the cluster, after a yes")
+        parser.add_argument(
+            "--user", metavar="USER", default="root", help="whom SSH opens on the nodes; root otherwise"
+        )
+        parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the nodes are changed")
+        parser.add_argument("--cluster", action="store_true", help="GitLab, Flux and a runner in the cluster")
+        parser.add_argument(
+            "--devices", action="store_true", help="print what to do on browsers, phones and other machines"
+        )
+        parser.add_argument(
+            "--backup-key", metavar="FILE", help="write the key of the authority that the lab made to FILE"
+        )
         parser.add_argument("--runner", action="store_true", help="the runner's machine")
         parser.add_argument("--here", action="store_true", help="this machine")
         parser.add_argument("--remove", action="store_true", help="trust it no longer, after private_ca: false")
@@ -82,9 +129,22 @@ class Trust(Command):
             what = "This lab has no certificate authority to trust: private_ca is false."
             then = "nothing has to trust it; for machines that trust an earlier one: ./lab trust --remove root@node1"
             raise Failure(what, "", then)
-        machines = [*self.options.machines, *self._runner()]
-        if not machines and not self.options.here:
-            then = "name machines (./lab trust root@node1), or --runner, or --here"
+        options = self.options
+        if options.remove and (options.cluster or options.devices or options.backup_key):
+            raise WrongCall("--remove goes with machines, --nodes, --runner and --here")
+        if options.backup_key is not None:
+            self._back_up(Path(options.backup_key))
+        done = options.backup_key is not None or options.cluster or options.devices
+        lacks = self.settings.makes_authority and not options.remove and not (self.folder / "ca.crt").is_file()
+        if options.cluster or options.nodes or lacks:
+            self._with_cluster()
+        if options.devices:
+            self._print_devices()
+        machines = [*options.machines, *self._nodes, *self._runner()]
+        if not machines and not options.here:
+            if done:
+                return ExitCode.DONE
+            then = "name machines (./lab trust root@node1), or --nodes, --runner, --here, --cluster, --devices"
             state = "no longer trust" if self.options.remove else "trust"
             raise Failure(f"Which machine should {state} the lab's authority?", "kubectl get nodes -o wide", then)
         failed = [name for name in machines if not self._told(name, self._there(name))]
@@ -98,6 +158,69 @@ class Trust(Command):
                 "mend that, then run it again: it goes on",
             )
         return ExitCode.DONE
+
+    def _back_up(self, file: Path) -> None:
+        if not self.settings.makes_authority:
+            what = "The key of this lab's authority is not the lab's: tls_source is not lab-authority."
+            raise Failure(what, "", "back it up where you made it")
+        lab_authority.refuse_unsafe(self.folder, file)
+        with self.lab() as lab:
+            question = f"{file} will hold a key with which anybody can pretend to be any host to what trusts the lab.\nWrite it?"
+            if not self.console.ask_yes(question, "call it in a terminal", in_person=True):
+                raise Failure("Nothing was written.")
+            lab_authority.back_up_key(lab, file.expanduser())
+        self.console.did(f"{file}, for you alone. Keep it offline; its first lines say how it comes back")
+
+    def _with_cluster(self) -> None:
+        """Do what takes the cluster: the certificate that cert-manager made, the Secrets, and the nodes' addresses."""
+        with self.lab() as lab:
+            if self.settings.makes_authority and not self.options.remove:
+                lab_authority.write_certificate(lab)
+            if self.options.cluster:
+                self._tell_cluster(lab)
+            if self.options.nodes:
+                self._choose_nodes(lab)
+
+    def _tell_cluster(self, lab: Lab) -> None:
+        namespaces = [self.settings.gitlab_namespace, FLUX]
+        namespaces += [self.settings.runner_namespace] if self.settings.runner_kind == "kubernetes" else []
+        for namespace in namespaces:
+            ensure_ca(lab, namespace, lab.cluster.find("secret", "lab-ca", namespace) or NOTHING)
+        self.console.print(
+            "GitLab reads it when it starts: "
+            f"kubectl rollout restart deploy/gitlab -n {self.settings.gitlab_namespace}\n"
+            "A runner on a machine, and its jobs: ./lab trust --runner, then ./lab up --only runner"
+        )
+
+    def _choose_nodes(self, lab: Lab) -> None:
+        found = {node.name: next(iter(node_addresses.addresses(node)), node.name) for node in lab.cluster.nodes()}
+        listed = [f"{self.options.user}@{address}" for address in found.values()]
+        state = "no longer trust" if self.options.remove else "trust"
+        lines = "\n".join(f"  {machine}  ({name})" for machine, name in zip(listed, found, strict=True))
+        question = f"These nodes will {state} the lab's authority, and their k3s restarts (pods keep running):\n{lines}\nGo on?"
+        by_hand = "\n".join(
+            f"scp ca.crt scripts/trust-ca.sh {one}: && ssh {one} bash trust-ca.sh {self.settings.registry_address}"
+            for one in listed
+        )
+        if not self.options.yes and not self.console.ask_yes(
+            question, f"call it with --yes, or on each by hand:\n{by_hand}"
+        ):
+            self.console.print(f"Nothing was changed on them. By hand:\n{by_hand}\n")
+            self.console.print(REGISTRIES.format(registry=self.settings.registry_address))
+            raise Failure("The nodes were not confirmed.", "", "run it again, or do it by hand as above")
+        self._nodes = listed
+
+    def _print_devices(self) -> None:
+        settings = self.settings
+        self.console.print(
+            DEVICES.format(
+                file=self.folder / "ca.crt",
+                name=f"Lab authority of {settings.lab_name}",
+                registry=settings.registry_address,
+                url=settings.gitlab_url,
+            )
+        )
+        self.console.print(f"\n{REGISTRIES.format(registry=settings.registry_address)}")
 
     def _runner(self) -> list[str]:
         if not self.options.runner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Stage
+from .certificates import Certificates
 from .flux import InstallFlux
 from .gitlab import InstallGitLab
 from .groups import Groups
@@ -18,6 +19,7 @@ STAGES: tuple[type[Stage], ...] = (
     Preflight,
     Storage,
     InstallFlux,
+    Certificates,
     InstallGitLab,
     Groups,
     Registry,

@@ -150,7 +150,7 @@ class GitCredential:
             raise Failure(f"That user may not write to {url}: {problem.words}", look)
         login: dict[str, str | Secret] = {"username": user, "password": password}
         if self.settings.private_ca:
-            login["ca.crt"] = certificate(self.lab.ca_file)
+            login["ca.crt"] = certificate(self.lab)
         self.cluster.put_secret(FLUX, FLUX, login)
 
     def _refusal(self, user: str, password: Secret) -> GitError | None:
@@ -169,7 +169,7 @@ class GitCredential:
             return None
         public = ssl.get_default_verify_paths().cafile
         text = Path(public).read_text(encoding="utf-8", errors="replace") if public else ""
-        return write_private(self.lab.private / "trusted.crt", f"{text.rstrip()}\n{certificate(self.lab.ca_file)}")
+        return write_private(self.lab.private / "trusted.crt", f"{text.rstrip()}\n{certificate(self.lab)}")
 
     def _ask_for_password(self) -> tuple[str, Secret]:
         """Return user name and password, from the owner, or from the variables that --help names."""
@@ -193,17 +193,21 @@ class GitCredential:
         return user, password
 
 
-def certificate(file: Path) -> str:
+def certificate(lab: Lab) -> str:
     """Return the certificate of the lab's own authority, as a Secret carries it.
 
     Raises:
         Failure: it is missing.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = lab.ca_file.read_text(encoding="utf-8")
     except OSError:
         text = ""
     if not text.strip():
+        if lab.settings.makes_authority:
+            raise Failure(
+                "ca.crt is missing in the lab.", "", "./lab up --only certificates writes it from the cluster"
+            )
         then = "copy the certificate (not the key) of your certificate authority to ca.crt beside ./lab"
         raise Failure("ca.crt is missing in the lab.", "", then)
     return text.rstrip("\n") + "\n"

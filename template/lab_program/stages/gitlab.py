@@ -221,7 +221,10 @@ def ensure_ca(lab: Lab, namespace: str, there: KubeObject) -> None:
     """
     if not lab.settings.private_ca:
         return
-    wanted = certificate(lab.ca_file)
+    if lab.dry_run and lab.settings.makes_authority and not lab.ca_file.is_file():
+        lab.console.would(f"put the authority's certificate into Secret {namespace}/lab-ca")
+        return
+    wanted = certificate(lab)
     if there.value("ca.crt") == wanted:
         lab.console.have(f"Secret {namespace}/lab-ca")
         return

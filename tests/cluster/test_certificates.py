@@ -1,0 +1,215 @@
+"""The authority that a lab makes: by cert-manager's own controllers, through a real Traefik, to clients that know ca.crt alone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gitlab.authority import Authority
+from support.cluster import read_lab
+from support.loopback import wait_for
+from support.program import certificates, lab_authority, objects
+from support.tools import tool
+
+from cluster.build import module_folder
+from cluster.conftest import Worlds
+from cluster.control_plane import PORT
+from cluster.paths import BIN, ROOT
+from cluster.world import World
+
+pytestmark = [pytest.mark.xdist_group("certificates"), pytest.mark.deep]
+TRAEFIK = ("127.0.0.9", 8443)
+NAMESPACE, NAME = "cert-manager", "lab-authority"
+CLASS = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "IngressClass",
+    "metadata": {"name": "traefik"},
+    "spec": {"controller": "traefik.io/ingress-controller"},
+}
+
+
+def apply(world: World, *things: dict[str, Any]) -> None:
+    world.plane.apply("\n---\n".join(json.dumps(thing) for thing in things))
+
+
+def get(world: World, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+    text = world.plane.kubectl("get", kind, name, "-n", namespace, "--ignore-not-found", "-o", "json")
+    return json.loads(text) if text.strip() else None
+
+
+def content(world: World, name: str, namespace: str) -> dict[str, str]:
+    """Return what a Secret holds, as it is encoded; nothing if it is missing."""
+    found = get(world, "secret", name, namespace)
+    return dict(found["data"]) if found else {}
+
+
+@pytest.fixture(scope="module")
+def world(worlds: Worlds) -> Iterator[World]:
+    """Return a cluster in which cert-manager runs, and whose lab has made its authority."""
+    found = worlds.get("tls-authority", cert_manager="existing", runner_kind="none", setup_level="full")
+    apply(found, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    found.processes.start("cert-manager", [str(BIN / "cert-manager"), "--kubeconfig", str(found.plane.kubeconfig)])
+    made = found.run("./lab", "up", "--yes", "--only", "certificates")
+    assert made.status == 0, made.text
+    yield found
+
+
+@pytest.fixture(scope="module")
+def served(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Return that cluster with what the releases bring for https, and a Traefik that serves it."""
+    lab = read_lab(world.lab, world.answers)
+    things = [one for one in lab.objects if one["kind"] in ("Certificate", "Ingress", "Service")]
+    spaces = sorted({one["metadata"]["namespace"] for one in things} - {NAMESPACE})
+    apply(world, *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in spaces))
+    apply(world, CLASS, *things)
+    for one in things:
+        if one["kind"] == "Certificate":
+            place = one["spec"]["secretName"], one["metadata"]["namespace"]
+            world.wait(f"the certificate {place}", lambda place=place: content(world, *place).get("tls.crt"), 60)
+    log = tmp_path_factory.mktemp("traefik") / "log"
+    with log.open("wb") as stream:
+        command = [
+            tool("traefik"),
+            f"--entryPoints.websecure.address={TRAEFIK[0]}:{TRAEFIK[1]}",
+            "--entryPoints.websecure.http.tls=true",
+            f"--providers.kubernetesingress.endpoint=https://kubernetes.default.svc:{PORT}",
+            f"--providers.kubernetesingress.token={world.plane.token}",
+            f"--providers.kubernetesingress.certauthfilepath={world.plane.pki / 'apiserver.crt'}",
+            "--providers.kubernetesingress.allowEmptyServices=true",
+            "--global.checkNewVersion=false",
+            "--global.sendAnonymousUsage=false",
+        ]
+        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+    try:
+        host = world.answers["gitlab_host"]
+
+        def serves_it() -> bool:
+            assert process.poll() is None, log.read_text()
+            return verified(world.lab / "ca.crt", host) == ""
+
+        try:
+            wait_for("Traefik with the lab's certificates", serves_it, seconds=60, pause=0.2)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {verified(world.lab / 'ca.crt', host)}\n{log.read_text()}") from None
+        yield world
+    finally:
+        process.kill()
+        process.wait()
+
+
+def verified(authority: Path, host: str) -> str:
+    """Return why a client that trusts this authority alone refuses the host; nothing if it does not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(authority)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    try:
+        with socket.create_connection(TRAEFIK, 10) as plain, context.wrap_socket(plain, server_hostname=host):
+            return ""
+    except OSError as error:
+        return str(error)
+
+
+def test_ca_crt_holds_the_authority_without_its_key_and_git_leaves_it_out(world: World) -> None:
+    text = (world.lab / "ca.crt").read_text(encoding="utf-8")
+    held = certificates.read(text)
+    assert [one.is_authority for one in held.certificates] == [True] and not held.has_key and not held.problems
+    assert held.certificates[0].subject == f"Lab authority of {world.answers['lab_name']}"
+    assert world.git("status", "--porcelain") in ("", None)
+    again = world.run("./lab", "up", "--yes", "--only", "certificates")
+    assert again.status == 0 and "ca.crt has the certificate" in again.text
+    assert (world.lab / "ca.crt").read_text(encoding="utf-8") == text
+
+
+def test_clients_that_know_ca_crt_alone_take_every_host_of_the_lab(served: World, tmp_path: Path) -> None:
+    mine, another = served.lab / "ca.crt", Authority(tmp_path / "another").crt
+    for host in (served.answers["gitlab_host"], served.answers["registry_host"], served.facts.sample_host):
+        assert verified(mine, host) == ""
+        assert "certificate verify failed" in verified(another, host)
+        place = f"{TRAEFIK[0]}:{TRAEFIK[1]}"
+        asked = ["openssl", "s_client", "-connect", place, "-servername", host, "-verify_hostname", host]
+        asked += ["-verify_return_error", "-x509_strict", "-CAfile", str(mine)]
+        said = subprocess.run(asked, input="", capture_output=True, text=True, check=False)
+        assert said.returncode == 0 and "Verify return code: 0 (ok)" in said.stdout, said.stdout + said.stderr
+    assert "verify failed" in verified(mine, "another.home.lan")
+
+
+def test_a_lost_ca_crt_comes_back_and_certificates_of_the_owner_stay_in_it(world: World, tmp_path: Path) -> None:
+    file = world.lab / "ca.crt"
+    before, mine = file.read_text(encoding="utf-8"), Authority(tmp_path / "mine").crt.read_text(encoding="utf-8")
+    file.write_text(mine, encoding="utf-8")
+    assert world.run("./lab", "up", "--yes", "--only", "certificates").status == 0
+    assert file.read_text(encoding="utf-8") == mine.rstrip() + "\n" + before
+    file.unlink()
+    # Traefik's machine is not reached; the certificate is fetched before.
+    world.run("./lab", "trust", "root@127.0.0.99")
+    assert file.read_text(encoding="utf-8") == before
+
+
+def test_a_backup_brings_the_same_authority_into_a_cluster_that_lost_it(world: World) -> None:
+    found = get(world, "secret", NAME, NAMESPACE)
+    certificate = get(world, "certificate", NAME, NAMESPACE)
+    assert found is not None and certificate is not None
+    backup = lab_authority.manifest(objects.KubeObject(found))
+    world.plane.kubectl("delete", "certificate,secret", NAME, "-n", NAMESPACE)
+    apply(world, dict(backup))
+    again = world.run("./lab", "up", "--yes", "--only", "certificates")
+    assert again.status == 0, again.text
+    world.wait("the Certificate", lambda: (get(world, "certificate", NAME, NAMESPACE) or {}).get("status"), 30)
+    assert content(world, NAME, NAMESPACE) == found["data"]
+    assert world.lab.joinpath("ca.crt").read_text(encoding="utf-8").count("BEGIN CERTIFICATE") == 1
+
+
+def test_a_renewed_authority_is_trusted_by_what_trusts_the_one_of_before(served: World) -> None:
+    old = content(served, NAME, NAMESPACE)
+    issuing = {
+        "type": "Issuing",
+        "status": "True",
+        "reason": "Test",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    patch = json.dumps([{"op": "add", "path": "/status/conditions/-", "value": issuing}])
+    where = ("certificate", NAME, "-n", NAMESPACE)
+    served.plane.kubectl("patch", *where, "--subresource=status", "--type=json", "--patch", patch)
+    served.wait("a new certificate", lambda: content(served, NAME, NAMESPACE)["tls.crt"] != old["tls.crt"], 60)
+    assert content(served, NAME, NAMESPACE)["tls.key"] == old["tls.key"]
+    namespace, secret = served.answers["gitlab_namespace"], "gitlab-tls"
+    before = content(served, secret, namespace)["tls.crt"]
+    served.plane.kubectl("delete", "secret", secret, "-n", namespace)
+    served.wait(
+        "GitLab's new certificate", lambda: content(served, secret, namespace).get("tls.crt", before) != before, 60
+    )
+    host = served.answers["gitlab_host"]
+    served.wait("a client that trusts the old one", lambda: verified(served.lab / "ca.crt", host) == "", 30)
+
+
+def test_cert_managers_own_chart_takes_the_labs_values_and_the_api_server_what_it_makes(world: World) -> None:
+    """The chart of the version that the lab pins: its definitions bear Helm's order to keep them."""
+    values = yaml.safe_load(_release(world))["spec"]["values"]
+    chart = module_folder("github.com/cert-manager/cert-manager", "crds") / "deploy" / "charts" / "cert-manager"
+    assert chart.parents[2].name.endswith(f"@{world.facts.cert_manager_version}")
+    rendered = ["template", "cert-manager", str(chart), "--namespace", NAMESPACE, "--values", "-"]
+    text = subprocess.run(
+        [BIN / "helm", *rendered], input=yaml.safe_dump(values), capture_output=True, text=True, check=True
+    ).stdout
+    made = [one for one in yaml.safe_load_all(text) if one]
+    kept = [one for one in made if one["kind"] == "CustomResourceDefinition"]
+    assert len(kept) == 6 and all(one["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for one in kept)
+    command = [str(BIN / "kubectl"), "--kubeconfig", str(world.plane.kubeconfig), "apply", "--server-side"]
+    command += ["--force-conflicts", "--dry-run=server", "--validate=strict", "--filename", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _release(world: World) -> str:
+    folder = "template/apps/{% if lab.installs_cert_manager %}cert-manager{% endif %}"
+    template = ROOT / folder
+    text = (template / "helmrelease.yaml.jinja").read_text(encoding="utf-8")
+    return text.replace("{{ lab.cert_manager_namespace }}", NAMESPACE)
