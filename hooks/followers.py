@@ -7,7 +7,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 # Answers that others are made from by default (questions/*.yml). Each is recorded, so that a new default moves no lab.
 LEADERS = ("base_domain", "lab_name", "runner_user")
@@ -20,6 +24,16 @@ CAUTIONS = {
     "lab_group": "the group of the lab's own project: transfer the project into it in GitLab first",
     "gitops_url": "the repository that Flux follows, which has to be there",
 }
+
+
+@lru_cache(maxsize=1)
+def choices() -> frozenset[str]:
+    """Return the questions whose answer is one of a few words: none of them is a name, even if it is spelt as one."""
+    found = set()
+    for file in sorted((Path(__file__).resolve().parents[1] / "questions").glob("*.yml")):
+        asked = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        found |= {name for name, question in asked.items() if isinstance(question, dict) and "choices" in question}
+    return frozenset(found)
 
 
 def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -43,6 +57,7 @@ def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
             if (
                 unchanged
                 and not name.startswith("_")
+                and name not in choices()
                 and (moved := whole.sub(new.replace("\\", r"\\"), value)) != value
             ):
                 found[name] = (value, moved)

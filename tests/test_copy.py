@@ -256,7 +256,7 @@ def test_the_wizard_shows_a_message_whole_and_keeps_what_was_typed(clone: Path, 
     steps = [
         ("decide?", "\r"), ("One label is enough at home", "\x08" * 20 + "https://Lab.de\r"),
         (said, "\x01" + "\x04" * 9 + "l\r"),
-        ("Who holds the certificate", "\r"), ("Where do GitLab's configuration", "\r"), ("The GitLab groups", "\r"),
+        ("Who makes the certificates", "\r"), ("Where do GitLab's configuration", "\r"), ("The GitLab groups", "\r"),
     ]
     with contextlib.suppress(OSError):
         while chunk := os.read(master, 4096):

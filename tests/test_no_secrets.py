@@ -12,13 +12,14 @@ import pytest
 from detect_secrets import SecretsCollection
 from detect_secrets.settings import default_settings
 
-from extensions.facts import SECRETS
+from extensions.facts import ISSUERS, SECRETS
 from support.cluster import Lab
 from support.program import age
 from support.rendering import once
 
 # The scanner takes `registrySecret: regcred` for a password, and `NOPASSWD:ALL` of sudo. Names of Secrets are no secrets; they are known.
-NAMES = {*SECRETS.values(), "ALL"}
+# The authority's Secret is called as its issuer.
+NAMES = {*SECRETS.values(), *ISSUERS.values(), "ALL"}
 
 
 @pytest.fixture(scope="module", autouse=True)

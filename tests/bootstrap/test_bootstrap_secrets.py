@@ -190,6 +190,8 @@ REVEALED_IN = {
     "commands/editing.py", "commands/sealing.py", "key_file.py",
     # Whether the token for DNS-01 is blank.
     "stages/certificates.py",
+    # Proxmox's header, and what OpenTofu alone sees. The state's passphrase becomes a file of the owner's, or encrypted.
+    "clients/proxmox.py", "stages/tofu_run.py", "stages/machine_secrets.py",
 }
 
 

@@ -77,8 +77,9 @@ class Forge:
         git(self.template, "init", "--quiet")
         (self.template / "copier.yml").write_text(QUESTIONS)
         self.write("{{ _copier_conf.answers_file }}.jinja", "# Changes here are overwritten\n{{ _copier_answers|to_nice_yaml -}}\n")
-        for name in (".gitlab/propose-update.sh", ".gitignore", "lab"):
+        for name in (".gitlab/propose-update.sh", "lab"):
             self.write(name, (ROOT / "template" / name).read_text(encoding="utf-8"))
+        self.write(".gitignore", (ROOT / "example/.gitignore").read_text(encoding="utf-8"))
         (self.template / "template/lab").chmod(0o755)
         ours = self.template / "template/lab_program"
         shutil.copytree(ROOT / "template/lab_program", ours, ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))

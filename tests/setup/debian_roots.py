@@ -56,7 +56,7 @@ OWN: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 # CI do without.
 BOOTABLE = "bootable"
 BOOTS = "linux-image-cloud-amd64,systemd-sysv,udev,cloud-init,netplan.io,e2fsprogs,iproute2,netbase,dbus,procps"
-DISK = "8G"
+DISK = "24G"
 GROUP = "#!/bin/sh\nset -e\ngetent group docker >/dev/null || groupadd --system docker\n"
 
 

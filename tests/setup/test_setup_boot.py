@@ -106,7 +106,7 @@ def guest(tmp_path: Path) -> Iterator[Guest]:
         # It ends with the tests, whatever ends them.
         words = ["setpriv", "--pdeathsig", "KILL"]
         words += [
-            *(qemu, "-accel", os.environ.get("QEMU_ACCEL", "tcg"), "-cpu", "max", "-m", MEMORY, "-smp", "2"),
+            *(qemu, "-accel", os.environ.get("QEMU_ACCEL", "tcg"), "-cpu", "max", "-m", MEMORY, "-smp", "1"),
             *("-display", "none", "-monitor", "none", "-serial", f"file:{console}"),
             *("-kernel", str(disk / "vmlinuz"), "-initrd", str(disk / "initrd.img")),
             *("-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0"),
