@@ -12,6 +12,11 @@ _PLAIN = re.compile(r"[a-z/][a-zA-Z0-9./:_-]*(?<!:)")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 # MiB that are set aside for an application, unless it may take less.
 REQUEST = 64
+CERTIFICATES = """\
+    # So are the definitions of certificates. The release waits for no certificate.
+    - name: cert-manager
+      readyExpr: has(dep.status.lastAppliedRevision)
+"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ resources:
   - helmrelease.yaml
 {"components:" + chr(10) + "  - secrets" + chr(10) if self.secret else ""}"""
 
-    def flux_kustomization(self) -> str:
+    def flux_kustomization(self, settings: Settings) -> str:
         return f"""\
 # {self.name}, built by {self.project}. With GitLab down it keeps running. Flux applies its release and does not wait for it here: an
 # application that is not ready must hold up nobody else.
@@ -63,7 +68,7 @@ spec:
     - name: infrastructure
       # Once it was applied at all: what it holds is there. Flux's own check waits for this very commit.
       readyExpr: has(dep.status.lastAppliedRevision)
-  interval: 10m
+{CERTIFICATES if settings.installs_cert_manager else ""}  interval: 10m
   retryInterval: 20s
   timeout: 2m
   path: ./apps/{self.name}

@@ -144,7 +144,7 @@ class NewApp(Command):
                 (folder / "kustomization.yaml", app.kustomization(self.settings)),
                 (folder / "helmrelease.yaml", app.helm_release(self.settings)),
                 *sealed_files(folder, app, secret),
-                (cluster, app.flux_kustomization()),
+                (cluster, app.flux_kustomization(self.settings)),
             ):
                 path.parent.mkdir(exist_ok=True)
                 with path.open("x", encoding="utf-8") as stream:
