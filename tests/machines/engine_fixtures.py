@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import engines
 import pytest
+from support.depth import with_the_clusters_programs
 from support.rendering import VALID, read_answers, rendered, required
 
-DEEP = os.environ.get("CLUSTER_TESTS") == "1" or os.environ.get("LONG") == "1"
+DEEP = with_the_clusters_programs()
 
 
 @pytest.fixture(scope="session")

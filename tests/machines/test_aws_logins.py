@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import textwrap
@@ -11,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from aws_world import ENGINES, World, lab_of, moto, world
+from support.depth import with_the_clusters_programs
 from support.questions import labs_with
 from support.rendering import recorded_answers, required
 
 pytestmark = pytest.mark.xdist_group("aws")
 # First the one whose log-in has most of its own.
 LABS = sorted(labs_with(aws=["backups"]), key=lambda name: name != "pair-12")
-DEEP = os.environ.get("LONG") == "1" or os.environ.get("CLUSTER_TESTS") == "1"
+DEEP = with_the_clusters_programs()
 
 
 def authority(folder: Path) -> str:

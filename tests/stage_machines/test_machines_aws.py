@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.depth import with_the_clusters_programs
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "machines"))
 
@@ -29,7 +29,7 @@ from machines_world import PROJECT, TOFU, skip_without_tofu
 from provider_stand_in import serving
 from support import program
 
-DEEP = "1" in (os.environ.get("LONG"), os.environ.get("CLUSTER_TESTS"))
+DEEP = with_the_clusters_programs()
 pytestmark = pytest.mark.xdist_group("machines")
 
 

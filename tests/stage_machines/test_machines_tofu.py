@@ -22,12 +22,13 @@ from lab_folder import commit, write_settings
 from lab_world import Call, World
 from machines_world import PROJECT, TOFU, on_proxmox, surroundings
 from proxmox_server import ProxmoxServer
+from support.depth import with_the_clusters_programs
 from world_server import WorldServer
 
 pytestmark = [
     pytest.mark.xdist_group("machines"),
     pytest.mark.skipif(
-        "1" not in (os.environ.get("LONG"), os.environ.get("CLUSTER_TESTS")),
+        not with_the_clusters_programs(),
         reason="ten seconds each: LONG=1, or make cluster-test",
     ),
 ]

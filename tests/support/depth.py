@@ -25,6 +25,11 @@ def every() -> bool:
     return os.environ.get("LONG") == "1"
 
 
+def with_the_clusters_programs() -> bool:
+    """Say whether the run takes tests with programs that are built for the cluster's: `make cluster-test` does, and LONG=1."""
+    return every() or os.environ.get("CLUSTER_TESTS") == "1"
+
+
 def settle_the_draw() -> str:
     """Return what the draw comes from, and hand it down to the workers: the commit, if nobody has said another."""
     if DRAW not in os.environ:

