@@ -1,7 +1,7 @@
 """What is around a lab that installs cert-manager itself: its chart where Flux fetches it, its controllers, and what they issue in front of GitLab.
 
 The chart is cert-manager's own, packed from its module and served as quay.io would. Once its Deployment is there, its real
-controllers run beside the cluster (programs/cert-manager). Its webhook does not: what would call it is taken out again.
+controllers run beside the cluster (programs/cert-manager). Its webhook does not: what would call it is taken out.
 """
 
 from __future__ import annotations
@@ -71,14 +71,21 @@ class CertManager:
             kubeconfig = str(world.plane.kubeconfig)
             world.processes.start("cert-manager", [str(BIN / "cert-manager"), "--kubeconfig", kubeconfig])
             self.running = True
-        hooks = ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
         if world.api.get("namespaces", NAMESPACE):
-            selector = f"app.kubernetes.io/instance={NAMESPACE}"
-            world.plane.kubectl("delete", ",".join(hooks), "--selector", selector, "--ignore-not-found")
+            self._silence_webhooks()
         for secret in world.api.list("secrets"):
             hosts = secret["metadata"].get("annotations", {}).get(HOSTS_OF, "")
             if hosts and secret.get("data", {}).get("tls.crt"):
                 self._show(hosts.split(","), secret["data"])
+
+    def _silence_webhooks(self) -> None:
+        """Take out what would call the webhook; Flux lets these lists be, since the cainjector writes there."""
+        kubectl, kinds = self.world.plane.kubectl, "validatingwebhookconfigurations,mutatingwebhookconfigurations"
+        said = kubectl("get", kinds, "--selector", f"app.kubernetes.io/instance={NAMESPACE}", "--output", "json")
+        for one in json.loads(said)["items"]:
+            if one.get("webhooks"):
+                patch = json.dumps([{"op": "replace", "path": "/webhooks", "value": []}])
+                kubectl("patch", one["kind"], one["metadata"]["name"], "--type=json", "--patch", patch)
 
     def _show(self, hosts: list[str], data: dict[str, str]) -> None:
         """Let what stands where Traefik would show a certificate that was issued."""
