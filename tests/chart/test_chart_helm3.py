@@ -57,6 +57,7 @@ def test_helm_3_makes_the_objects_that_helm_4_makes(helm3: Helm3, values: Values
     suppress_health_check=list(HealthCheck),
 )
 @given(Drawer(SCHEMA, breadth=9).draw(SCHEMA))
+@pytest.mark.slow(keep=1)
 def test_helm_3_and_helm_4_agree_on_whatever_the_schema_accepts(helm3: Helm3, drawn: Any) -> None:
     agree(helm3, settled(drawn))
 

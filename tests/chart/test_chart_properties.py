@@ -42,6 +42,7 @@ def test_values_that_the_schema_accepts_and_that_agree_render_to_objects_that_th
 
 @settings(often, max_examples=EXAMPLES // 2)
 @given(EVERYTHING)
+@pytest.mark.slow
 def test_values_that_the_schema_accepts_and_that_contradict_one_another_are_refused_by_name(drawn: Any) -> None:
     try:
         objects = render({**drawn, "extraObjects": []})

@@ -120,6 +120,7 @@ def _image(name: str) -> Pin:
     return repository, tag
 
 
+@pytest.mark.slow
 def test_renovate_finds_every_version_that_the_articles_lab_pins(article: Lab, tmp_path: Path) -> None:
     test_renovate_finds_every_version_that_a_lab_pins(article, tmp_path)
 
@@ -142,6 +143,7 @@ def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) 
 
 @pytest.mark.labs(**LABS)
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_renovate_moves_a_tag_and_its_digest_together(lab: Lab, tmp_path: Path) -> None:
     """By its own code: what it extracts, what renovate.json says of it, and what it writes."""
     folder = shutil.copytree(lab.path, tmp_path / "lab")

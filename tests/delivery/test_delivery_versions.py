@@ -56,6 +56,7 @@ def test_each_lab_pushes_by_this_rule_and_selects_by_this_range(lab: Lab) -> Non
         assert "filterTags" not in policy["spec"], "nothing else chooses among the tags"
 
 
+@pytest.mark.slow
 def test_a_tag_that_is_not_built_is_told_and_so_is_one_that_outruns_all_others(tmp_path: Path) -> None:
     for file in sorted((ROOT / "example").rglob("sample-app/.gitlab-ci.yml")):
         project = evaluator.make_project(tmp_path / "project", file.read_text(encoding="utf-8"))

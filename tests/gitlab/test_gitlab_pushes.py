@@ -87,6 +87,7 @@ def push(cluster: TraefikCluster, layer: Path, protocol: str) -> subprocess.Pope
 
 
 @pytest.mark.xdist_group("pushes")
+@pytest.mark.slow
 def test_a_large_push_outlasts_traefiks_usual_patience(traefik: Run, layer: Path) -> None:
     lab = RenderedLab({"base_domain": "lab"})
     impatient = deepcopy(lab.traefik)

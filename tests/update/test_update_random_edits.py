@@ -489,6 +489,7 @@ KNOWN: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, A
 
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.deep(keep=2)
+@pytest.mark.slow
 def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
     check_nothing_is_lost(start, *KNOWN[name])
 
@@ -505,6 +506,7 @@ def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
 )
 @given(owner=OWNER, template=TEMPLATE, around=surroundings)
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_every_line_that_the_owner_wrote_is_there_or_named(
     start: Path, batch: int, owner: list[Any], template: list[Any], around: dict[str, Any]
 ) -> None:
