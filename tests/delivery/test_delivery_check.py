@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
@@ -19,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from docs.tools import lab_schemas
+from support.depth import every
 from support.cluster import Lab
 from support.rendering import ROOT
 from support.tools import run, tool
@@ -28,7 +28,7 @@ import check  # noqa: E402
 from checks import gitlab_rb  # noqa: E402
 from checks.findings import Findings  # noqa: E402
 
-LONG = os.environ.get("LONG") == "1"
+LONG = every()
 SOPS = (Path(__file__).resolve().parent / "sops_secret.yaml").read_text(encoding="utf-8")
 # A file's new text, a replacement in it, or None: it goes.
 Change = str | tuple[str, str] | None

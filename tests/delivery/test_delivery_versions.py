@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -14,10 +13,11 @@ import evaluator
 from flux_semver import allows, latest, parse
 from job_shell import read_pipeline, run_job
 from support import program
+from support.depth import every
 from support.cluster import Lab
 from support.rendering import ROOT
 
-LONG = bool(os.environ.get("LONG"))
+LONG = every()
 EXAMPLES = settings(max_examples=5000 if LONG else 200, deadline=None, database=None)
 # What a registry takes as a tag (docs: distribution, reference grammar).
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.A)

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from hooks.files import Git
 from hooks.update import journal
+from support.depth import every
 from support.rendering import required
 from support.tools import run
 from update_support import (
@@ -38,7 +39,7 @@ from update_support import (
     update_here,
 )
 
-LONG = os.environ.get("LONG") == "1"
+LONG = every()
 # What CI runs asks for every tool, and has the time.
 EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 60 if required() else 12))
 # Tests, each of which draws its own: two at least, for two workers of pytest, and short ones, so that both have some to the end.
