@@ -127,7 +127,7 @@ def dotenv(value: Any) -> str:
     if re.fullmatch(r"[A-Za-z0-9_./:@-]*", text):
         return text
     if "\n" in text or "'" in text:
-        raise ValueError(f"{text!r} cannot stand in a .env file: it holds a quote or a line break")
+        raise ValueError(f"{text!r} cannot be in a .env file: it holds a quote or a line break")
     return f"'{text}'"
 
 

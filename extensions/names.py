@@ -104,7 +104,7 @@ def served_name(value: Any, example: str) -> str | None:
         return problem
     for suffix, why in CAPTURED_SUFFIXES.items():
         if value == suffix or value.endswith(f".{suffix}"):
-            return f"`{value}` {why}, never to Traefik; give a name of your own, such as `{example}`"
+            return f"`{value}` {why}, never to Traefik; give another name, such as `{example}`"
     return None
 
 
@@ -244,7 +244,7 @@ def absolute_path(value: Any, example: str = "/storage", home: str = "") -> str 
     if "//" in value or {".", ".."} & set(value.split("/")):
         return f"`{value}` is not in its shortest form; leave out `//`, `.` and `..`"
     if value.split("/")[1] in SYSTEM_FOLDERS - {home}:
-        return f"`{value}` belongs to the system; give a folder of your own, such as `{example}`"
+        return f"`{value}` belongs to the system; give another folder, such as `{example}`"
     if not re.fullmatch(r"[A-Za-z0-9/._-]+", value):
         return f"`{value}` holds characters other than letters, digits, `/`, `.`, `_` and `-`; rename the folder"
     longest = max(len(part) for part in value.split("/"))

@@ -25,7 +25,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {
-    "stand": re.compile(r"\b(?:stand|stands|stood|standing)\b(?![- ]?ins?\b)", re.IGNORECASE),
+    "stand": re.compile(r"\b(?:stand|stands|stood|standing)\b(?!-ins?\b)", re.IGNORECASE),
     "of its own": re.compile(r"\bof (?:its|their|his|her|your|our|one's) own\b", re.IGNORECASE),
     # A place keeps its word: a question or a title that begins with it, and after a noun or a verb that asks for one.
     "where for if": re.compile(
