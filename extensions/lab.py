@@ -37,7 +37,8 @@ def _package(folder: Path) -> str:
         spec = importlib.util.spec_from_file_location(
             name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         package = importlib.util.module_from_spec(spec)
         sys.modules[name] = package
         spec.loader.exec_module(package)
@@ -212,7 +213,7 @@ def update_step(context: Context, step: str) -> bool:
 
 def _recorded(file: Path) -> dict[str, Any]:
     try:
-        recorded = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        recorded = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a safe one
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -78,7 +78,7 @@ def toml(value: Any) -> str:
         return "[" + ", ".join(toml(item) for item in value) + "]"
     if isinstance(value, str):
         return _double_quoted(value)
-    if isinstance(value, bool) or isinstance(value, (int, float)):
+    if isinstance(value, (bool, int, float)):
         return json.dumps(value)
     raise TypeError(f"TOML has no literal for {value!r}")
 

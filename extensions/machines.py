@@ -79,7 +79,7 @@ def proxmox_endpoint(value: Any, answers: Answers) -> str | None:
         return f"`{value}` is not an https URL; give one such as `{example}`"
     if "@" in value:
         return f"the URL carries a user, which would be in Git; give one such as `{example}`, the bootstrap asks for the token"
-    parts = re.fullmatch(r"https://([^/:@?#\s\[\]]+|\[[0-9a-f:]+\])(?::(0|[1-9][0-9]{0,4}))?(/?)(.*)", value, re.S)
+    parts = re.fullmatch(r"https://([^/:@?#\s\[\]]+|\[[0-9a-f:]+\])(?::(0|[1-9][0-9]{0,4}))?(/?)(.*)", value, re.DOTALL)
     if parts is None:
         return f"`{value}` is not a URL of a host; give one such as `{example}`"
     if parts[4]:

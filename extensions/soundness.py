@@ -22,7 +22,7 @@ _FALSE = {"n", "no", "f", "false", "off"}
 _WHAT = ((list, "a list"), (dict, "a mapping"), (bool, "a yes or no"), (type(None), "nothing"), (datetime.date, "a date"))
 
 
-def problems(
+def problems(  # noqa: PLR0913, PLR0917 - what Copier knows, in its own terms
     questions: Mapping[str, Mapping[str, Any]],
     given: Mapping[str, Any],
     recorded: Mapping[str, Any],

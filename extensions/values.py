@@ -123,7 +123,7 @@ def _bytes(size: str) -> int:
 
 
 def duration(value: Any) -> str | None:
-    """Check a duration as Flux writes it, from ten seconds to a day (fluxcd.io: ^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$)."""
+    r"""Check a duration as Flux writes it, from ten seconds to a day (fluxcd.io: ^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$)."""
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
         return f"`{value}` is not a duration; give one such as `1m`, `30s` or `1h30m`"
     total = sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", value))
@@ -139,7 +139,7 @@ def cron(value: Any) -> str | None:
     if not isinstance(value, str) or len(value.split(" ")) != 5 or value != " ".join(value.split()):
         return f"`{value}` is not a schedule; give five fields, such as `0 3 * * *` (every night at three)"
     fields = []
-    for text, (name, low, high, words) in zip(value.split(), _CRON_FIELDS):
+    for text, (name, low, high, words) in zip(value.split(), _CRON_FIELDS, strict=True):
         items = [_cron_item(item.lower(), low, high, words) for item in text.split(",")]
         if not all(items):
             return f"`{value}`: `{text}` is not {name} ({low} to {high}); an example is `0 3 * * *`"

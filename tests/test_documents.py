@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from support.documents import broken_links
 from support.rendering import DOCUMENTS, ROOT, project_files
 
@@ -35,23 +34,33 @@ def test_a_link_that_leads_nowhere_would_be_noticed(text: str, found: list[str])
 
 
 def test_every_command_of_make_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    named = {name for document in DOCUMENTS for name in re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(encoding="utf-8"), re.M)}
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(encoding="utf-8"), re.MULTILINE)
+    }
     assert named <= targets and {"lab", "test", "bench", "example", "release"} <= named
 
 
 def test_contributing_says_of_every_package_that_is_installed_by_name_why() -> None:
-    lines = [line for file in ("run.in", "test.in") for line in (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line
+        for file in ("run.in", "test.in")
+        for line in (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines()
+    ]
     packages = [re.split(r"[ >=<;\[]", line)[0] for line in lines if line and line[0] not in "#-"]
     programs = json.loads((ROOT / "requirements/package.json").read_text(encoding="utf-8"))
     for package in [*packages, *programs["dependencies"], *programs["optionalDependencies"]]:
-        assert re.search(rf"^\|.*{re.escape(package)}.* \|", CONTRIBUTING, re.M), package
+        assert re.search(rf"^\|.*{re.escape(package)}.* \|", CONTRIBUTING, re.MULTILINE), package
 
 
 def test_the_page_on_the_architecture_names_every_folder() -> None:
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     folders = {name.split("/")[0] for name in project_files() if "/" in name}
-    assert {folder for folder in folders if f"({folder}/" not in page.replace("](../", "](") and f"`{folder}/`" not in page} == set()
+    assert {
+        folder for folder in folders if f"({folder}/" not in page.replace("](../", "](") and f"`{folder}/`" not in page
+    } == set()
 
 
 def test_the_page_on_the_architecture_names_every_folder_of_tests() -> None:

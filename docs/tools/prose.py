@@ -35,7 +35,7 @@ WORDS = {
     ),
     "whoever": re.compile(r"\b(?:whoever|whatever|whichever)\b", re.IGNORECASE),
 }
-WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*")
+WORD = re.compile(r"[A-Za-z][A-Za-z'\u2019-]*")
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,18 @@ def _strings(file: Path) -> Iterator[tuple[int, str]]:
     """Yield the texts of a Python file that somebody reads while it runs: no docstring, and more than one word."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     with_docstring = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docstrings = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, with_docstring) and node.body and isinstance(node.body[0], ast.Expr)}
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, with_docstring) and node.body and isinstance(node.body[0], ast.Expr)
+    }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings and len(WORD.findall(node.value)) > 2:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+            and len(WORD.findall(node.value)) > 2
+        ):
             yield node.lineno, node.value
 
 
@@ -102,9 +111,15 @@ def texts() -> Iterator[Text]:
     yield from _of_python("updates", "hooks")
     for number, text in enumerate(_leaves(yaml.safe_load((ROOT / "hooks/effects.yml").read_text(encoding="utf-8")))):
         yield Text("updates", f"hooks/effects.yml: text {number}", text)
-    runbook = [ROOT / "template/README.md.jinja", *sorted((ROOT / "partials").glob("*.md*")), *sorted((ROOT / "template/docs").glob("*"))]
+    runbook = [
+        ROOT / "template/README.md.jinja",
+        *sorted((ROOT / "partials").glob("*.md*")),
+        *sorted((ROOT / "template/docs").glob("*")),
+    ]
     yield from _lines("runbook", *runbook)
-    yield from _lines("chart", chart / "README.md", chart / "templates/NOTES.txt", *sorted((chart / "templates/checks").glob("_*")))
+    yield from _lines(
+        "chart", chart / "README.md", chart / "templates/NOTES.txt", *sorted((chart / "templates/checks").glob("_*"))
+    )
     yield from _lines("chart", chart / "values.yaml", only=r"#(.*)")
     yield from _lines("documents", ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 
@@ -118,7 +133,8 @@ def counts(found: list[Text]) -> dict[str, dict[str, float]]:
         for name, pattern in WORDS.items():
             hits[one.kind, name] += len(pattern.findall(one.text))
     return {
-        kind: {"words": number, **{name: 1000 * hits[kind, name] / number for name in WORDS}} for kind, number in words.items()
+        kind: {"words": number, **{name: 1000 * hits[kind, name] / number for name in WORDS}}
+        for kind, number in words.items()
     }
 
 

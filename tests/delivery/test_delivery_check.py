@@ -17,16 +17,16 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
-from docs.tools import lab_schemas
 from support.cluster import Lab
 from support.rendering import ROOT
 from support.tools import run, tool
 
+from docs.tools import lab_schemas
+
 sys.path.insert(0, str(ROOT / "template/.gitlab"))
-import check  # noqa: E402
-from checks import gitlab_rb  # noqa: E402
-from checks.findings import Findings  # noqa: E402
+import check
+from checks import gitlab_rb
+from checks.findings import Findings
 
 LONG = os.environ.get("LONG") == "1"
 SOPS = (Path(__file__).resolve().parent / "sops_secret.yaml").read_text(encoding="utf-8")
@@ -223,7 +223,7 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
 def test_the_check_finds_what_breaks_a_lab(article: Lab, tmp_path: Path, case: str) -> None:
     changes, said = BROKEN[case]
     findings = judged(changed(article, tmp_path, changes))
-    assert any(re.search(said, fault, re.S) for fault in findings.faults), findings.faults
+    assert any(re.search(said, fault, re.DOTALL) for fault in findings.faults), findings.faults
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ RIGHT: dict[str, dict[str, Change]] = {
     },
     "a release without waiting": {RELEASE: ("  timeout: 5m\n", "  timeout: 5m\n  waitStrategy:\n    name: legacy\n")},
     "variables": {
-        "apps/more/a.yaml": config("a").replace("a: b", "a: ${word:=b} $${kept}\n  number: \"${port}\""),
+        "apps/more/a.yaml": config("a").replace("a: b", 'a: ${word:=b} $${kept}\n  number: "${port}"'),
         "clusters/homelab/more.yaml": kustomization("more", postBuild='{substitute: {port: "80"}, substituteFrom: [{kind: Secret, name: hidden, optional: true}]}'),
     },
     "a chart from elsewhere": {
@@ -521,7 +521,7 @@ def test_a_misspelt_setting_of_gitlab_is_told_and_every_right_one_passes() -> No
         (Path(folder) / "apps" / "gitlab.rb").write_text("[{}].each { |nginx| nginx['listen_prt'] = 1 }\n", encoding="utf-8")
         gitlab_rb.check(Path(folder), findings)
         assert (findings.faults, findings.unjudged) == ([], [])
-        (Path(folder) / "apps" / "gitlab.rb").write_text("".join(f'{one.replace(chr(39), chr(34))} = 1\n' for one in wrong), encoding="utf-8")
+        (Path(folder) / "apps" / "gitlab.rb").write_text("".join(f"{one.replace(chr(39), chr(34))} = 1\n" for one in wrong), encoding="utf-8")
         gitlab_rb.check(Path(folder), findings)
     said = "\n".join(str(one) for one in [*findings.faults, *findings.unjudged])
     assert [one for one in wrong if f"apps/gitlab.rb:{wrong.index(one) + 1}: " not in said or one not in said] == []
@@ -567,13 +567,13 @@ def test_a_name_that_others_have_pushed_moves_no_cursor_when_the_check_quotes_it
 
 
 def test_the_check_brings_its_tools_along_in_the_versions_that_these_tests_use(article: Lab) -> None:
-    header = dict(re.findall(r'^#   "(.*)==(.*)",$', (article.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.M))
-    pinned = dict(re.findall(r"^([\w.-]+)==([\w.-]+)", (ROOT / "requirements/test.txt").read_text(encoding="utf-8"), re.M))
+    header = dict(re.findall(r'^#   "(.*)==(.*)",$', (article.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.MULTILINE))
+    pinned = dict(re.findall(r"^([\w.-]+)==([\w.-]+)", (ROOT / "requirements/test.txt").read_text(encoding="utf-8"), re.MULTILINE))
     assert header == {name: pinned[name] for name in header} and header
     imported = {"helm_python", "jsonschema", "kubernetes_validate", "referencing", "tree_sitter", "tree_sitter_ruby", "yaml"}
     used = set()
     for file in [article.path / ".gitlab/check.py", *(article.path / ".gitlab/checks").glob("*.py")]:
-        used |= set(re.findall(r"^(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.M)) - sys.stdlib_module_names - {"checks", "lab_program"}
+        used |= set(re.findall(r"^(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)) - sys.stdlib_module_names - {"checks", "lab_program"}
     assert used == imported
 
 

