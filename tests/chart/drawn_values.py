@@ -6,8 +6,8 @@ import random
 import re
 from collections.abc import Callable
 from copy import deepcopy
-from functools import lru_cache
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -28,7 +28,7 @@ TEXT = st.text(LEGAL, max_size=12)
 _THREE_OF_FOUR = st.integers(0, 3)
 
 
-@lru_cache(maxsize=None)
+@cache
 def samples(pattern: str, count: int = 60) -> tuple[str, ...]:
     """Return texts that the pattern matches as a whole: the same ones every time, short and long ones."""
     tree = _sre.parse(pattern.removeprefix("^").removesuffix("$"))
@@ -83,7 +83,7 @@ class Drawer:
         NotImplementedError: a keyword that this part does not have, so that none is passed over in silence.
     """
 
-    KNOWN = {
+    KNOWN: ClassVar = {
         "$ref", "$schema", "$comment", "title", "description", "examples", "definitions", "type", "properties", "required", "enum",
         "additionalProperties", "propertyNames", "items", "minItems", "maxItems", "uniqueItems", "pattern", "minLength",
         "maxLength", "minimum", "maximum",

@@ -75,7 +75,7 @@ class Walker:
         return {name: self.least(schema["properties"][name]) for name in schema.get("required", [])}
 
     def text(self, schema: Schema) -> str:
-        from chart.drawing import samples
+        from chart.drawn_values import samples
 
         if "pattern" not in schema:
             return "x" * schema.get("minLength", 0)

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-
 from chart import helm3 as helms
-from chart.drawing import Drawer
+from chart.consistent_values import settled
+from chart.drawn_values import Drawer
 from chart.releases import ARTICLE, GITLAB, LEAST, REFUSED, STATEFUL, Values, merged
 from chart.rendering import SCHEMA, refusal, render
-from chart.settling import settled
+from hypothesis import HealthCheck, Phase, given, settings
 from support.cluster import documents
 
 EXAMPLES = 200 if os.environ.get("LONG") == "1" else 15
@@ -74,9 +73,9 @@ REFUSED_BY_BOTH: dict[str, Any] = {
 def test_helm_3_and_helm_4_refuse_the_same_values_by_the_same_name(helm3: Helm3, what: str) -> None:
     values = merged(LEAST, REFUSED_BY_BOTH[what])
     three, four = helm3.template(values, ()).refusal, refusal(values)
-    checks = re.findall(r"^  - .*", four, re.M)
+    checks = re.findall(r"^  - .*", four, re.MULTILINE)
     if "cannot work" in four:
-        assert checks == re.findall(r"^  - .*", three, re.M)
+        assert checks == re.findall(r"^  - .*", three, re.MULTILINE)
     else:
         name = {"misspelt": "repositroy", "missing": "servicePort", "mistyped": "replicas"}[what]
         assert name in three and name in four

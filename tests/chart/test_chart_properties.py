@@ -6,13 +6,12 @@ import os
 from typing import Any
 
 import pytest
+from chart.api_rules import complaints
+from chart.consistent_values import settled
+from chart.drawn_values import Drawer
+from chart.rendering import SCHEMA, manifests, objects_of, render
 from helm_python.errors import HelmError
 from hypothesis import HealthCheck, Phase, given, note, settings
-
-from chart.api_rules import complaints
-from chart.drawing import Drawer
-from chart.rendering import SCHEMA, manifests, objects_of, render
-from chart.settling import settled
 from support.schemas import schema_errors
 
 LONG = os.environ.get("LONG") == "1"

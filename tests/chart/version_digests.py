@@ -1,7 +1,7 @@
 """Writes down which content each version of the chart stands for: versions.json beside this file.
 
-    python tests/chart/content.py               the version that Chart.yaml names, once
-    python tests/chart/content.py --unreleased  again, while no owner has that version
+    python tests/chart/version_digests.py               the version that Chart.yaml names, once
+    python tests/chart/version_digests.py --unreleased  again, while no owner has that version
 """
 
 from __future__ import annotations
