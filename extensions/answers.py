@@ -105,6 +105,9 @@ class Answers(TypedDict, total=False):
     sync_interval: str
     scan_interval: str
     job_token_push: bool
+    owner_username: str
+    owner_email: str
+    owner_ssh_keys: list[str]
     sample_app: bool
     age_recipients: list[str]
     backups: bool
