@@ -395,7 +395,7 @@ def test_a_lab_within_another_repository_pushes_nothing_of_it(journey: Journey) 
     before = world.summary()["repositories"]
     inside_another(world)
     run = world.run("--only", "preflight")
-    words = f"the lab has no repository of its own: it lies in that of {world.lab.parent.resolve()}"
+    words = f"the lab is not a separate repository: it lies in that of {world.lab.parent.resolve()}"
     assert run.status == 1 and f"[repository] {words}" in run.err and "git init" in run.err
     run = world.run("--from", "sync")
     assert run.status == 1 and words[1:] in run.err

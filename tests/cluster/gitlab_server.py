@@ -209,7 +209,7 @@ class Handler(gitlab_http.Handler):
 
     server: Server  # type: ignore[assignment]  # the tests' own server, with what the cluster adds
 
-    def do_ANY(self) -> None:  # noqa: N802, PLR0911 - http.server's name; one line a kind of request
+    def do_ANY(self) -> None:  # noqa: N802 - http.server's name; one line a kind of request
         path = self.path.split("?")[0]
         if not self._ready_for(path):
             return self.reply(502, b"", {})
