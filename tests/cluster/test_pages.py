@@ -172,7 +172,9 @@ def test_a_chart_of_somebody_else_comes_and_goes(world: World) -> None:
     world.git("reset", "--quiet", "--soft", "HEAD~1")
     world.push("podinfo")
     world.wait("the Kustomization", lambda: world.ready("kustomizations", "podinfo"), 60)
-    source = world.wait("its source", lambda: world.api.get("ocirepositories", "podinfo", "podinfo"))
+    where = ("ocirepository", "podinfo", "--namespace", "podinfo", "--ignore-not-found", "--output", "json")
+    said = world.wait("its source", lambda: world.plane.kubectl("get", *where).strip())
+    source = json.loads(said)
     assert source["spec"]["url"].startswith("oci://") and condition(source)[0] != "True"
     assert "HelmRelease podinfo/podinfo" in world.run("./lab", "status").text
     [remove] = re.findall(r"`(git rm -r [^`]+)`", page(world, "other-charts.md"))
