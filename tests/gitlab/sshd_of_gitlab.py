@@ -90,7 +90,8 @@ class SshdOfGitlab:
         )
         # As gitlab-shell does: /group/project.git is a path among GitLab's repositories, not one of the machine.
         (folder / "gitlab-shell").write_text(
-            "#!/bin/sh\n" """exec git shell -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed "s|'/|'|")"\n"""
+            """#!/bin/sh
+exec git shell -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed "s|'/|'|")"\n"""
         )
         (folder / "gitlab-shell").chmod(0o755)
         self._process = subprocess.Popen(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BANNER = b"SSH-2.0-OpenSSH_9.9 GitLab\r\n"
@@ -44,7 +46,7 @@ class WebStub:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            def pieces(self):  # type: ignore[no-untyped-def]
+            def pieces(self) -> Iterator[bytes]:
                 if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
                     while size := int(self.rfile.readline().split(b";")[0], 16):
                         yield self.rfile.read(size)
@@ -96,10 +98,8 @@ class SshStub:
     def _greet(connection: socket.socket) -> None:
         with connection:
             connection.sendall(BANNER)
-            try:
+            with contextlib.suppress(OSError):
                 connection.recv(1024)
-            except OSError:
-                pass
 
     def close(self) -> None:
         self._listener.close()
