@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.documents import broken_links
+from support.questions import QUESTIONS
 from support.rendering import DOCUMENTS, ROOT, project_files
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -53,6 +54,21 @@ def test_contributing_says_of_every_package_that_is_installed_by_name_why() -> N
     programs = json.loads((ROOT / "requirements/package.json").read_text(encoding="utf-8"))
     for package in [*packages, *programs["dependencies"], *programs["optionalDependencies"]]:
         assert re.search(rf"^\|.*{re.escape(package)}.* \|", CONTRIBUTING, re.MULTILINE), package
+
+
+def test_the_steps_by_hand_add_up_and_the_decisions_are_what_quick_asks() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("## What is left to do by hand\n")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| ")
+    ][1:]
+    *steps, totals, decisions = [row for row in rows if set(row[0]) != {"-"}]
+    for column in (1, 2, 3):
+        found = [int(match[0]) for row in steps if (match := re.match(r"\d+", row[column]))]
+        assert f"**{sum(found)}**" in totals[column], (column, found)
+    asked = [name for name, question in QUESTIONS.items() if "ask" not in question and name != "setup_level"]
+    # nfs_server is asked with a storage server alone.
+    assert decisions[1].startswith(f"**{len(asked) - 1}**") and "nfs_server" in asked
 
 
 def test_the_page_on_the_architecture_names_every_folder() -> None:

@@ -72,7 +72,8 @@ def test_the_table_has_nothing_that_no_lab_runs(article: Lab) -> None:
     assert set(images.DIGESTS) <= found
     assert set(images.BY_TAG) <= {images.repository(name) for name in found}
     assert all(DIGEST.fullmatch(digest) for digest in images.DIGESTS.values())
-    assert len(set(images.DIGESTS.values())) == len(images.DIGESTS)
+    # Renovate knows an image of the program by its whole name, and one of a pipeline as GitLab writes it.
+    assert len(set(images.DIGESTS.values())) == len({name.removeprefix("docker.io/library/") for name in images.DIGESTS})
 
 
 @pytest.mark.labs(**LABS)

@@ -121,7 +121,9 @@ NOTIFY = """\
 require 'net/smtp'
 class Notify
   def self.test_email(to, subject, text) = new(to, subject, text)
-  def initialize(*mail) = @to, @subject, @text = mail
+  def initialize(*mail)
+    @to, @subject, @text = mail
+  end
   def deliver_now
     Net::SMTP.new('127.0.0.1', ENV.fetch('SMTP_PORT').to_i).start('lab') do |session|
       session.send_message("Subject: #{@subject}\\r\\n\\r\\n#{@text}\\r\\n", 'gitlab@lab.example.com', @to)
