@@ -26,7 +26,15 @@ from lab_world import World, world_in  # noqa: E402
 
 PICTURE = ROOT / "docs" / "pictures" / "up.svg"
 ROWS, COLUMNS = 44, 112
-LAB = {"smtp_enabled": False, "owner_username": "jane", "owner_email": "jane@home.lan", "runner_host": "runner.home.lan", "groups": ["homelab"], "lab_project": "homelab-ops/homelab", "sample_project": "homelab/demo"}
+LAB = {
+    "smtp_enabled": False,
+    "owner_username": "jane",
+    "owner_email": "jane@home.lan",
+    "runner_host": "runner.home.lan",
+    "groups": ["homelab"],
+    "lab_project": "homelab-ops/homelab",
+    "sample_project": "homelab/demo",
+}
 KEY = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'J' * 43} jane"
 COLOURS = {"31": "#d96c75", "32": "#9bc07c", "33": "#e6c07b"}
 TEXT, BACKGROUND, BOLD = "#d8dee9", "#1e2430", "1"
@@ -46,6 +54,7 @@ def recorded() -> list[str]:
 
 
 def in_a_world(folder: Path) -> list[str]:
+    """Return what `./lab up` shows, run in a world of the tests' own."""
     with world_in(folder, owner_ssh_keys=[KEY], **LAB) as world:
         run = world.terminal("--yes", TERM="xterm", HTTPS_PROXY="")
         fcntl.ioctl(run.end, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
@@ -73,16 +82,21 @@ def drawn(lines: list[str], title: str) -> str:
     last = lines[-ROWS:]
     plain = "\n".join(SEQUENCE.sub("", line) for line in last)
     wide, high = COLUMNS * WIDE + 2 * EDGE, len(last) * HIGH + 2 * EDGE
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:g} {high:g}" width="{wide:g}" height="{high:g}" role="img">',
-        f"<title>{escape(title)}</title>",
-        f"<desc>{escape(plain)}</desc>",
-        f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
-        f'<g font-family="ui-monospace, Menlo, Consolas, \'DejaVu Sans Mono\', monospace" font-size="14" xml:space="preserve" fill="{TEXT}">',
-        *(piece for row, line in enumerate(last) for piece in pieces(row, line)),
-        "</g>",
-        "</svg>",
-    ]) + "\n"
+    return (
+        "\n".join(
+            [
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:g} {high:g}" width="{wide:g}" height="{high:g}" role="img">',
+                f"<title>{escape(title)}</title>",
+                f"<desc>{escape(plain)}</desc>",
+                f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
+                f'<g font-family="ui-monospace, Menlo, Consolas, \'DejaVu Sans Mono\', monospace" font-size="14" xml:space="preserve" fill="{TEXT}">',
+                *(piece for row, line in enumerate(last) for piece in pieces(row, line)),
+                "</g>",
+                "</svg>",
+            ]
+        )
+        + "\n"
+    )
 
 
 def pieces(row: int, line: str) -> Iterator[str]:
@@ -100,6 +114,7 @@ def pieces(row: int, line: str) -> Iterator[str]:
 
 
 def main() -> None:
+    """Write the picture."""
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(drawn(recorded(), "The end of ./lab up"), encoding="utf-8")
 
