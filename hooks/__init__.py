@@ -1,1 +1,1 @@
-"""What runs around a copy or an update. extensions/lab.py imports the update's modules into Copier's own process."""
+"""What runs around a copy or an update. Copier's own process imports it: extensions/lab.py."""

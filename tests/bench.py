@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from chart import bench as chart_bench  # noqa: E402
-from support.rendering import copy_lab, snapshot  # noqa: E402
+from chart import bench as chart_bench
+from support.rendering import copy_lab, snapshot
 
 COPIER = Path(sys.executable).with_name("copier")
 ROUNDS = 7

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from support.rendering import ROOT, copy_lab, read_answers, snapshot  # noqa: E402
+from support.rendering import ROOT, copy_lab, read_answers, snapshot
 
 ANSWERS = ROOT / "tests" / "answers" / "valid" / "article.yml"
 EXAMPLE = ROOT / "example"

@@ -100,7 +100,7 @@ def wrong_calls(where: str, text: str) -> list[str]:
         if name not in options_of_commands():
             known = name in {"", "COMMAND", "--help", *ABOUT_IT}
         else:
-            options, pairs = options_of_commands()[name], list(zip(words, [*words[1:], ""]))
+            options, pairs = options_of_commands()[name], list(zip(words, [*words[1:], ""], strict=False))
             stages = {value for word, value in pairs if word in {"--from", "--only"} and name == "up" and value.islower()}
             answers = {value.partition("=")[0] for word, value in pairs if word == "--data" and value.partition("=")[0] != "name"}
             known = options is None or {word for word in words if word.startswith("-")} <= options

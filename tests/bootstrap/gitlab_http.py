@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         except ConnectionAbortedError:  # who asked was killed first
             self.drop()
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_ANY  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_ANY
 
     def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -140,7 +140,7 @@ def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda token, variable: token.update(expires_at=(datetime.date.today() + datetime.timedelta(days=12)).isoformat()), "ends soon"),
+        (lambda token, variable: token.update(expires_at=(datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=12)).isoformat()), "ends soon"),
         (lambda token, variable: token.update(active=False), "revoked"),
         (lambda token, variable: variable.update(hidden=False), "shown in the settings"),
         (lambda token, variable: variable.update(protected=False), "open to every branch"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -29,7 +30,7 @@ def installed_by_bootstrap(lab: Lab, version: str = "v4.1.3") -> list[str]:
 
 def values_of(lab: Lab, arguments: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for flag, value in zip(arguments, arguments[1:], strict=False):
+    for flag, value in itertools.pairwise(arguments):
         if flag == "--values":
             values = merge(values, yaml.safe_load((lab.path / value).read_text()))
         elif flag == "--set-file":

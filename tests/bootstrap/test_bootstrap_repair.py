@@ -98,7 +98,7 @@ def branch_without_the_key(world: World) -> None:
 
 
 def token_about_to_end(world: World) -> None:
-    world.gitlab.project_tokens[0]["expires_at"] = (datetime.date.today() + datetime.timedelta(days=20)).isoformat()
+    world.gitlab.project_tokens[0]["expires_at"] = (datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=20)).isoformat()
 
 
 def host_keys_changed(world: World) -> None:

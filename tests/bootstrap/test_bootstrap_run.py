@@ -84,8 +84,7 @@ def test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing(world: Worl
         },
     }
     assert result["vm"]["it's home/.env"] == [
-        "RUNNER_TOKEN_OF_HOMELAB=<runner lab-homelab of HomeLAB>\n"
-        "RUNNER_TOKEN_PROTECTED=<runner lab-homelab protected>\n",
+        "RUNNER_TOKEN_OF_HOMELAB=<runner lab-homelab of HomeLAB>\nRUNNER_TOKEN_PROTECTED=<runner lab-homelab protected>\n",
         "0o600",
     ]
     assert {"it's home/compose.yaml", "it's home/config.toml"} < set(result["vm"])

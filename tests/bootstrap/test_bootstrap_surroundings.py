@@ -246,7 +246,7 @@ def test_a_program_that_outlives_a_killed_run_does_not_hold_its_lock(journey: Jo
 
     def look(caller: Caller) -> None:
         for link in (caller.process / "fd").iterdir():
-            target = os.readlink(link)
+            target = str(link.readlink())
             if target.startswith((private, str(world.lab))) and not target.endswith("kubectl"):
                 held.append(target)
 
@@ -285,9 +285,9 @@ def test_without_kubectl_preflight_says_what_it_could_not_look_at(world: World) 
     few = world.folder / "few"
     few.mkdir()
     for folder in ("/usr/local/bin", "/usr/bin", "/bin"):
-        for program in Path(folder).iterdir():
-            if program.name != "kubectl" and not (few / program.name).exists():
-                (few / program.name).symlink_to(program)
+        for file in Path(folder).iterdir():
+            if file.name != "kubectl" and not (few / file.name).exists():
+                (few / file.name).symlink_to(file)
     run = world.run("--only", "preflight", PATH=f"{world.bin}:{few}")
     assert run.status == 1 and "Traceback" not in run.err
     for words in ("missing on this machine: kubectl", "mise install", "the cluster: kubectl is missing", "compose 5"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Handler(gitlab_http.Handler):
     """Requests to GitLab, and calls of the programs (stand_in_client.sh), which tell their process number."""
 
-    def do_CALL(self) -> None:  # noqa: N802 - named by its method
+    def do_CALL(self) -> None:
         """Let a program end as the world says; it waits until its answer is complete."""
         with contextlib.suppress(OSError):  # a run that was killed meanwhile waits for no answer
             caller = Caller(self.path.strip("/"))

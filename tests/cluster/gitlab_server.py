@@ -209,7 +209,7 @@ class Handler(gitlab_http.Handler):
 
     server: Server  # type: ignore[assignment]  # the tests' own server, with what the cluster adds
 
-    def do_ANY(self) -> None:  # noqa: N802 - http.server's name; one line a kind of request
+    def do_ANY(self) -> None:
         path = self.path.split("?")[0]
         if not self._ready_for(path):
             return self.reply(502, b"", {})
@@ -238,7 +238,6 @@ class Handler(gitlab_http.Handler):
             return self.reply(503, b"", {})
         return super().do_ANY()
 
-    # ruff: noqa: N815
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_ANY
 
     def _ready_for(self, path: str) -> bool:

@@ -6,6 +6,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from listening import serve_each
+
 Address = tuple[str, int]
 
 
@@ -23,21 +25,13 @@ class AddressBook:
         self._where = where
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.url = "http://{}:{}".format(*self._listener.getsockname())
-        threading.Thread(target=self._serve, daemon=True).start()
+        serve_each(self._listener, self._tunnel)
 
     def __enter__(self) -> AddressBook:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._tunnel, args=(connection,), daemon=True).start()
 
     def _tunnel(self, client: socket.socket) -> None:
         with client:

@@ -10,9 +10,11 @@ import json
 import re
 import threading
 from collections import defaultdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from listening import HttpServer
 
 Object = dict[str, Any]
 PATH = re.compile(
@@ -66,16 +68,9 @@ class ApiForTraefik:
             def log_message(self, *_: object) -> None:
                 pass
 
-        class Server(ThreadingHTTPServer):
-            # Traefik asks for everything at once; a connection that finds no place here comes back a second later.
-            request_queue_size = 128
-
-            def handle_error(self, *_: object) -> None:
-                """A client that went away is no news."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = HttpServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server.in_background()
 
     def close(self) -> None:
         self._closing.set()

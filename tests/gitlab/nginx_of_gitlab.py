@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from support.loopback import listens, wait_for
+from listening import Program
 from support.tools import tool
 
 Address = tuple[str, int]
@@ -78,7 +78,7 @@ def server(url: str, settings: Mapping[str, Any], backend: Address, buffered: bo
     )
 
 
-class NginxOfGitlab:
+class NginxOfGitlab(Program):
     """A running NGINX.
 
     Args:
@@ -101,22 +101,10 @@ class NginxOfGitlab:
         self.ports = [rails["listen_port"], images["listen_port"]]
         self._log = folder / "error.log"
         self._process = subprocess.Popen([tool("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", self._log])
-        try:
-            wait_for(f"NGINX (see {self._log})", self._answers)
-        except BaseException:
-            self.close()
-            raise
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
-        return all(listens("127.0.0.1", port) for port in self.ports)
+        self._is_complete("NGINX", [("127.0.0.1", port) for port in self.ports])
 
     def __enter__(self) -> NginxOfGitlab:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()

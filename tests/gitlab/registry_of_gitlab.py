@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from support.loopback import free_port, listens, wait_for
+from support.loopback import free_port
 import yaml
 
 from authority import signature
+from listening import Program
 from support.tools import run, tool
 
 SERVICE, ISSUER = "container_registry", "omnibus-gitlab-issuer"
@@ -116,7 +117,7 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-class RegistryOfGitlab:
+class RegistryOfGitlab(Program):
     """A running registry on a port of 127.0.0.1.
 
     Args:
@@ -143,16 +144,4 @@ class RegistryOfGitlab:
             self._process = subprocess.Popen(
                 [tool("docker-registry"), "serve", folder / "config.yml"], env=environment, stdout=log, stderr=subprocess.STDOUT,
             )
-        try:
-            wait_for(f"the registry (see {self._log})", self._answers)
-        except BaseException:
-            self.close()
-            raise
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
-        return listens(*self.address)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._is_complete("the registry", [self.address])

@@ -86,6 +86,6 @@ def recorded(labs: list[RenderedLab], folder: Path, environment: dict[str, str] 
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number}.rb" for number in range(len(labs))]
-    for file, lab in zip(files, labs):
+    for file, lab in zip(files, labs, strict=True):
         file.write_text(lab.gitlab_rb, encoding="utf-8")
     return gitlab_rb.settings_of_many(files, folder, environment)

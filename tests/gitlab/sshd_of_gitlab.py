@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from address_book import pour
-from support.loopback import free_port, listens, wait_for
+from listening import Program
+from support.loopback import free_port
 from support.rendering import required
 from support.tools import run, tool
 
@@ -66,7 +67,7 @@ class Machine:
         return run(*command, env={**self.environment, **variables}, timeout=30)
 
 
-class SshdOfGitlab:
+class SshdOfGitlab(Program):
     """sshd as GitLab's pod runs it: for the user git, with keys only, and Git's commands only.
 
     Attributes:
@@ -90,21 +91,14 @@ class SshdOfGitlab:
         )
         # As gitlab-shell does: /group/project.git is a path among GitLab's repositories, not one of the machine.
         (folder / "gitlab-shell").write_text(
-            "#!/bin/sh\n" """exec git shell -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed "s|'/|'|")"\n"""
+            """#!/bin/sh
+exec git shell -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed "s|'/|'|")"\n"""
         )
         (folder / "gitlab-shell").chmod(0o755)
         self._process = subprocess.Popen(
             [tool("sshd"), "-D", "-f", folder / "sshd_config", "-E", self._log], env=self._machine.environment,
         )
-        try:
-            wait_for(f"sshd (see {self._log})", self._answers)
-        except BaseException:
-            self.close()
-            raise
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
-        return listens(*self.address)
+        self._is_complete("sshd", [self.address])
 
     def allow(self, public_key: str) -> None:
         with (self.home / ".ssh/authorized_keys").open("a") as file:
@@ -122,10 +116,6 @@ class SshdOfGitlab:
 
     def log(self) -> str:
         return self._log.read_text()
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 class Forward:

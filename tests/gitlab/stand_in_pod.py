@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+
+from listening import HttpServer, serve_each
 
 BANNER = b"SSH-2.0-OpenSSH_9.9 GitLab\r\n"
 
@@ -44,7 +47,7 @@ class WebStub:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            def pieces(self):  # type: ignore[no-untyped-def]
+            def pieces(self) -> Iterator[bytes]:
                 if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
                     while size := int(self.rfile.readline().split(b";")[0], 16):
                         yield self.rfile.read(size)
@@ -61,15 +64,9 @@ class WebStub:
             def log_message(self, *_: object) -> None:
                 pass
 
-        class Server(ThreadingHTTPServer):
-            request_queue_size = 128
-
-            def handle_error(self, *_: object) -> None:
-                """A client that went away is no news."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = HttpServer(("127.0.0.1", 0), Handler)
         self.address: tuple[str, int] = ("127.0.0.1", self._server.server_port)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server.in_background()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -82,24 +79,14 @@ class SshStub:
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = self._listener.getsockname()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._greet, args=(connection,), daemon=True).start()
+        serve_each(self._listener, self._greet)
 
     @staticmethod
     def _greet(connection: socket.socket) -> None:
         with connection:
             connection.sendall(BANNER)
-            try:
+            with contextlib.suppress(OSError):
                 connection.recv(1024)
-            except OSError:
-                pass
 
     def close(self) -> None:
         self._listener.close()

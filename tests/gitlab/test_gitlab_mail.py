@@ -37,7 +37,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certific
 
 def send(folder: Path, server: MailServer, given: dict[str, Any], certificates: dict[str, Certificate], login: tuple[str, str] | None) -> str:
     """Send a mail as the lab's GitLab would, and return what went wrong."""
-    secret = dict(zip(("SMTP_USER_NAME", "SMTP_PASSWORD"), login)) if login else {}
+    secret = dict(zip(("SMTP_USER_NAME", "SMTP_PASSWORD"), login, strict=True)) if login else {}
     rails = recorded([RenderedLab({**ANSWERS, **given})], folder / "rb", secret)[0]["gitlab_rails"]
     home = certificates["public"].crt.parent.parent
     # The server is elsewhere, and so are the files: the package's own bundle, and what GitLab trusts besides.
@@ -77,7 +77,7 @@ WAYS: list[tuple[str, str, dict[str, Any], bool | str]] = [
 ]
 
 
-@pytest.mark.parametrize(("security", "signer", "given", "wanted"), WAYS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("security", "signer", "given", "wanted"), WAYS, ids=str)
 def test_mail_arrives_as_the_answers_say(
     tmp_path: Path, certificates: dict[str, Certificate], security: str, signer: str, given: dict[str, Any], wanted: bool | str
 ) -> None:

@@ -106,7 +106,7 @@ def test_memory_fits_the_size_that_was_answered() -> None:
 
 
 def test_postgresql_and_puma_have_shared_memory(lab: Lab) -> None:
-    mount, volume = volumes(lab)["/dev/shm"]
+    _, volume = volumes(lab)["/dev/shm"]
     assert volume["emptyDir"]["medium"] == "Memory" and size(volume["emptyDir"]["sizeLimit"]) == 256 * 2**20
     assert size(volume["emptyDir"]["sizeLimit"]) < size(container(lab)["resources"]["limits"]["memory"])
 

@@ -47,9 +47,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iter
     lab = RenderedLab({"base_domain": "lab", "tls_source": "secret"})
     made = authority.sign("the owner's", "gitlab.lab", "registry.lab").secret("lab-tls", "gitlab")
     pod = {80: ("127.0.0.1", server.server_port)}
-    with TraefikCluster(folder / "traefik", [*lab.objects, made], lab.traefik, pod, authority) as cluster:
-        with AddressBook(lambda host, port: cluster.exposed(port)) as book:
-            yield book.url
+    with (
+        TraefikCluster(folder / "traefik", [*lab.objects, made], lab.traefik, pod, authority) as cluster,
+        AddressBook(lambda host, port: cluster.exposed(port)) as book,
+    ):
+        yield book.url
     server.shutdown()
     server.server_close()
 
@@ -261,8 +263,8 @@ def test_a_node_trusts_the_authority_after_one_script_and_k3s_starts_anew(machin
 def test_a_node_without_docker_or_k3s_has_its_containerd_started_anew(machine: Path) -> None:
     (machine / "bin/docker").unlink()
     (machine / "bin/systemctl").write_text(f'#!/bin/sh\necho systemctl "$@" >>{machine}/calls\n[ "$1" = restart ] || [ "$3" = containerd ]\n')
-    for program in ("bash", "cat", "cmp", "dirname", "grep", "id", "install", "rm", "sh"):
-        (machine / "bin" / program).symlink_to(tool(program))
+    for name in ("bash", "cat", "cmp", "dirname", "grep", "id", "install", "rm", "sh"):
+        (machine / "bin" / name).symlink_to(tool(name))
     done = trust(machine, "registry.lab", path=str(machine / "bin"))
     assert done.returncode == 0, done.stderr
     assert [call for call in calls(machine) if "restart" in call] == ["systemctl restart containerd"]

@@ -70,7 +70,7 @@ class Case:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Object]:
     """Return what gitlab.rb sets, by combination."""
     labs = [lab_of(name) for name in COMBINATIONS]
-    return dict(zip(COMBINATIONS, recorded(labs, tmp_path_factory.mktemp("rb"))))
+    return dict(zip(COMBINATIONS, recorded(labs, tmp_path_factory.mktemp("rb")), strict=True))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -125,7 +125,7 @@ class TraefikCluster:
             for host in re.findall(r"Host\(`([^`]+)`\)", router["rule"]):
                 for name in router["entryPoints"]:
                     where, tls = (self.host, self.ports[name]["port"]), unchecked if "tls" in router else None
-                    wait_for(f"{host} on {name}", lambda: ask(where, host, trusted=tls).status != 404)
+                    wait_for(f"{host} on {name}", lambda where=where, host=host, tls=tls: ask(where, host, trusted=tls).status != 404)
 
     def loaded(self) -> dict[str, Any]:
         """Return the configuration that Traefik runs with; nothing where it does not answer yet."""

@@ -122,40 +122,40 @@ class Servicer(rpc.ProviderServicer):
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
-    def GetProviderSchema(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name, as all below
+    def GetProviderSchema(self, request: Any, context: Any) -> Any:
         return pb.GetProviderSchema.Response(
             provider=_schema(self.backend.settings),
             resource_schemas={name: _schema(one) for name, one in self.backend.resources.items()},
             data_source_schemas={name: _schema(one) for name, one in self.backend.data.items()},
         )
 
-    def ValidateProviderConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ValidateProviderConfig(self, request: Any, context: Any) -> Any:
         return pb.ValidateProviderConfig.Response()
 
-    def ValidateResourceConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ValidateResourceConfig(self, request: Any, context: Any) -> Any:
         return pb.ValidateResourceConfig.Response()
 
-    def ValidateDataResourceConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ValidateDataResourceConfig(self, request: Any, context: Any) -> Any:
         return pb.ValidateDataResourceConfig.Response()
 
-    def UpgradeResourceState(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def UpgradeResourceState(self, request: Any, context: Any) -> Any:
         return pb.UpgradeResourceState.Response(upgraded_state=to_dynamic_value(json.loads(request.raw_state.json)))
 
-    def StopProvider(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def StopProvider(self, request: Any, context: Any) -> Any:
         return pb.StopProvider.Response()
 
     @_told
-    def ConfigureProvider(self, request: Any, said: Diagnostics) -> Any:  # noqa: N802
+    def ConfigureProvider(self, request: Any, said: Diagnostics) -> Any:
         self.backend.configure(read_dynamic_value(request.config))
         return pb.ConfigureProvider.Response()
 
     @_told
-    def ReadResource(self, request: Any, said: Diagnostics) -> Any:  # noqa: N802
+    def ReadResource(self, request: Any, said: Diagnostics) -> Any:
         found = self.backend.read(request.type_name, read_dynamic_value(request.current_state))
         return pb.ReadResource.Response(new_state=_value(found))
 
     @_told
-    def PlanResourceChange(self, request: Any, said: Diagnostics) -> Any:  # noqa: N802
+    def PlanResourceChange(self, request: Any, said: Diagnostics) -> Any:
         kind = request.type_name
         before, proposed = read_dynamic_value(request.prior_state), read_dynamic_value(request.proposed_new_state)
         if proposed is None:
@@ -170,7 +170,7 @@ class Servicer(rpc.ProviderServicer):
         return pb.PlanResourceChange.Response(planned_state=_value(proposed), requires_replace=paths)
 
     @_told
-    def ApplyResourceChange(self, request: Any, said: Diagnostics) -> Any:  # noqa: N802
+    def ApplyResourceChange(self, request: Any, said: Diagnostics) -> Any:
         before, planned = read_dynamic_value(request.prior_state), read_dynamic_value(request.planned_state)
         if planned is None:
             self.backend.delete(request.type_name, before)
@@ -180,7 +180,7 @@ class Servicer(rpc.ProviderServicer):
         return pb.ApplyResourceChange.Response(new_state=_value(made | left))
 
     @_told
-    def ReadDataSource(self, request: Any, said: Diagnostics) -> Any:  # noqa: N802
+    def ReadDataSource(self, request: Any, said: Diagnostics) -> Any:
         return pb.ReadDataSource.Response(
             state=_value(self.backend.look_up(request.type_name, read_dynamic_value(request.config)))
         )

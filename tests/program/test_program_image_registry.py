@@ -115,7 +115,7 @@ class Stand:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            do_HEAD = do_GET  # noqa: N815 - the server's own name for it
+            do_HEAD = do_GET
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -46,7 +46,7 @@ def _main(arguments: list[str], folder: str, environment: dict[str, str], output
     atexit._clear()
     try:
         CopierApp.run()
-    except Exception:
+    except Exception:  # noqa: BLE001 - a program ends with each
         sys.excepthook(*sys.exc_info())
         raise SystemExit(1) from None
     finally:

@@ -41,7 +41,7 @@ def free_port() -> int:
             if socket.has_ipv6:
                 with socket.create_server(("::", port), family=socket.AF_INET6):
                     pass
-            return port
+            return port  # noqa: TRY300 - it is the end of what is tried
         except OSError as error:
             if error.errno == errno.EAFNOSUPPORT or number > 100:
                 return port

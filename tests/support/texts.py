@@ -20,11 +20,10 @@ from .rendering import ROOT
 @lru_cache(maxsize=1)
 def environment() -> SandboxedEnvironment:
     """Return the environment that Copier makes of copier.yml's settings."""
-    made = SandboxedEnvironment(
+    return SandboxedEnvironment(
         loader=FileSystemLoader(ROOT), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True,
         extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension", adapter.LabExtension],
     )
-    return made
 
 
 def parse_yaml(text: str) -> Any:

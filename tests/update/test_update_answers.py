@@ -43,7 +43,7 @@ CHANGES = {
     "renamed": (answers.renamed("old", "new"), {"old": 1}, {"new": 1}),
     "renamed, and answered already": (answers.renamed("old", "new"), {"old": 1, "new": 2}, {"new": 2}),
     "split": (answers.split("address", {"host": lambda v: v.split(":")[0], "port": lambda v: int(v.split(":")[1])}), {"address": "a:1"}, {"host": "a", "port": 1}),
-    "retyped": (answers.changed("n", lambda v: int(v), "a number now"), {"n": "3"}, {"n": 3}),
+    "retyped": (answers.changed("n", int, "a number now"), {"n": "3"}, {"n": 3}),
     "removed": (answers.removed("gone", "not asked"), {"gone": 1, "stays": 2}, {"stays": 2}),
 }
 

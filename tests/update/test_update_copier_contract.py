@@ -113,7 +113,7 @@ def test_6_answers_that_are_given_are_not_asked_for_and_named_questions_are(tmp_
     put(template / "t", ANSWERS)
     release(template, "1.0.0")
     lab = make_lab(template, tmp_path / "lab")
-    with pytest.raises(Exception, match="(?i)interactive|terminal|EOF|data"):
+    with pytest.raises(Exception, match=r"(?i)interactive|terminal|EOF|data"):
         copier.run_update(lab, data={"one": "x", "two": "y"}, ask=["two"], overwrite=True, quiet=True)
     copier.run_update(lab, data={"one": "x", "two": "y"}, overwrite=True, quiet=True)
     assert "one: x\ntwo: y\n" in (lab / ".copier-answers.yml").read_text()

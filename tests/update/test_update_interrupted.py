@@ -271,7 +271,8 @@ def test_the_next_run_finishes_what_was_cut_off(
     assert journal.is_unfinished(mine / ".git" / "lab-update"), f"the kill hit nothing: {first.stderr}"
     assert first.returncode == 3 and "The update was cut off while it wrote. Run ./lab update again" in first.stderr
     settings = json.loads((ROOT / "example" / "lab_program" / "settings.json").read_text(encoding="utf-8"))
-    assert not (house_settings := mine / "lab_program" / "settings.json").exists()
+    house_settings = mine / "lab_program" / "settings.json"
+    assert not house_settings.exists()
     house_settings.write_text(json.dumps(settings), encoding="utf-8")
     up = run("./lab", "up", "--dry-run", cwd=mine, stdin=subprocess.DEVNULL)
     house_settings.unlink()

@@ -90,7 +90,7 @@ def test_a_digest_never_comes_to_stand_with_a_tag_that_neither_side_gave_it(ours
 
     found = pins.chosen(read(ours), read(base), read(theirs))
     assert found in (None, read(ours), read(theirs))
-    if ours == theirs or ours == base:
+    if ours in (theirs, base):
         assert found == read(theirs)
     if found is None:
         assert len({read(one).tag for one in (ours, base, theirs)}) == 3

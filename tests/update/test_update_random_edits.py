@@ -41,7 +41,7 @@ from update_support import (
 
 LONG = every()
 # What CI runs asks for every tool, and has the time.
-EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 60 if required() else 12))
+EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS") or (2000 if LONG else 60 if required() else 12))
 # Tests, each of which draws its own: two at least, for two workers of pytest, and short ones, so that both have some to the end.
 BATCHES = max(2, EXAMPLES // 25)
 
@@ -173,7 +173,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def snapshot_of(lab: Path) -> dict[str, bytes]:
     """Return what the owner has: each file's bytes, or where a link leads."""
     return {
-        path.relative_to(lab).as_posix(): os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
+        path.relative_to(lab).as_posix(): os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
         for path in lab.rglob("*")
         if (path.is_symlink() or path.is_file()) and path.relative_to(lab).parts[0] not in {".git", REPORT}
     }
@@ -190,7 +190,7 @@ def cut_off(number: int | None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("link", "replace", "rename", "symlink", "mkdir", "unlink", "rmdir"):
 
-            def wrapped(path: Any, *rest: Any, original: Any = getattr(os, name), **options: Any) -> Any:
+            def wrapped(path: Any, *rest: Any, original: Any = getattr(os, name), **options: Any) -> Any:  # noqa: B008 - each its own
                 nonlocal count
                 if count or str(path).endswith("being-made"):
                     count += 1

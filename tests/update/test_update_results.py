@@ -413,7 +413,7 @@ def test_temporary_folders_within_the_lab_are_no_part_of_it(
     env = {"TMPDIR": str(house / "tmp")}
     done = update(house, env=env) if way == "copier" else script(house, **env)
     assert done.returncode == 0, done.stderr
-    assert "tmp/" not in done.stderr.replace("/tmp/", "") and os.listdir(house / "tmp") == [".keep"]
+    assert "tmp/" not in done.stderr.replace("/tmp/", "") and [file.name for file in (house / "tmp").iterdir()] == [".keep"]
 
 
 def test_an_ignored_file_that_nobody_may_read_stops_nothing(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

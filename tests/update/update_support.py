@@ -16,7 +16,7 @@ import copier
 
 from support.copier_cli import copier_cli
 from support.rendering import ROOT, copy_lab, project_files, snapshot
-from support.terminal import Terminal
+from support.terminal import Terminal  # noqa: F401 - tests take it from here
 from support.tools import run
 
 COPIER = Path(sys.executable).with_name("copier")
@@ -166,7 +166,7 @@ def state(folder: Path) -> State:
         if ".git" in name.split("/") or path.name == REPORT:
             continue
         if path.is_symlink():
-            found[name] = os.readlink(path)
+            found[name] = str(path.readlink())
         elif path.is_file():
             found[name] = path.read_bytes(), bool(path.stat().st_mode & 0o100)
     status = git(folder, "status", "--porcelain=v2", "--branch", "--ignored", "--untracked-files=all")
