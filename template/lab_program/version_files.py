@@ -61,7 +61,7 @@ def read(folder: Path) -> dict[str, str]:
     for name, place in _PLACES.items():
         if not place.search(found[name]):
             raise Failure(
-                f"{name} names no exact version of GitLab, such as 19.3.2, so it cannot be changed there.",
+                f"{name} names no exact version of GitLab, such as 19.5.1, so it cannot be changed there.",
                 f"git log -p -- {name}",
                 "write the version there that runs now, and commit",
             )

@@ -383,6 +383,7 @@ def test_the_undo_of_the_report_leaves_the_rest_of_a_larger_repository_alone(hou
     assert files(house) == before and git(house.parent, "status", "--porcelain") == " M other.txt\n"
 
 
+@pytest.mark.filterwarnings("ignore::copier.errors.OldTemplateWarning")
 def test_a_copier_that_is_too_new_makes_and_updates_no_lab(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`_min_copier_version` has no counterpart; the version of the tests is changed to that of one that is to come."""
     monkeypatch.setattr(copier, "__version__", "10.0.0")
