@@ -105,7 +105,7 @@ class Upgrading:
         """
         self.lab.upgrading = True
         now = standing.committed
-        self.console.stage(f"before {now}: GitLab as it is, and its background migrations")
+        self.console.stage(f"before {now}: GitLab as it is, and the repository")
         if now != standing.installed and self._flux_has_it():
             self._wait_for(now)
         self.probes.wait_for_gitlab()
@@ -129,12 +129,11 @@ class Upgrading:
         self._catch_up()
         self._commit(before, version)
         self._push()
-        self.console.stage(f"roll-out {version}: by Flux; GitLab is away for some minutes")
-        self._wait_for(version)
         self._arrive(version)
 
     def _arrive(self, version: str) -> None:
         """Wait until a version that is pushed runs, and has done all that the next one takes for granted."""
+        self.console.stage(f"roll-out {version}: until Flux has brought it, and GitLab is healthy")
         self._wait_for(version)
         self.probes.wait_for_gitlab()
         self.following.wait_for_flux()

@@ -291,6 +291,8 @@ def test_a_node_that_comes_and_goes_is_seen_with_what_lies_on_it(world: World) -
     assert "k3s-2 (192.168.7.8)" in said and "./lab up --only gitlab" in said, said
     assert "node k3s-2 trusts the lab's authority" in said and "./lab trust root@192.168.7.8" in said, said
     assert f"whether k3s-1 may pull from {registry}" in said and "volume lies on" not in said, said
+    checked = world.run("./lab", "up", "--yes", "--only", "preflight").text
+    assert "of two architectures: amd64 (k3s-1), arm64 (k3s-2)" in checked, checked
     world.plane.kubectl("cordon", "k3s-1")
     said = status(world)
     assert f"GitLab's volume {namespace}/" in said and "lies on k3s-1, and" in said and "cordoned or drained" in said, (
@@ -304,3 +306,16 @@ def test_a_node_that_comes_and_goes_is_seen_with_what_lies_on_it(world: World) -
     wiki = f"the volume {world.answers['app_namespace']}/wiki-data: its volume lies on k3s-2, which is no node of this cluster"
     assert wiki in said and "GitLab's volume" not in said, said
     assert "192.168.7.8" in said and "may get to a machine that GitLab never bans" in said, said
+
+
+def test_a_cluster_that_runs_no_image_of_the_lab_is_refused(world: World) -> None:
+    def be(architecture: str) -> str:
+        (node,) = world.api.list("nodes")
+        info = {**node["status"]["nodeInfo"], "architecture": architecture}
+        world.api.patch("nodes", "k3s-1", "", {"status": {"nodeInfo": info}}, "status")
+        return world.run("./lab", "up", "--yes", "--only", "preflight").text
+
+    said = be("riscv64")
+    assert "[architecture] no node is amd64 or arm64" in said and "k3s-1: riscv64" in said, said
+    for architecture in ("arm64", "amd64"):
+        assert f"the nodes' architecture: {architecture}" in be(architecture)
