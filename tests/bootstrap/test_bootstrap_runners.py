@@ -147,5 +147,5 @@ def test_jobs_of_a_lab_whose_owner_brings_the_runner_ask_for_no_tag(make_world: 
 def test_a_missing_group_is_named_with_the_stage_that_makes_it(journey: Journey, stage: str, missing: str) -> None:
     world = journey.to("groups")
     run = world.run("--only", stage)
-    assert run.status == 1 and f"GitLab has no HomeLAB for the runner lab-homelab of HomeLAB" in run.err
+    assert run.status == 1 and "GitLab has no HomeLAB for the runner lab-homelab of HomeLAB" in run.err
     assert f"./lab up --only {missing}" in run.err

@@ -12,8 +12,8 @@ import yaml
 from chart.rendering import render
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.depth import every
 from support.cluster import Lab, read_lab
+from support.depth import every
 from support.rendering import VALID, recorded_answers
 from test_hostile_answers import accepted, hostile_answers
 
