@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 import pytest
 from lab_world import Call, World, world_in
 from stand_in_flux import git
+from support.depth import every
 from support.program import NAMES
 
 STAGES = NAMES
-LONG = bool(os.environ.get("LONG"))
+LONG = every()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups, also where these tests are run by themselves

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +14,10 @@ from chart.drawing import Drawer
 from chart.releases import ARTICLE, GITLAB, LEAST, REFUSED, STATEFUL, Values, merged
 from chart.rendering import SCHEMA, refusal, render
 from chart.settling import settled
+from support.depth import every
 from support.cluster import documents
 
-EXAMPLES = 200 if os.environ.get("LONG") == "1" else 15
+EXAMPLES = 200 if every() else 15
 Helm3 = helms.CommandLine | helms.Server
 
 
@@ -57,6 +57,7 @@ def test_helm_3_makes_the_objects_that_helm_4_makes(helm3: Helm3, values: Values
     suppress_health_check=list(HealthCheck),
 )
 @given(Drawer(SCHEMA, breadth=9).draw(SCHEMA))
+@pytest.mark.slow(keep=1)
 def test_helm_3_and_helm_4_agree_on_whatever_the_schema_accepts(helm3: Helm3, drawn: Any) -> None:
     agree(helm3, settled(drawn))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
@@ -19,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from docs.tools import lab_schemas
+from support.depth import every
 from support.cluster import Lab
 from support.rendering import ROOT
 from support.tools import run, tool
@@ -28,7 +28,7 @@ import check  # noqa: E402
 from checks import gitlab_rb  # noqa: E402
 from checks.findings import Findings  # noqa: E402
 
-LONG = os.environ.get("LONG") == "1"
+LONG = every()
 SOPS = (Path(__file__).resolve().parent / "sops_secret.yaml").read_text(encoding="utf-8")
 # A file's new text, a replacement in it, or None: it goes.
 Change = str | tuple[str, str] | None
@@ -220,6 +220,7 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
 
 @pytest.mark.parametrize("case", BROKEN)
 @pytest.mark.deep(keep=14)
+@pytest.mark.slow(keep=5)
 def test_the_check_finds_what_breaks_a_lab(article: Lab, tmp_path: Path, case: str) -> None:
     changes, said = BROKEN[case]
     findings = judged(changed(article, tmp_path, changes))
@@ -400,10 +401,12 @@ RIGHT: dict[str, dict[str, Change]] = {
 
 @pytest.mark.parametrize("case", RIGHT)
 @pytest.mark.deep(keep=8)
+@pytest.mark.slow(keep=2)
 def test_the_check_lets_pass_what_flux_takes(article: Lab, tmp_path: Path, case: str) -> None:
     assert judged(changed(article, tmp_path, RIGHT[case])).faults == []
 
 
+@pytest.mark.slow
 def test_the_check_says_what_it_did_not_judge(article: Lab, tmp_path: Path) -> None:
     for case, said in (
         ("nothing changed", None), ("values from an encrypted Secret", "Secret default/mail, which is encrypted"), ("another GitRepository", "which is not this repository"),
@@ -544,6 +547,7 @@ def test_the_check_finds_no_fault_in_any_lab(lab: Lab) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_check_runs_by_itself_and_says_what_it_read(article: Lab) -> None:
     done = run(sys.executable, article.path / ".gitlab/check.py", cwd="/")
     assert (done.returncode, done.stderr) == (0, "")
@@ -577,6 +581,7 @@ def test_the_check_brings_its_tools_along_in_the_versions_that_these_tests_use(a
     assert used == imported
 
 
+@pytest.mark.slow
 def test_the_check_notices_bad_yaml_and_bad_scripts_and_leaves_sops_files_alone(article: Lab, tmp_path: Path) -> None:
     lab = changed(article, tmp_path, {"a.yaml": "a:  1\n", "a.sh": "#!/usr/bin/env bash\necho $1\n", "b.yaml": SOPS})
     done = run(sys.executable, lab / ".gitlab/check.py", cwd="/")

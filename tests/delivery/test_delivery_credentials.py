@@ -64,6 +64,7 @@ def issued(lab: Lab) -> set[tuple[str, str]]:
 
 
 @pytest.mark.deep(keep=5)
+@pytest.mark.slow(keep=2)
 def test_every_secret_that_is_read_is_made_in_that_namespace_with_those_keys(lab: Lab) -> None:
     made, scripts, wrong = table(lab.answers), bootstrap_secrets.made(lab.path), []
     for who, space, name, kind, keys in needs(lab):
@@ -78,6 +79,7 @@ def test_every_secret_that_is_read_is_made_in_that_namespace_with_those_keys(lab
     assert wrong == []
 
 
+@pytest.mark.slow(keep=4)
 def test_the_bootstrap_writes_what_the_table_of_references_says(lab: Lab) -> None:
     """The table in tests/support/references.py names keys; the scripts write exactly those, in one of their shapes."""
     scripts = bootstrap_secrets.made(lab.path)

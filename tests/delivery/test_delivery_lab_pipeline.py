@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -190,6 +189,7 @@ The lab before the update is the commit 0123.
 """
 
 
+@pytest.mark.slow
 def test_an_improvement_becomes_a_merge_request_once(forge: Forge) -> None:
     forge.write("two.txt", "new\n")
     forge.release("v1.1.0")
@@ -211,6 +211,7 @@ def test_an_improvement_becomes_a_merge_request_once(forge: Forge) -> None:
     assert forge.proposed("two.txt") == "newer" and forge.options()[1][3].endswith("v1.0.0 to v1.2.0")
 
 
+@pytest.mark.slow
 def test_nothing_new_proposes_nothing(forge: Forge) -> None:
     done = forge.propose("true")
     assert (done.returncode, done.stdout) == (0, "The lab is as the template has it.\n") and forge.options() == []

@@ -47,6 +47,7 @@ def jobs(file: Path) -> dict[str, dict[str, Any]]:
     return {name: {**found.get(job.get("extends", ""), {}), **job} for name, job in found.items() if not name.startswith(".")}
 
 
+@pytest.mark.slow
 def test_plans_run_where_the_secrets_are_and_apply_on_main_alone(file: Path, tmp_path: Path) -> None:
     """The evaluator does not read `workflow`, so its rules are in a job of their own: without that there is no pipeline."""
     text = file.read_text(encoding="utf-8")

@@ -239,6 +239,7 @@ WRONG_CALLS = {
 }
 
 
+@pytest.mark.slow
 def test_what_cannot_work_is_refused_in_words_and_nothing_is_written(article: Lab, tmp_path: Path) -> None:
     path = copy_of(article.path, tmp_path / "lab")
     before, wrong = fingerprint(path), []
@@ -305,6 +306,7 @@ def objects_but_routes(lab: Lab) -> dict[str, Any]:
     return {f"{one['kind']} {one['metadata']['name']}": one for one in lab.objects if one["kind"] not in {"Ingress", "Middleware"}}
 
 
+@pytest.mark.slow
 def test_a_renamed_application_is_the_same_one_to_flux(article: Lab, tmp_path: Path) -> None:
     """Only where its files lie, its image and its host change: another Kustomization would remove it first."""
     path = copy_of(article.path, tmp_path / "lab")

@@ -95,6 +95,7 @@ def usual_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Ran]
 
 @pytest.mark.parametrize(("name", "pushes"), [("docker, job token", list(PUSHES)), ("buildkit, group's variable", ["v1.2.3", "a branch", "v1.2.3-rc1"])])
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_exactly_versions_are_built(shared: Path, tmp_path: Path, name: str, pushes: list[str]) -> None:
     pipeline = pipeline_of(lab_folder(shared, PIPELINES[name])).read_text(encoding="utf-8")
     project = evaluator.make_project(tmp_path / "project", pipeline)
@@ -102,6 +103,7 @@ def test_exactly_versions_are_built(shared: Path, tmp_path: Path, name: str, pus
     assert found == {push: PUSHES[push][1] for push in pushes}
 
 
+@pytest.mark.slow
 def test_each_lab_has_one_of_the_pipelines_that_these_tests_run(lab: Lab, shared: Path) -> None:
     def kind(text: str) -> str:
         # A version, and what only a pod's network needs.

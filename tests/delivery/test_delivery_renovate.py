@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 from extensions import facts, upgrades
+from support.depth import every
 from support.cluster import Lab
 from support.program import storage
 from support.questions import labs_with
@@ -120,6 +121,7 @@ def _image(name: str) -> Pin:
     return repository, tag
 
 
+@pytest.mark.slow
 def test_renovate_finds_every_version_that_the_articles_lab_pins(article: Lab, tmp_path: Path) -> None:
     test_renovate_finds_every_version_that_a_lab_pins(article, tmp_path)
 
@@ -142,6 +144,7 @@ def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) 
 
 @pytest.mark.labs(**LABS)
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_renovate_moves_a_tag_and_its_digest_together(lab: Lab, tmp_path: Path) -> None:
     """By its own code: what it extracts, what renovate.json says of it, and what it writes."""
     folder = shutil.copytree(lab.path, tmp_path / "lab")
@@ -265,7 +268,7 @@ def test_the_labs_here_have_a_runner_and_a_pipeline_of_each_kind() -> None:
         assert {one[question] for one in answers} == kinds
 
 
-@pytest.mark.skipif(not required() and os.environ.get("LONG") != "1", reason="CI and LONG=1 ask Renovate of one lab more")
+@pytest.mark.skipif(not required() and not every(), reason="CI and LONG=1 ask Renovate of one lab more")
 def test_renovate_follows_the_machines_provider_and_opentofus_image_and_leaves_the_range_of_opentofu(shared: Path, tmp_path: Path) -> None:
     answers = next(file for file in VALID if file.stem == "machines")
     lab = shutil.copytree(rendered(shared, "machines", read_answers(answers)), tmp_path / "lab")

@@ -136,6 +136,7 @@ def test_a_private_key_shows_itself_to_nobody() -> None:
 # What is written
 
 
+@pytest.mark.slow
 def test_values_come_back_as_they_were_with_either_key_and_none_of_them_is_in_the_lab(own: Lab) -> None:
     own.set()
     for key in (KEY, SPARE):
@@ -280,6 +281,7 @@ WRONG: dict[str, tuple[Callable[[Lab], None], str, str]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 @pytest.mark.deep(keep=2)
+@pytest.mark.slow
 def test_a_wrong_file_is_named_by_check_and_program_in_one_line(own: Lab, what: str) -> None:
     own.set()
     change, of_check, of_program = WRONG[what]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -14,10 +13,11 @@ import evaluator
 from flux_semver import allows, latest, parse
 from job_shell import read_pipeline, run_job
 from support import program
+from support.depth import every
 from support.cluster import Lab
 from support.rendering import ROOT
 
-LONG = bool(os.environ.get("LONG"))
+LONG = every()
 EXAMPLES = settings(max_examples=5000 if LONG else 200, deadline=None, database=None)
 # What a registry takes as a tag (docs: distribution, reference grammar).
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.A)
@@ -56,6 +56,7 @@ def test_each_lab_pushes_by_this_rule_and_selects_by_this_range(lab: Lab) -> Non
         assert "filterTags" not in policy["spec"], "nothing else chooses among the tags"
 
 
+@pytest.mark.slow
 def test_a_tag_that_is_not_built_is_told_and_so_is_one_that_outruns_all_others(tmp_path: Path) -> None:
     for file in sorted((ROOT / "example").rglob("sample-app/.gitlab-ci.yml")):
         project = evaluator.make_project(tmp_path / "project", file.read_text(encoding="utf-8"))
