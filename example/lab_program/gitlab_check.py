@@ -34,7 +34,7 @@ class GitLabCheck:
 
     def failure(self, refusal: str) -> Failure:
         """Return the end of a run that the check has stopped."""
-        command = "./lab rescue" if self._lab.rescuing else "./lab up"
+        command = "./lab rescue" if self._lab.rescuing else f"./lab {'upgrade' if self._lab.upgrading else 'up'}"
         return Failure(
             f"GitLab's next version or settings were refused before anything of GitLab was changed.\n{refusal}",
             self.look,
