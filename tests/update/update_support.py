@@ -16,6 +16,7 @@ import copier
 
 from support.copier_cli import copier_cli
 from support.rendering import ROOT, copy_lab, project_files, snapshot
+from support.terminal import Terminal
 from support.tools import run
 
 COPIER = Path(sys.executable).with_name("copier")
