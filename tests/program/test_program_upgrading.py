@@ -163,3 +163,15 @@ def test_a_hook_of_the_owners_that_refuses_leaves_nothing_behind(repository: Rep
     with pytest.raises(program.errors.Failure, match="no commits on Fridays"):
         repository.work._commit(before, "19.5.2")
     assert repository.version() == before and git(repository.lab, "status", "--porcelain") == ""
+
+
+def test_a_version_that_somebody_else_has_pushed_meanwhile_is_not_taken_back(repository: Repository) -> None:
+    before = repository.version()
+    repository.work._commit(before, "19.5.1")
+    newer = repository.push_from_elsewhere(VALUES)
+    other = repository.lab.parent / "elsewhere"
+    put(other, VALUES, lambda text: text.replace(f"{before}-ce.0", "19.5.2-ce.0"))
+    git(other, "commit", "--quiet", "--all", "--message", "GitLab 19.5.2")
+    git(other, "push", "--quiet", "origin", "HEAD:main")
+    repository.work._push()
+    assert repository.version() == "19.5.2" and git(repository.lab, "rev-parse", "HEAD~1") == newer
