@@ -175,3 +175,11 @@ def test_a_version_that_somebody_else_has_pushed_meanwhile_is_not_taken_back(rep
     git(other, "push", "--quiet", "origin", "HEAD:main")
     repository.work._push()
     assert repository.version() == "19.5.2" and git(repository.lab, "rev-parse", "HEAD~1") == newer
+
+
+def test_a_version_that_the_check_refuses_ends_the_run_with_both_ways_on(repository: Repository) -> None:
+    lab = repository.work.lab
+    check = program.gitlab_check.GitLabCheck(lab)
+    assert "run ./lab up again" in check.failure("no").then
+    lab.upgrading = True
+    assert "git revert HEAD" in check.failure("no").then and "run ./lab upgrade again" in check.failure("no").then
