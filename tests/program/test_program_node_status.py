@@ -173,3 +173,8 @@ def test_preflight_says_which_nodes_can_run_the_labs_images(
 
 def test_of_a_node_that_does_not_say_what_it_is_preflight_says_nothing() -> None:
     assert list(preflight_cluster.architecture([K({"metadata": {"name": "a"}})])) == []
+
+
+def test_the_answer_that_is_proposed_holds_every_node() -> None:
+    told = node_status._new_answer(["192.168.1.0/24"], ["k3s-2 (192.168.7.8)", "k3s-3 (fd00::9)"])
+    assert told.startswith("./lab update --data node_networks='[192.168.1.0/24, 192.168.7.8/32, fd00::9/128]'")
