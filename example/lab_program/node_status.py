@@ -60,7 +60,7 @@ def _new_answer(named: Sequence[str], outside: Sequence[str]) -> str:
     """Return the command that adds addresses to the answer."""
     new = [match[1] for one in outside if (match := re.search(r"\(([^()]+)\)$", one))]
     wanted = [*named, *(str(ipaddress.ip_network(one)) for one in new)]
-    return f"./lab update --data 'node_networks=[{', '.join(dict.fromkeys(wanted))}]', commit and push"
+    return f"./lab update --data node_networks='[{', '.join(dict.fromkeys(wanted))}]', commit and push"
 
 
 # Trust

@@ -192,8 +192,11 @@ class Upgrading:
                 self.git.forward_to(there)
                 self.console.did(f"took in what {branch} has at {url}")
             elif not self.git.is_ancestor(there, "HEAD"):
-                self.git.rebase_onto(there)
-                self.console.did(f"put the commit on top of what {branch} has at {url}")
+                # The commit is made again, on top of what came meanwhile: it changes nothing but the version.
+                version = self._committed()
+                self.git.leave_for(there)
+                if not versions.at_least(self._committed(), version):
+                    self._commit(self._committed(), version)
         except GitError as error:
             look = f"git log --graph HEAD {there[:12]}"
             raise Failure(

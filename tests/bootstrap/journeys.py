@@ -72,6 +72,8 @@ class Journey:
 
 @pytest.fixture(scope="session")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
-    """Return a world that has been through every stage, with the group variable, so that every request occurs."""
-    with world_in(tmp_path_factory.mktemp("journey") / "world", pipeline_auth="group-variable") as world:
+    """Return a world that has been through every stage, with the group variable and an owner, so that every request occurs."""
+    key = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'Z' * 43}"
+    owner = {"owner_username": "owner", "owner_email": "owner@lab.test", "owner_ssh_keys": [key], "smtp_enabled": False}
+    with world_in(tmp_path_factory.mktemp("journey") / "world", pipeline_auth="group-variable", **owner) as world:
         yield Journey(world)

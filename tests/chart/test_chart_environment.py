@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from chart.releases import HTTP, LEAST, Values, merged
 from chart.rendering import Object, container, of_kind, pod_template, render
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.tools import tool
 
 NAMES = ["A", "B", "C", "DB_PASSWORD", "URL", "Z", "_X"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from chart.api_rules import complaints
+from chart.consistent_values import settled
+from chart.drawn_values import Drawer
+from chart.rendering import SCHEMA, manifests, objects_of, render
 from helm_python.errors import HelmError
 from hypothesis import HealthCheck, Phase, given, note, settings
-
-from chart.api_rules import complaints
-from chart.drawing import Drawer
-from chart.rendering import SCHEMA, manifests, objects_of, render
-from chart.settling import settled
 from support.depth import every
 from support.schemas import schema_errors
 

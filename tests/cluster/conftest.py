@@ -34,6 +34,7 @@ ORDER = (
     "external-ssh",
     "killed",
     "upgrade",
+    "lab-authority",
     "defaults",
     "network",
     "certificates",

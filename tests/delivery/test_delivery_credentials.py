@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bootstrap_secrets
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-import bootstrap_secrets
 from support.cluster import Lab, Object, namespace_of, read_lab, title
 from support.references import bootstrap_secrets as table
 from support.references import pod_of
@@ -164,5 +163,5 @@ def test_flux_reports_to_the_project_that_it_follows(lab: Lab) -> None:
 
 @pytest.mark.parametrize("image", ["registry.lab/homelab/demo", "registry.lab:8443/homelab/demo:v1"])
 def test_a_port_is_not_taken_for_a_tag(image: str) -> None:
-    host = image.split("/")[0]
+    host = image.split("/", maxsplit=1)[0]
     assert bootstrap_secrets.credentials({host: {"username": "x"}}, image) == [{"username": "x"}]

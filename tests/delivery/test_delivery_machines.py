@@ -7,10 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import evaluator
 import pytest
 import yaml
-
-import evaluator
 from job_shell import expanded, read_pipeline
 from support.rendering import VALID, read_answers, rendered
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from support.compiled import share_compiled
 from support.program import age, sealed
 from support.rendering import VALID, read_answers, rendered, required
@@ -26,8 +25,8 @@ from support.terminal import Terminal
 from support.tools import run, tool
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "template/.gitlab"))
-import check  # noqa: E402
-from checks.findings import Findings  # noqa: E402
+import check
+from checks.findings import Findings
 
 KEY, SPARE, STRANGER = (age.new_identity() for _ in range(3))
 MAIL, SHOP = "apps/gitlab/secrets/gitlab-env.sops.yaml", "apps/shop/secrets/shop-db.sops.yaml"

@@ -23,9 +23,11 @@ from lab_program import (
     fresh_backup,
     gitlab_check,
     gitlab_image,
+    inside,
     installed_gitlab,
     key_file,
     lab_authority,
+    mail,
     node_addresses,
     node_status,
     node_volumes,
@@ -64,7 +66,19 @@ from lab_program.clients import (
     sops,
     tofu,
 )
-from lab_program.commands import COMMANDS, editing, new_app, propose, rescue, restore, sealing, trust, update, upgrade
+from lab_program.commands import (
+    COMMANDS,
+    editing,
+    new_app,
+    propose,
+    rescue,
+    restore,
+    sealing,
+    ssh_config,
+    trust,
+    update,
+    upgrade,
+)
 from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
@@ -73,6 +87,7 @@ from lab_program.stages import (
     findings,
     flux,
     iac_project,
+    inside_check,
     loop,
     machine_secrets,
     machines,
@@ -119,6 +134,8 @@ __all__ = [
     "http",
     "iac_project",
     "image_registry",
+    "inside",
+    "inside_check",
     "installed_gitlab",
     "key_file",
     "kubectl",
@@ -128,6 +145,7 @@ __all__ = [
     "machine",
     "machine_secrets",
     "machines",
+    "mail",
     "new_app",
     "node_addresses",
     "node_status",
@@ -153,6 +171,7 @@ __all__ = [
     "sealing",
     "secret",
     "sops",
+    "ssh_config",
     "storage",
     "sync",
     "tofu",

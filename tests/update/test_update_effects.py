@@ -124,7 +124,7 @@ def test_a_new_chart_is_asked_of_helm(article: Lab, helm: bool) -> None:
     before = tree(article.path)
     chart = before["charts/app/Chart.yaml"]
     newer = {**before, "charts/app/Chart.yaml": chart.replace(b"version: ", b"version: 9", 1)}
-    pod = "charts/app/templates/_pod.tpl"
+    pod = "charts/app/templates/lib/_pod.tpl"
     deeper = {**newer, pod: newer[pod].replace(b"checksum/config:", b"checksum/other:", 1)}
     answers = (article.answers, article.answers)
     said = "\n".join(effects.told(before, deeper, answers, TABLE))

@@ -110,7 +110,7 @@ def test_with_a_folder_where_the_template_has_a_file(house: Path) -> None:
     (house / "a.txt").unlink()
     put(house, {"a.txt/mine": "mine\n"})
     commit(house)
-    assert "`a.txt` is a folder in your lab, where the template has a file" in untouched(house, lambda: update(house)).stderr
+    assert "`a.txt` is a folder in your lab and a file in the template" in untouched(house, lambda: update(house)).stderr
 
 
 @pytest.mark.deep
@@ -179,8 +179,8 @@ def test_with_a_link_within_the_lab_where_the_template_has_a_folder(house: Path)
 @pytest.mark.parametrize(
     ("mine", "theirs", "said"),
     [
-        ("zoo", "zoo/animal", "zoo` is a file in your lab, where the template has a folder. Rename yours"),
-        ("zoo/animal", "zoo", "zoo` is a folder in your lab, where the template has a file. Rename yours"),
+        ("zoo", "zoo/animal", "zoo` is a file in your lab and a folder in the template. Rename yours"),
+        ("zoo/animal", "zoo", "zoo` is a folder in your lab and a file in the template. Rename yours"),
     ],
 )
 @pytest.mark.deep(keep=1)
@@ -370,7 +370,7 @@ def test_a_file_behind_a_filter_of_gits_stays_as_the_owner_sees_it(house: Path) 
     done = update(house)
     assert done.returncode == 0, done.stderr
     assert (house / "a.txt").read_text() == before and (house / "mine.txt").read_text() == "mine\n"
-    assert "- `a.txt`: A filter in .gitattributes stands before it, so it cannot be merged" in done.stderr
+    assert "- `a.txt`: A filter in .gitattributes changes it first, so it cannot be merged" in done.stderr
     assert git(house, "diff", "--name-only", "HEAD", "--", "*.txt") == ""
 
 

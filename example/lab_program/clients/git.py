@@ -143,17 +143,13 @@ class Git:
         """
         self._move("merge", "--ff-only", "--quiet", commit)
 
-    def rebase_onto(self, commit: str) -> None:
-        """Put the commits that another history lacks on top of it; where they do not fit, everything is as before.
+    def leave_for(self, commit: str) -> None:
+        """Bring the branch to a commit of another history, and drop its own commits; what is not committed stays.
 
         Raises:
-            GitError: they do not fit.
+            GitError: a file that is not committed is in its way; then everything is as before.
         """
-        try:
-            self._move("rebase", "--quiet", commit)
-        except GitError:
-            self.here("rebase", "--abort")
-            raise
+        self._move("reset", "--quiet", "--keep", commit)
 
     def _move(self, *arguments: str) -> None:
         done = self.here(*arguments)

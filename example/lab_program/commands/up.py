@@ -10,6 +10,7 @@ import argparse
 
 from ..errors import ExitCode, WrongCall
 from ..stages import STAGES
+from ..stages.account import password_command
 from ..stages.base import Stage
 from ..stages.preflight import Preflight as PreflightStage
 from ..stages.verify import Verify as VerifyStage
@@ -17,7 +18,7 @@ from .base import Command
 from .update import refuse_half_an_update
 
 NAMES = tuple(stage.name for stage in STAGES)
-YES = "change the cluster of your kubeconfig without asking; needed where there is no terminal"
+YES = "change the cluster of your kubeconfig without asking; needed if there is no terminal"
 ENVIRONMENT = """\
 Environment, all of it optional (the value here is the default):
   LAB_WAIT_FLUX_MINUTES=10     how long to wait for Flux' controllers, for what they apply, and for smaller things
@@ -95,7 +96,7 @@ class Up(Command):
                 if stage is VerifyStage:
                     VerifyStage(lab, again=only == VerifyStage.name).run()
                 elif stage is PreflightStage:
-                    PreflightStage(lab, needed).run()
+                    PreflightStage(lab, needed, alone=only == PreflightStage.name).run()
                 else:
                     stage(lab).run()
         self._last_words(only)
@@ -109,6 +110,9 @@ class Up(Command):
             command = f"kubectl get secret gitlab-root -n {settings.gitlab_namespace} -o jsonpath={{.data.password}}"
             tell(f'\nThe lab "{settings.lab_name}" is up: {settings.gitlab_url}')
             tell(f"Sign in as root. The password:\n  {command} | base64 -d")
+            if settings.owner_username:
+                tell(f"Your own account is {settings.owner_username}. Its first password, if no mail has brought it:")
+                tell(f"  {password_command(settings)}")
             tell("Prove the loop again at any time: ./lab verify")
 
     def go_on(self) -> str:
@@ -118,7 +122,7 @@ class Up(Command):
         return f"mend that, then run ./lab up again{skips}"
 
     def after_stop(self) -> str:
-        return "run ./lab up again to go on: it mends whatever was cut in half"
+        return "run ./lab up again to go on: it mends what was left unfinished"
 
 
 class Verify(Up):
