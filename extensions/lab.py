@@ -133,10 +133,8 @@ def _copier_problems() -> list[str]:
     if Version(version).release < command.BELOW:
         return []
     oldest, below = (".".join(map(str, one)) for one in (command.OLDEST, command.BELOW))
-    return [
-        f"this is Copier {version}, which the template was not tried with; take one before {below}: uvx --from 'copier>={oldest},<{below}'"
-        f" --with '{command.LOADER}<1' copier ..."
-    ]
+    command_line = f"uvx --from 'copier>={oldest},<{below}' --with '{command.LOADER}<1' copier ..."
+    return [f"this is Copier {version}, which the template was not tried with; take one before {below}: {command_line}"]
 
 
 def _problems(context: Context, recorded: Mapping[str, Any], outdated: list[str] | None = None) -> list[str]:
