@@ -22,11 +22,13 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
+import copier
 import yaml
 from copier.errors import UserMessageError
 from copier_template_extensions import ContextHook
 from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
+from packaging.version import Version
 from plumbum import local
 
 
@@ -112,7 +114,7 @@ def answers_are_sound(context: Context) -> bool:
         return True
     if _replays(conf):
         vars(_notes())["old_copy"] = folder
-    found = destination_problems(folder, conf["overwrite"] or conf["pretend"], str(conf["answers_file"]))
+    found = _copier_problems() or destination_problems(folder, conf["overwrite"] or conf["pretend"], str(conf["answers_file"]))
     recorded = {} if found else _recorded(folder / str(conf["answers_file"]))
     if not found and (conf["data"] or recorded):
         # The update has looked at what was recorded, and the wizard asks again for what is refused.
@@ -122,6 +124,17 @@ def answers_are_sound(context: Context) -> bool:
     if found:
         raise UserMessageError("This cannot make a lab, and nothing was written:\n" + "\n".join(f"  {line}" for line in found))
     return True
+
+
+def _copier_problems() -> list[str]:
+    """Return why this Copier is not used: `_min_copier_version` has no counterpart for one that is too new."""
+    command = _sibling("update.command", "hooks")
+    version: str = copier.__version__
+    if Version(version).release < command.BELOW:
+        return []
+    oldest, below = (".".join(map(str, one)) for one in (command.OLDEST, command.BELOW))
+    command_line = f"uvx --from 'copier>={oldest},<{below}' --with '{command.LOADER}<1' copier ..."
+    return [f"this is Copier {version}, which the template was not tried with; take one before {below}: {command_line}"]
 
 
 def _problems(context: Context, recorded: Mapping[str, Any], outdated: list[str] | None = None) -> list[str]:

@@ -201,11 +201,13 @@ def problems(root: Path, version: str, fresh: Callable[[Path], bool] = example_i
         rf"^## \[?{re.escape(version)}\]?( |$)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
     ):
         found.append(f"CHANGELOG.md has no section `## {version}`; give that name to what is under Unreleased")
+    # The first release renames nothing, and says what became of labs that were made before it.
+    there, asked = paths_at(root, "HEAD"), questions_at(root, "HEAD")
+    before = paths_at(root, last) if last else there
+    found += table_problems(renames.table(root / "hooks" / "renames.yml"), version, before - there, there)
+    found += question_problems((questions_at(root, last) if last else asked) - asked, answers.CHANGES, version)
     if last is not None:
-        before, there = paths_at(root, last), paths_at(root, "HEAD")
-        found += table_problems(renames.table(root / "hooks" / "renames.yml"), version, before - there, there)
         found += shape_problems(before, there)
-        found += question_problems(questions_at(root, last) - questions_at(root, "HEAD"), answers.CHANGES, version)
         if git(root, "diff", "--name-only", last, "HEAD", "--", "template/charts/app").strip():
             old, new = (
                 charts.version(git(root, "show", f"{revision}:template/charts/app/Chart.yaml"))

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -168,13 +169,24 @@ def _begun(
     changes = renames.newer(answer_changes.CHANGES, versions[0])
     answers, migrated = answer_changes.migrated(now, changes)
     problems, asked = judge.problems(answers)
-    problems = problems or judge.jump(then, {**answers, **conf["data"]})
+    problems = problems or judge.jump({**then, **_gitlab_of(lab)}, {**answers, **conf["data"]})
     if problems:
         raise Refused(
             "The lab was not updated, and nothing was changed:\n" + "\n".join(f"  {line}" for line in problems)
         )
     wishes = plan.Wishes(str(conf["answers_file"]))
     return Begun(lab, git, where, lock, versions, wishes, old, text, then, answers, migrated, by_hand, asked, judge)
+
+
+def _gitlab_of(lab: Path) -> Answers:
+    """Return the version of GitLab that a lab has committed for its cluster, as the answer it would be; nothing if it
+    names none. `./lab upgrade` goes there from stop to stop, and writes the answer by hand."""
+    try:
+        text = (lab / "apps" / "gitlab" / "values.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    found = re.search(r"^ *tag: *[\"']?(\d+\.\d+\.\d+)-ce\.\d+", text, re.MULTILINE)
+    return {"gitlab_version": found[1]} if found else {}
 
 
 def _rendered_again(answers: Answers, conf: Mapping[str, Any]) -> dict[str, Entry]:
@@ -237,7 +249,7 @@ def _merged_and_written(begun: Begun) -> Findings:
             f" changed."
         )
     final = recorded.parsed(begun.new[file].data.decode("utf-8")) if file in begun.new else {}
-    if jump := begun.judge.jump(begun.answers_then, final):
+    if jump := begun.judge.jump({**begun.answers_then, **_gitlab_of(begun.lab)}, final):
         raise Refused("The lab was not updated, and nothing was changed:\n" + "\n".join(f"  {line}" for line in jump))
     then = answer_changes.migrated(begun.answers_then, renames.newer(answer_changes.CHANGES, begun.versions[0]))[0]
     steps = [*renames.steps(HERE / "renames.yml", begun.versions[0], then), renames.of_answers(then, final)]

@@ -60,7 +60,8 @@ class Limits:
     """How long to wait and how often to try; each is a variable `LAB_…` that `./lab up --help` lists.
 
     Attributes:
-        wait_flux_minutes, wait_gitlab_minutes, wait_runner_minutes, wait_verify_minutes: for what, and how long.
+        wait_flux_minutes, wait_gitlab_minutes, wait_runner_minutes, wait_verify_minutes, wait_backup_minutes,
+            wait_migrations_minutes: for what, and how long.
         poll_seconds: the pause between two looks while waiting.
         retries: how often a request that failed with a transient error is sent.
         retry_seconds: the first pause between such requests; it doubles up to 60 s.
@@ -72,6 +73,8 @@ class Limits:
     wait_gitlab_minutes: int = 20
     wait_runner_minutes: int = 5
     wait_verify_minutes: int = 15
+    wait_backup_minutes: int = 360
+    wait_migrations_minutes: int = 180
     poll_seconds: float = 5.0
     retries: int = 6
     retry_seconds: int = 1

@@ -34,11 +34,16 @@ class GitLabCheck:
 
     def failure(self, refusal: str) -> Failure:
         """Return the end of a run that the check has stopped."""
-        command = "./lab rescue" if self._lab.rescuing else "./lab up"
+        then = f"mend apps/gitlab/, commit, and run ./lab {'rescue' if self._lab.rescuing else 'up'} again"
+        if self._lab.upgrading:
+            then = (
+                "mend apps/gitlab/ and commit, or take the new version back (git revert HEAD)\n"
+                "push that (./lab up --only sync), then run ./lab upgrade again"
+            )
         return Failure(
             f"GitLab's next version or settings were refused before anything of GitLab was changed.\n{refusal}",
             self.look,
-            f"mend apps/gitlab/, commit, and run {command} again",
+            then,
         )
 
     def run(self) -> None:

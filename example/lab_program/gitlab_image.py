@@ -77,5 +77,19 @@ def newest_patch(registry: ImageRegistry, where: str, version: str) -> str | Non
     return max(found, key=lambda one: versions.numbers(one) or (0, 0, 0), default="")
 
 
+def newest(registry: ImageRegistry, where: str, since: str) -> str | None:
+    """Return the newest version of GitLab that is not older than *since*, up to the newest major version whose required
+    stops are known; nothing if there is none, None if nobody can tell."""
+    first = (versions.numbers(since) or (0, 0, 0))[0]
+    found = [since]
+    for major in range(first, versions.NEWEST_MAJOR + 1):
+        tags = registry.tags(where, f"{major}.")
+        if tags is None:
+            return None
+        found += [match[1] for tag in tags if (match := _TAG.fullmatch(tag))]
+    best = max(found, key=lambda one: versions.numbers(one) or (0, 0, 0))
+    return best if best in found[1:] else ""
+
+
 def _minor(version: str) -> str:
     return version.rpartition(".")[0]

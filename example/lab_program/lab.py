@@ -76,6 +76,7 @@ class Lab:
         environment: what every program sees.
         dry_run: whether changes are only told.
         rescuing: whether Flux's hand is off GitLab, so that Helm may install what Flux would keep.
+        upgrading: whether GitLab is on its way to another version.
     """
 
     folder: Path
@@ -87,10 +88,11 @@ class Lab:
     environment: Mapping[str, str]
     dry_run: bool = False
     rescuing: bool = False
+    upgrading: bool = False
 
-    @cached_property
+    @property
     def gitlab_version(self) -> str:
-        """The version of GitLab that this working tree installs."""
+        """The version of GitLab that this working tree installs; an upgrade changes it."""
         return gitlab_image.version(self.folder, self.settings.gitlab_version)
 
     @cached_property

@@ -170,7 +170,8 @@ def _copier(template: Template) -> list[str]:
             "copier",
         ]
     raise Stop(
-        f"Copier {_text(OLDEST)} or newer is needed{f', and this is {found[0]}' if found else ''}.\n"
+        f"Copier {_text(OLDEST)} or newer, and older than {_text(BELOW)}, is needed"
+        f"{f', and this is {found[0]}' if found else ''}.\n"
         f"Install it: pipx install 'copier>={_text(OLDEST)},<{_text(BELOW)}' && pipx inject copier {LOADER};"
         " or install uv, which brings it: docs.astral.sh/uv"
     )

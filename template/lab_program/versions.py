@@ -7,6 +7,8 @@ import re
 # Since 17.5 an upgrade has to stop at these minors, whose migrations the versions after them take for granted; jumping
 # over one ends in a crash loop. https://docs.gitlab.com/update/upgrade_paths/
 STOPS = (2, 5, 8, 11)
+# GitLab has announced them by that rule. Whether it holds after this major version, the template does not know.
+NEWEST_MAJOR = 19
 _NUMBERS = re.compile(r"\d+(?:\.\d+){1,2}")
 
 
@@ -53,3 +55,14 @@ def upgrade_problem(installed: str, wanted: str) -> str:
         return ""
     path = ", then ".join(stops)
     return f"GitLab cannot go from {shown(installed)} to {wanted} in one step. It has to stop at {path} on the way."
+
+
+def way_from(installed: str, wanted: str) -> str:
+    """Return what an owner does who has asked for a version that GitLab cannot go to in one step."""
+    now = shown(installed)
+    back = f"write {now} back: ./lab update --data gitlab_version={now}, commit and push"
+    return (
+        back
+        if not at_least(wanted, installed)
+        else f"{back}; then\n./lab upgrade {wanted} goes there from stop to stop"
+    )

@@ -22,6 +22,7 @@ SETS = {
     "TAG_RULE": "id project_id tag_name_pattern minimum_access_level_for_push minimum_access_level_for_delete",
     "PERSON": "id username name email is_admin",
     "HOOK": "id url push_events enable_ssl_verification",
+    "MIGRATION": "id job_class_name table_name column_name status progress created_at estimated_time_remaining",
     "RUNNER": "id description runner_type status online paused",
 }
 # A line a request: its method and path as the documentation writes them (`:name` is a segment; `:id` may be an encoded path), the
@@ -105,6 +106,11 @@ POST /runners/verify runners/#verify-authentication-for-a-registered-runner 200*
     token! system_id
 POST /user/runners users/#create-a-runner-linked-to-a-user 201 id token token_expires_at
     runner_type!=instance_type|group_type|project_type description group_id:integer project_id:integer run_untagged:boolean locked:boolean access_level=not_protected|ref_protected tag_list:[string]
+# Upgrades
+GET /admin/batched_background_migrations admin/batched_background_migrations/#list-the-last-20-batched-background-migrations 200 MIGRATION
+    ?database ?job_class_name
+GET /admin/batched_background_migrations/:id admin/batched_background_migrations/#retrieve-a-batched-background-migration 200 MIGRATION
+    ?database
 # Code for machines
 GET /projects/:id/merge_requests merge_requests/#list-project-merge-requests 200+ iid state sha web_url source_branch target_branch
     ?state=all|opened|closed|locked|merged ?source_branch ?target_branch

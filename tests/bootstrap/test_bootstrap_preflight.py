@@ -182,7 +182,7 @@ PROBLEMS: list[tuple[str, dict[str, str], Callable[[World], None] | None, str, s
         {"gitlab_version": "19.6.1"},
         put("Deployment", "gitlab", "gitlab", spec=INSTALLED),
         "cannot go from 19.3.0 to 19.6.1 in one step. It has to stop at 19.5",
-        "first stop",
+        "./lab upgrade 19.6.1 goes there",
     ),
     (
         "upgrade",

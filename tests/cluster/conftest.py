@@ -33,6 +33,7 @@ ORDER = (
     "secrets",
     "external-ssh",
     "killed",
+    "upgrade",
     "lab-authority",
     "defaults",
     "network",

@@ -28,6 +28,7 @@ from extensions.facts import Lab
 INTERNAL_PORT = 18080
 DOCKER_HUB = ("registry-1.docker.io", "auth.docker.io")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ class GitLabWorld:
         self.deliveries: list[Delivery] = []
         self.refuses_pushes = False
         self.unpublished: set[str] = set()
+        # The tags of an image of Docker Hub's, where a test says which there are.
+        self.published: dict[str, list[str]] = {}
+        # What a version of GitLab does in its background after its first start: each called with the stand-in.
+        self.queued_by: dict[str, Callable[[stand_in_gitlab.GitLab], None]] = {}
         # What another registry answers, by path: media type and content.
         self.files: dict[str, tuple[str, bytes]] = {}
         self.settings = {
@@ -114,7 +119,8 @@ class GitLabWorld:
         """Say whether a node can pull an image: of the lab's registry what was pushed, of others' all but what is not published."""
         host, _, rest = image.partition("/")
         if host != self.lab.registry_address:
-            return image not in self.unpublished
+            name, _, version = image.partition("@")[0].rpartition(":")
+            return image not in self.unpublished and version in self.published.get(name, [version])
         repository, _, tag = rest.partition(":")
         with self.lock:
             return tag.split("@")[0] in self.gitlab.images.get(repository, [])
@@ -168,6 +174,15 @@ class GitLabWorld:
             body = {"object_kind": "push", "ref": f"refs/heads/{branch}", "after": commit}
             headers = {"Content-Type": "application/json", "X-Gitlab-Event": "Push Hook"}
             self._deliver(hook["url"], body, {**headers, "X-Gitlab-Token": hook.get("token") or ""})
+
+    def begin_migrations(self) -> None:
+        """Queue what a version of GitLab that has just started does in its background."""
+        found = self.api.get("deployments", "gitlab", self.answers["gitlab_namespace"])
+        image = found["spec"]["template"]["spec"]["containers"][0]["image"] if found else ""
+        with self.lock:
+            queue = self.queued_by.pop(image.rpartition(":")[2].partition("-")[0], None)
+            if queue is not None:
+                queue(self.gitlab)
 
     # SSH: https://docs.gitlab.com/development/internal_api/#git-authentication
 
@@ -234,6 +249,8 @@ class Handler(gitlab_http.Handler):
             return self._registry(path)
         if path.startswith("/api/v4/projects/") and ("/statuses/" in path or "/commits/" in path):
             return self._commit_status(path)
+        if path.startswith("/api/v4/admin/batched_background_migrations"):
+            world.begin_migrations()
         if world.refuses_pushes and "git-receive-pack" in self.path:
             return self.reply(503, b"", {})
         return super().do_ANY()
@@ -307,8 +324,13 @@ class Handler(gitlab_http.Handler):
             repository = path.removeprefix("/v2/").partition("/manifests/")[0]
             realm = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
             return self._json(401, {}, {"Www-Authenticate": f'{realm},scope="repository:{repository}:pull"'})
+        published, name = self.server.world.published, path.removeprefix("/v2/").removesuffix("/tags/list")
+        if path.endswith("/tags/list") and name in published:
+            return self._json(200, {"name": name, "tags": published[name]})
         image = path.removeprefix("/v2/").replace("/manifests/", ":")
-        return self._json(200 if self.server.world.has_image(image) else 404, {})
+        if self.server.world.has_image(image):
+            return self.reply(200, b"{}", {"Content-Type": INDEX})
+        return self._json(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
 
     def _commit_status(self, path: str) -> None:
         """https://docs.gitlab.com/api/commits/#commit-status, for whom has a token of the project."""

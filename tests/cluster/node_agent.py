@@ -168,6 +168,17 @@ class NodeAgent:
                     "uid": meta["uid"],
                 },
                 "hostPath": {"path": f"/var/lib/rancher/k3s/storage/pvc-{meta['uid']}"},
+                "nodeAffinity": {
+                    "required": {
+                        "nodeSelectorTerms": [
+                            {
+                                "matchExpressions": [
+                                    {"key": "kubernetes.io/hostname", "operator": "In", "values": [chosen]}
+                                ]
+                            }
+                        ]
+                    }
+                },
             },
         }
         self.api.request("POST", "/api/v1/persistentvolumes", volume)

@@ -24,8 +24,14 @@ def places() -> tuple[int, ...]:
     return (0, 1, 2) if every() else (random.choice((0, 1, 2)),)
 
 
-def kill_at(world: World, stage: str, lines: int, command: Sequence[str] = ("./bootstrap.sh", "--yes")) -> str:
-    """Start a command and kill all of it once it has said so many lines within a stage; return what it said."""
+def kill_at(
+    world: World, stage: str, lines: int, command: Sequence[str] = ("./bootstrap.sh", "--yes"), *, there: bool = False
+) -> str:
+    """Start a command and kill all of it once it has said so many lines within a stage; return what it said.
+
+    Args:
+        there: whether it is killed at the stage's end at the latest.
+    """
     process = world.begin(*command)
     said: list[str] = []
     reached = threading.Event()
@@ -37,6 +43,8 @@ def kill_at(world: World, stage: str, lines: int, command: Sequence[str] = ("./b
             said.append(line)
             if line.startswith("== ") and f" {stage}:" in line:
                 within = 0
+            elif there and within >= 0 and line.startswith("== "):
+                reached.set()
             elif within >= 0 and line.startswith("   "):
                 within += 1
             if within >= lines:

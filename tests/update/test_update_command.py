@@ -270,7 +270,7 @@ def test_a_copier_that_does_not_fit_is_passed_over(house: Path, tmp_path: Path, 
     path = programs(tmp_path / "bin", copier=stub)
     said = untouched(house, lambda: with_path(house, path))
     assert said.returncode == 2 and said.stderr.startswith(
-        f"Copier 9.19.1 or newer is needed, and this is {version}.\nInstall it: pipx install 'copier>=9.19.1,<10'"
+        f"Copier 9.19.1 or newer, and older than 10, is needed, and this is {version}.\nInstall it: pipx install 'copier>=9.19.1,<10'"
     )
     put(
         tmp_path / "bin",

@@ -8,7 +8,7 @@ import yaml
 
 from support.rendering import ROOT
 
-REMOVED = yaml.safe_load((ROOT / "hooks/renames.yml").read_text(encoding="utf-8"))["unreleased"]["removed"]
+REMOVED = yaml.safe_load((ROOT / "hooks/renames.yml").read_text(encoding="utf-8"))["1.0.0"]["removed"]
 
 
 def test_every_script_that_went_is_told_with_the_place_of_what_it_did() -> None:

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import copier
 import pytest
 import yaml
+from copier.errors import UserMessageError
 
+from support.rendering import copy_lab
 from support.tools import run
 from update_support import COPIER, Terminal, commit, edit, files, git, in_a_larger_repository, new_repository, put, release, script, untouched, update, update_here
 
@@ -244,7 +247,7 @@ def test_with_a_copier_on_the_path_that_is_too_old(house: Path, tmp_path: Path) 
         (tmp_path / "bin" / name).symlink_to(shutil.which(name) or name)
     (tmp_path / "bin" / "python3").symlink_to(sys.executable)
     said = untouched(house, lambda: script(house, PATH=str(tmp_path / "bin"))).stderr
-    assert said.startswith("Copier 9.19.1 or newer is needed, and this is 9.4.1.\nInstall it: ")
+    assert said.startswith("Copier 9.19.1 or newer, and older than 10, is needed, and this is 9.4.1.\nInstall it: ")
 
 
 def test_the_labs_own_script_updates(house: Path) -> None:
@@ -380,3 +383,17 @@ def test_the_undo_of_the_report_leaves_the_rest_of_a_larger_repository_alone(hou
     undo = done.stderr.split("To undo all of it: `")[1].split("`")[0]
     assert run("sh", "-c", undo, cwd=house).returncode == 0
     assert files(house) == before and git(house.parent, "status", "--porcelain") == " M other.txt\n"
+
+
+@pytest.mark.filterwarnings("ignore::copier.errors.OldTemplateWarning")
+def test_a_copier_that_is_too_new_makes_and_updates_no_lab(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`_min_copier_version` has no counterpart; the version of the tests is changed to that of one that is to come."""
+    monkeypatch.setattr(copier, "__version__", "10.0.0")
+    with pytest.raises(UserMessageError, match=r"this is Copier 10\.0\.0, which the template was not tried with") as refused:
+        copy_lab(house.parent / "template", tmp_path / "new", {}, vcs_ref="v1.1.0", skip_tasks=True)
+    assert "uvx --from 'copier>=9.19.1,<10'" in str(refused.value)
+    assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())
+    before = files(house)
+    with pytest.raises(UserMessageError, match=r"Copier 10\.0\.0"):
+        update_here(house)
+    assert files(house) == before

@@ -8,7 +8,7 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class Git:
 
     def __init__(self, programs: Programs, patience: Patience, lab: Path) -> None:
         self._programs, self._patience, self._lab = programs, patience, lab
-        # Commits of which it is known. What is pushed does not change during a run.
+        # Commits of which it is known, until the last commit here is another one.
         self._holding: set[str] = set()
 
     def here(self, *arguments: str) -> Result:
@@ -126,6 +126,41 @@ class Git:
     def remote_url(self, name: str) -> str:
         done = self.here("remote", "get-url", name)
         return done.out.strip() if done.status == 0 else ""
+
+    def commit(self, message: str, names: Sequence[str]) -> None:
+        """Commit some of the lab's files as they are, with the owner's identity and hooks, and nothing else.
+
+        Raises:
+            GitError: Git made no commit.
+        """
+        self._move("commit", "--quiet", "--message", message, "--", *names)
+
+    def forward_to(self, commit: str) -> None:
+        """Bring the working tree to a commit that holds the last one.
+
+        Raises:
+            GitError: files are in its way.
+        """
+        self._move("merge", "--ff-only", "--quiet", commit)
+
+    def leave_for(self, commit: str) -> None:
+        """Bring the branch to a commit of another history, and drop its own commits; what is not committed stays.
+
+        Raises:
+            GitError: a file that is not committed is in its way; then everything is as before.
+        """
+        self._move("reset", "--quiet", "--keep", commit)
+
+    def _move(self, *arguments: str) -> None:
+        done = self.here(*arguments)
+        self._holding.clear()
+        if done.status:
+            raise GitError(done.words)
+
+    def show(self, commit: str, name: str) -> str | None:
+        """Return a file of the lab as a commit has it; None where it has none."""
+        done = self.here("show", f"{commit}:./{name}")
+        return done.out if done.status == 0 else None
 
     # The other side
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .. import machines_status, node_addresses, workloads
+from .. import machines_status, node_addresses, node_status, workloads
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
@@ -43,6 +43,7 @@ class Status(Command):
         for node in nodes:
             version = (node.status.get("nodeInfo") or {}).get("kubeletVersion", "")
             yield f"node {node.name} {version}".rstrip(), None if node.ready.is_true else node.ready.message
+        yield from node_status.lines(lab, nodes)
         yield from self._flux(lab)
         yield from self._gitlab(lab, nodes)
         yield from self._releases(lab)

@@ -25,6 +25,8 @@ Environment, all of it optional (the value here is the default):
   LAB_WAIT_GITLAB_MINUTES=20   how long GitLab may take to become healthy; its first start is slow
   LAB_WAIT_RUNNER_MINUTES=5    how long the runner may take to report to GitLab
   LAB_WAIT_VERIFY_MINUTES=15   how long each step of the loop may take in verify
+  LAB_WAIT_BACKUP_MINUTES=360  how long the backup before an upgrade may take
+  LAB_WAIT_MIGRATIONS_MINUTES=180  how long ./lab upgrade waits for GitLab's background migrations before it stops
   LAB_POLL_SECONDS=5           the pause between two looks while waiting
   LAB_RETRIES=6                how often a request that failed with a transient error is sent
   LAB_RETRY_SECONDS=1          the first pause between such requests; it doubles up to 60

@@ -26,7 +26,8 @@ from ..errors import ExitCode, Failure
 from .base import Command
 
 ANSWERS = ".copier-answers.yml"
-OLDEST_COPIER = "9.19.1"
+# The versions of Copier that the template was tried with: from, and below.
+OLDEST_COPIER, NEWER_COPIER = "9.19.1", "10"
 AS_IT_WAS = "The lab is as it was."
 # Refused or stopped, and nothing was changed.
 REFUSED = 2
@@ -197,16 +198,15 @@ class Update(Command):
         copier, found = ["copier"], ""
         if self.programs.has("copier"):
             found = versions.shown(self._run("copier", "--version").stdout)
-        if not versions.at_least(found, OLDEST_COPIER):
+        if not versions.at_least(found, OLDEST_COPIER) or versions.at_least(found, f"{NEWER_COPIER}.0"):
             if not self.programs.has("uvx"):
                 raise Stop(
-                    f"Copier {OLDEST_COPIER} or newer is needed{f', and this is {found}' if found else ''}.",
-                    "Install it: pipx install copier && pipx inject copier copier-template-extensions; or "
-                    "install uv, which brings"
-                    " it: docs.astral.sh/uv",
+                    f"Copier {OLDEST_COPIER} or newer, and older than {NEWER_COPIER}, is needed{f', and this is {found}' if found else ''}.",
+                    f"Install it: pipx install 'copier>={OLDEST_COPIER},<{NEWER_COPIER}' && pipx inject copier copier-template-extensions;"
+                    " or install uv, which brings it: docs.astral.sh/uv",
                 )
             loader = ["--with", "copier-template-extensions<1"]
-            copier = ["uvx", "--quiet", "--from", f"copier>={OLDEST_COPIER},<10", *loader, "copier"]
+            copier = ["uvx", "--quiet", "--from", f"copier>={OLDEST_COPIER},<{NEWER_COPIER}", *loader, "copier"]
         looked = self._run(*copier, "check-update", "--quiet")
         said = looked.stdout + looked.stderr
         if looked.returncode and re.search(r"yaml\..*Error:", said):

@@ -1,4 +1,4 @@
-"""`./lab upgrade`: GitLab's next version, never over a required stop."""
+"""`./lab upgrade`: GitLab to another version, from required stop to required stop."""
 
 from __future__ import annotations
 
@@ -7,26 +7,45 @@ import os
 import re
 from collections.abc import Sequence
 
-from .. import gitlab_image, versions
+from .. import fresh_backup, gitlab_image, upgrade_path, versions
 from ..clients.http import Http
 from ..clients.image_registry import Existence, ImageRegistry
 from ..errors import ExitCode, Failure, WrongCall
+from ..lab import Lab
+from ..stages.following import Following
+from ..upgrade_path import PAGE, UNCHANGED, Step
+from ..upgrading import Standing, Upgrading
+from ..version_files import RUNNER
+from ..workspace import state_folder
 from .base import Command
-from .update import Update
+from .up import YES
+from .update import refuse_half_an_update
 
 VALUES = gitlab_image.VALUES
 WAIT = "In between wait until the background migrations are done (Admin > Monitoring > Background migrations)."
+BACKUPS_OFF = "This lab makes no backups: there is no CronJob gitlab-backup."
 
 
 class Upgrade(Command):
     name = "upgrade"
-    purpose = "take GitLab to another version, or check a commit that does; never over a required stop"
-    example = "./lab upgrade 19.5.1; in the pipeline: ./lab upgrade --check COMMIT..."
+    purpose = "take GitLab to another version, from required stop to required stop"
+    example = "./lab upgrade --dry-run, then ./lab upgrade; or ./lab upgrade 19.5.1"
+    notes = (
+        "Without VERSION it goes to the newest that GitLab's image registry has. It shows the way and asks. Each step: a\n"
+        "backup, a commit that is pushed, and a wait until Flux has rolled it out, GitLab is healthy and its background\n"
+        "migrations are done. Stopped anywhere, it goes on when it is run again. In the pipeline, --check COMMIT... refuses\n"
+        "a commit with which GitLab would jump over a stop. How long it waits: ./lab up --help, LAB_WAIT_..."
+    )
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("version", metavar="VERSION", nargs="?", help="an exact version, such as 19.5.1")
         parser.add_argument(
-            "version", metavar="VERSION", nargs="?", help="an exact version; it becomes the answer gitlab_version"
+            "--dry-run", action="store_true", help="look at everything, change nothing, print the way that it would go"
+        )
+        parser.add_argument("--yes", "-y", action="store_true", help=YES)
+        parser.add_argument(
+            "--without-backup", action="store_true", help="make no backup before each step; an upgrade cannot be undone"
         )
         parser.add_argument(
             "--check",
@@ -38,23 +57,131 @@ class Upgrade(Command):
     def run(self) -> int:
         if self.options.check is not None:
             return self._check(self.options.check)
-        version, now = self.options.version, gitlab_image.version(self.folder, self.settings.gitlab_version)
-        if version is None:
-            raise WrongCall("which version? It is one of https://docs.gitlab.com/releases/, such as 19.5.1")
-        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", version):
-            raise WrongCall(f'"{version}" is no exact version of GitLab, such as 19.5.1')
-        problem = upgrade_problem(now, version)
+        target = self.options.version
+        if target is not None:
+            self._refuse(target)
+        refuse_half_an_update(self.folder)
+        self.console.open_log(state_folder(os.environ, self.settings.lab_name), self.name)
+        with self.lab(dry_run=self.options.dry_run) as lab:
+            self.require({"kubectl", *Following.programs(self.settings)})
+            work = Upgrading(lab)
+            work.refuse_unfit()
+            standing = work.look()
+            target = target or self._newest(standing.committed)
+            steps = self._plan(standing, target)
+            backup = bool(steps) and self._backup(lab)
+            self._tell(standing, steps, target, backup=backup)
+            if self.options.dry_run:
+                self.console.print("\nNothing was changed.")
+                return ExitCode.DONE
+            self._ask(lab, steps)
+            work.run(standing, steps, backup=backup)
+            self._close(target)
+        return ExitCode.DONE
+
+    # The way
+
+    def _refuse(self, target: str) -> None:
+        """End the run where a version can be refused without a look at the cluster."""
+        if not re.fullmatch(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)", target):
+            raise WrongCall(f'"{target}" is no exact version of GitLab, such as 19.5.1')
+        now = gitlab_image.version(self.folder, self.settings.gitlab_version)
+        self._refuse_way(now, target)
+        registry, where = self._registry, gitlab_image.repository(self.folder)
+        if target != now and gitlab_image.existence(registry, where, target) is Existence.MISSING:
+            what = f"{gitlab_image.missing(registry, where, target)}."
+            raise Failure(what, "https://docs.gitlab.com/releases/", UNCHANGED)
+
+    def _refuse_way(self, now: str, target: str) -> None:
+        problem = upgrade_path.refusal(now, target)
         if problem:
-            raise Failure(problem, "https://docs.gitlab.com/update/upgrade_paths/", "nothing was changed")
-        registry = ImageRegistry(Http(None, os.environ), gitlab_image.SECONDS)
+            newer = f"./lab update brings a newer template, which may know them; {UNCHANGED}"
+            raise Failure(problem, PAGE, UNCHANGED if "back" in problem else newer)
+
+    @property
+    def _registry(self) -> ImageRegistry:
+        """The registry of GitLab's image; the system's authorities are trusted there, not the lab's own."""
+        return ImageRegistry(Http(None, os.environ), gitlab_image.SECONDS)
+
+    def _newest(self, now: str) -> str:
+        """Return the newest version that there is."""
         where = gitlab_image.repository(self.folder)
-        if gitlab_image.existence(registry, where, version) is Existence.MISSING:
-            what = f"{gitlab_image.missing(registry, where, version)}."
-            raise Failure(what, "https://docs.gitlab.com/releases/", "nothing was changed")
-        update = ["update", "--data", f"gitlab_version={version}"]
-        self.console.print(f"GitLab goes from {now} to {version}, in one step: ./lab {' '.join(update)}")
-        invocation = type(self.invocation)(argparse.Namespace(), update[1:], update)
-        return Update(self.folder, self.console, self.programs, invocation).run()
+        newest = gitlab_image.newest(self._registry, where, now)
+        if newest is None:
+            raise Failure(
+                f"The registry of {where} does not say from here which GitLab is the newest.",
+                "https://docs.gitlab.com/releases/",
+                "name it: ./lab upgrade VERSION",
+            )
+        return newest or now
+
+    def _plan(self, standing: Standing, target: str) -> list[Step]:
+        registry, where = self._registry, gitlab_image.repository(self.folder)
+        self._refuse_way(standing.committed, target)
+        return upgrade_path.plan(
+            standing.committed, target, lambda minor: gitlab_image.newest_patch(registry, where, f"{minor}.0")
+        )
+
+    def _backup(self, lab: Lab) -> bool:
+        if self.options.without_backup:
+            return False
+        if not fresh_backup.is_possible(lab):
+            raise Failure(
+                BACKUPS_OFF,
+                f"kubectl get cronjobs -n {self.settings.gitlab_namespace}",
+                "./lab update --data backups=true, commit and push; or ./lab upgrade --without-backup",
+            )
+        return True
+
+    def _tell(self, standing: Standing, steps: Sequence[Step], target: str, *, backup: bool) -> None:
+        """Print the way."""
+        lines = [f"GitLab {standing.installed} runs."]
+        if standing.committed != standing.installed:
+            lines.append(
+                f"{standing.committed} is committed already: an earlier step, which is brought to its end first."
+            )
+        if not steps and standing.committed == standing.installed:
+            lines.append(
+                f"It is the version that was asked for: {target}. Whether its background migrations are done is seen now."
+            )
+        before = standing.committed
+        for number, step in enumerate(steps, 1):
+            lines.append(f"{number}. {before} -> {step.version}  {step.why}")
+            before = step.version
+        if steps:
+            what = (
+                "a backup, a commit that is pushed, about 5 minutes of downtime"
+                if backup
+                else "a commit that is pushed, about 5 minutes of downtime; NO BACKUP"
+            )
+            lines.append(f"Each step: {what}, and a wait for its background migrations.")
+            lines.append("What changes in each version: https://docs.gitlab.com/update/versions/")
+        self.console.print("\n".join(lines))
+
+    def _ask(self, lab: Lab, steps: Sequence[Step]) -> None:
+        where = "" if self.console.assume_yes else f"{lab.consent.cluster_in_words()}\n"
+        what = (
+            f"GitLab goes to {steps[-1].version}, and cannot go back" if steps else "This run makes a token in GitLab"
+        )
+        if not self.console.ask_yes(f"{what}.\n{where}Go on?", "./lab upgrade --yes"):
+            raise Failure("Not upgraded.", "", UNCHANGED)
+        lab.consent.given = True
+
+    def _close(self, target: str) -> None:
+        self.console.print(f"\nGitLab {target} runs: {self.settings.gitlab_url}")
+        if self.settings.runner_kind == "docker" and (self.folder / RUNNER[0]).is_file():
+            self.console.print("./lab up --only runner brings the runner of the same version to its machine.")
+
+    def go_on(self) -> str:
+        return f"mend that, then {self._again()}: it goes on where it was stopped"
+
+    def after_stop(self) -> str:
+        return f"{self._again()}: it goes on where it was stopped"
+
+    def _again(self) -> str:
+        return f"run ./lab upgrade{f' {self.options.version}' if self.options.version else ''} again"
+
+    # The pipeline's question
 
     def _check(self, commits: Sequence[str]) -> int:
         """Compare the version in apps/gitlab/values.yaml with that of the first of these commits that this clone has.

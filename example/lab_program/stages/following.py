@@ -144,7 +144,7 @@ class Following:
 
         def probe() -> str | None:
             if (kind, name) == (KUSTOMIZATION, NAME):
-                self._refuse_what_the_check_refused()
+                self.refuse_what_the_check_refused()
             return self.probes.object_current(kind, name, namespace)
 
         try:
@@ -156,7 +156,7 @@ class Following:
             ) from late
         return self.cluster.find(kind, name, namespace) or NOTHING
 
-    def _refuse_what_the_check_refused(self) -> None:
+    def refuse_what_the_check_refused(self) -> None:
         """End the run if GitLab's check has failed at this very commit: waiting cannot help."""
         check = self.cluster.find(KUSTOMIZATION, NAME, FLUX)
         if check is None or check.ready.status != "False" or not self.lab.git.holds_head(attempted(check)):

@@ -18,6 +18,9 @@ from .flux import FluxFolder, keeps_itself
 
 # MiB that GitLab needs: a tenth less than the round number, since a node of 4 GB never offers all of it.
 MEMORY = {"small": 3686, "standard": 7372}
+# What every image of the lab is published for: the template lists them in docs/supported-versions.md.
+IMAGES_ARE_FOR = ("amd64", "arm64")
+ARCHITECTURE = "kubernetes.io/arch"
 NODE_PORTS = range(30000, 32768)
 
 
@@ -49,6 +52,7 @@ def cluster_checks(nodes: Sequence[KubeObject]) -> list[Check]:
     return [
         rights,
         lambda lab: [memory(nodes, lab.settings.gitlab_size)],
+        lambda _: architecture(nodes),
         lambda _: encryption(nodes),
         lambda lab: [traefik(lab)],
         lambda lab: [tls(lab)],
@@ -99,6 +103,37 @@ def memory(nodes: Sequence[KubeObject], size: str) -> Finding:
         what = f"the largest node offers {largest} MiB; GitLab ({size}) needs about {MEMORY[size]}"
         return Problem("memory", what, "give a node more memory, or choose gitlab_size: small")
     return Good(f"memory: a node offers {largest} MiB")
+
+
+def architecture(nodes: Sequence[KubeObject]) -> Iterator[Finding]:
+    """Say whether the nodes can run the lab's images, which are published for amd64 and arm64."""
+    kinds: dict[str, list[str]] = {}
+    for node in nodes:
+        kind = str((node.status.get("nodeInfo") or {}).get("architecture") or node.labels.get(ARCHITECTURE, ""))
+        kinds.setdefault(kind, []).append(node.name)
+    known = {kind: names for kind, names in kinds.items() if kind in IMAGES_ARE_FOR}
+    others = {kind: names for kind, names in kinds.items() if kind and kind not in IMAGES_ARE_FOR}
+    if others and not known:
+        there = "; ".join(f"{', '.join(names)}: {kind}" for kind, names in sorted(others.items()))
+        wanted = " or ".join(IMAGES_ARE_FOR)
+        what = f"no node is {wanted}, for which GitLab's image and the lab's others are published ({there})"
+        yield Problem("architecture", what, "join a node of amd64 or arm64 to the cluster")
+        return
+    if others:
+        names = " ".join(name for found in others.values() for name in found)
+        yield Advice(
+            f"these nodes run none of the lab's images ({', '.join(sorted(others))}). Keep its pods away from them:\n"
+            f"kubectl taint nodes {names} kubernetes.io/arch=other:NoSchedule"
+        )
+    if len(known) > 1:
+        shown = ", ".join(f"{kind} ({', '.join(names)})" for kind, names in sorted(known.items()))
+        yield Advice(
+            f"the nodes are of two architectures: {shown}.\n"
+            "The lab's own images are for both. What your pipelines build is for that of the runner's machine alone:\n"
+            f"give your applications nodeSelector: {{{ARCHITECTURE}: ...}} in their values"
+        )
+    elif known:
+        yield Good(f"the nodes' architecture: {next(iter(known))}")
 
 
 def encryption(nodes: Sequence[KubeObject]) -> Iterator[Finding]:
@@ -256,8 +291,4 @@ def upgrade(lab: Lab) -> Iterator[Finding]:
     installed = version_of_data(lab.cluster, lab.settings.gitlab_namespace)
     problem = versions.upgrade_problem(installed, lab.gitlab_version)
     if problem:
-        fix = (
-            "answer gitlab_version with the first stop, let that GitLab start and finish its background\n"
-            "migrations (Admin > Monitoring > Background migrations), then take the next"
-        )
-        yield Problem("upgrade", problem, fix)
+        yield Problem("upgrade", problem, versions.way_from(installed, lab.gitlab_version))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..secret import Secret, hidden_address
 from .gitlab_access import MAINTAINER, Access
 from .gitlab_infrastructure import Infrastructure
+from .gitlab_migrations import Migrations
 from .gitlab_people import People
 from .gitlab_requests import json_object, segment
 from .gitlab_runners import RunnerRequests
@@ -107,7 +108,7 @@ class Pipeline:
         return self.status in ("failed", "canceled", "skipped")
 
 
-class GitLab(Access, Infrastructure, People, RunnerRequests):
+class GitLab(Access, Infrastructure, Migrations, People, RunnerRequests):
     """The API. Every method may raise Failure, and those that make something AnswerLostError: see Transport.request."""
 
     # Groups and projects

@@ -76,9 +76,7 @@ class InstallGitLab(Stage):
             raise Failure(
                 problem,
                 "https://docs.gitlab.com/update/upgrade_paths/",
-                "set gitlab_version to the first version named (./lab update --data gitlab_version=...), let it "
-                "start and\n"
-                "finish its background migrations (Admin > Monitoring > Background migrations), then take the next one",
+                versions.way_from(installed, self.lab.gitlab_version),
             )
 
     def _ensure_tls_copy(self) -> None:
