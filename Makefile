@@ -37,12 +37,13 @@ $(VENV)/checkov/bin/checkov: requirements/checkov.txt $(VENV)/test
 LINTED := template/lab template/lab_program tests/machines tests/stage_machines tests/program tests/setup tests/support/program.py
 LINTED += tests/support/terminal.py tests/cluster hooks
 LINTED += $(filter-out tests/bootstrap/test_%,$(wildcard tests/bootstrap/*.py)) # what the bootstrap's tests run it against
+LINTED += template/apps/*alerts*/lab_alerts tests/alerts
 
 .PHONY: lint
 lint: $(VENV)/test ## Check format, rules and types of the lab's program, of what runs around an update, and of their tests
 	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/ruff check $(LINTED)
-	$(BIN)/mypy template/lab_program hooks
+	$(BIN)/mypy template/lab_program hooks template/apps/*alerts*/lab_alerts
 
 .PHONY: example
 example: $(VENV)/run ## Render example/ again from tests/answers/valid/article.yml
