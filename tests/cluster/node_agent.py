@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 
 from cluster.api import Api, ApiError, Object
-from cluster.job_runner import Ended, JobRunner, is_check, status_of
+from cluster.job_runner import Ended, JobRunner, runs_for_real, status_of
 
 FATE = "lab.test/fate"
 READY, IMAGE_MISSING, CRASH_LOOP, NEVER_READY, FAIL = "ready", "image-missing", "crash-loop", "never-ready", "fail"
-RAN = "ran"  # a check, whose containers ran
+RAN = "ran"  # a pod whose containers ran
 LOAD_BALANCER = "127.0.0.1"  # k3s' ServiceLB gives the node's own address
 
 
@@ -24,7 +24,7 @@ class NodeAgent:
     Args:
         api: the cluster.
         has_image: says whether an image can be pulled.
-        jobs: runs the pods that are checks.
+        jobs: runs the pods whose commands are run.
     Attributes:
         pull_seconds: how long the first pull of an image takes.
         fate_of: what a test wants of a pod: the name of a fate, or nothing for the usual one.
@@ -75,7 +75,7 @@ class NodeAgent:
         if pod["metadata"].get("deletionTimestamp") or not pod["spec"].get("nodeName"):
             return
         with self.lock:
-            if told in (None, READY, RAN) or is_check(pod):
+            if told in (None, READY, RAN) or runs_for_real(pod):
                 self.waiting.pop(place, None)
             else:
                 self.waiting[place] = pod
@@ -85,7 +85,7 @@ class NodeAgent:
     def _begin(self, pod: Object) -> None:
         """Pull what the pod needs, and start it."""
         try:
-            if is_check(pod):
+            if runs_for_real(pod):
                 self._check(pod)
                 return
             for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
@@ -101,7 +101,7 @@ class NodeAgent:
             self.pulled[image] = time.monotonic()
 
     def _check(self, pod: Object) -> None:
-        """Run a check's containers; their ends are the pod's."""
+        """Run a pod's containers; their ends are the pod's."""
         ended: list[Ended] = []
         first, then = pod["spec"].get("initContainers", []), pod["spec"]["containers"]
         for container in [*first, *then]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .alerts import Alerts
 from .base import Stage
 from .certificates import Certificates
 from .flux import InstallFlux
@@ -24,6 +25,7 @@ STAGES: tuple[type[Stage], ...] = (
     Groups,
     Registry,
     Sync,
+    Alerts,
     Machines,
     Runner,
     Verify,

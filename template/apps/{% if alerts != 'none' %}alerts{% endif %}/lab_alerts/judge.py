@@ -85,25 +85,33 @@ class _Events:
 
     held: list[dict[str, Any]] = field(default_factory=list)
 
-    def begin(self, key: str, fault: Mapping[str, Any]) -> None:
-        self.held.append(
-            {"kind": FAULT, "key": key, "title": fault["title"], "text": fault["text"], "from": fault["since"]}
-        )
+    def begin(self, key: str, fault: dict[str, Any]) -> None:
+        """Tell a fault. One that is back before its end was told goes on, as far as the owner knows."""
+        untold = self._find(key, OVER)
+        if untold is not None:
+            self.held.remove(untold)
+            fault.update(since=untold["from"], times=untold["times"] + 1)
+            return
+        self.held.append(self._event(FAULT, key, fault, text=fault["text"]))
 
     def end(self, key: str, fault: Mapping[str, Any], now: float) -> None:
         """Tell an end. Of a fault that nobody was told of yet, beginning and end are one line."""
-        untold = next((one for one in self.held if one["key"] == key and one["kind"] == FAULT), None)
+        untold, passed = self._find(key, FAULT), self._find(key, PASSED)
         if untold is None:
-            self.held.append(
-                {"kind": OVER, "key": key, "title": fault["title"], "text": "", "from": fault["since"], "to": now}
-            )
+            self.held.append(self._event(OVER, key, fault, to=now, times=fault.get("times", 1)))
             return
         self.held.remove(untold)
-        before = next((one for one in self.held if one["key"] == key and one["kind"] == PASSED), None)
-        if before is None:
+        if passed is None:
             self.held.append({**untold, "kind": PASSED, "to": now, "times": 1})
         else:
-            before.update(to=now, times=before["times"] + 1)
+            passed.update(to=now, times=passed["times"] + 1)
+
+    def _find(self, key: str, kind: str) -> dict[str, Any] | None:
+        return next((one for one in self.held if one["key"] == key and one["kind"] == kind), None)
+
+    @staticmethod
+    def _event(kind: str, key: str, fault: Mapping[str, Any], *, text: str = "", **more: Any) -> dict[str, Any]:
+        return {"kind": kind, "key": key, "title": fault["title"], "text": text, "from": fault["since"], **more}
 
 
 def new_state() -> State:
@@ -203,11 +211,10 @@ def _line(event: Mapping[str, Any], now: float) -> str:
     if event["kind"] == FAULT:
         lasted = now - event["from"]
         return f"FAULT {event['title']}{text}" + (f" (for {span(lasted)})" if lasted >= 60 else "")
-    lasted = event["to"] - event["from"]
+    times = f", {event['times']} times" if event["times"] > 1 else ""
     if event["kind"] == OVER:
-        return f"OVER {event['title']} (after {span(lasted)})"
-    times = f"{event['times']} times, " if event["times"] > 1 else ""
-    return f"PASSED {event['title']}{text} ({times}it was over before this message)"
+        return f"OVER {event['title']} (after {span(event['to'] - event['from'])}{times})"
+    return f"PASSED {event['title']}{text} (over before this message{times})"
 
 
 def span(seconds: float) -> str:

@@ -77,6 +77,7 @@ def _connect(smtp: Mapping[str, Any], context: ssl.SSLContext) -> smtplib.SMTP:
 def _log_in(server: smtplib.SMTP, how: str, login: tuple[str, str]) -> None:
     if not isinstance(server.sock, ssl.SSLSocket) and how != "cram_md5":
         raise MailError("the server offers no encryption, and a password is not sent in plain text")
+    server.ehlo_or_helo_if_needed()
     server.user, server.password = login  # type: ignore[attr-defined]
     forms = {
         "login": ("LOGIN", server.auth_login),

@@ -115,9 +115,11 @@ def _lower(headers: Any) -> dict[str, str]:
 
 def in_words(error: BaseException) -> str:
     """Return why no answer came. Neither host nor path is in it."""
-    cause = getattr(error, "reason", error)
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is refused: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS failed: {cause.reason or type(cause).__name__}"
     if isinstance(cause, TimeoutError):
         return "it did not answer in time"
     if isinstance(cause, socket.gaierror):
