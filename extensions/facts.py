@@ -446,7 +446,7 @@ class Lab:
         return SIGN_UP[self._("sign_up")]
 
     @cached_property
-    def alerts_secret(self) -> str:
+    def alerts_entry(self) -> str:
         """What the Secret of the alarm holds: `token` or `url`; nothing if it needs none."""
         return ALERTS_SECRETS.get(self._("alerts"), "")
 

@@ -102,7 +102,7 @@ class Settings:
     deployers: str
     scan_interval: str
     alerts: str
-    alerts_secret: str
+    alerts_entry: str
     age_recipients: tuple[str, ...]
     flux_version: str
 
