@@ -36,6 +36,7 @@ class Services:
     got: list[tuple[str, str]] = field(default_factory=list)
     broken: Answer | None = None
     numbers: set[str] = field(default_factory=set)
+    port: int = 0
 
     def __enter__(self) -> Services:
         services = self
@@ -43,8 +44,16 @@ class Services:
         class Handler(BaseHTTPRequestHandler):
             def _serve(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, content = services.answer(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, raw)
-                text = b"" if content is None else content.encode() if isinstance(content, str) else json.dumps(content).encode()
+                status, content = services.answer(
+                    self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, raw
+                )
+                text = (
+                    b""
+                    if content is None
+                    else content.encode()
+                    if isinstance(content, str)
+                    else json.dumps(content).encode()
+                )
                 self.send_response(status)
                 if status in (301, 302):
                     self.send_header("Location", "/elsewhere")
@@ -56,7 +65,7 @@ class Services:
 
             def log_message(self, *_: Any) -> None: ...
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.server.daemon_threads = True
         if self.certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -97,7 +106,12 @@ class Services:
     def _ntfy(self, headers: dict[str, str], body: dict[str, Any]) -> Answer:
         """https://docs.ntfy.sh/publish/#publish-as-json"""
         if headers.get("authorization") != f"Bearer {TOKEN}":
-            return 403, {"code": 40301, "http": 403, "error": "forbidden", "link": "https://ntfy.sh/docs/publish/#authentication"}
+            return 403, {
+                "code": 40301,
+                "http": 403,
+                "error": "forbidden",
+                "link": "https://ntfy.sh/docs/publish/#authentication",
+            }
         known = {"topic": str, "title": str, "message": str, "priority": int, "tags": list}
         if not re.fullmatch(r"[-_A-Za-z0-9]{1,64}", body.get("topic", "")) or not 1 <= body.get("priority", 3) <= 5:
             return 400, {"code": 40024, "http": 400, "error": "invalid request: request body must be valid JSON"}
@@ -109,7 +123,11 @@ class Services:
     def _gotify(self, headers: dict[str, str], body: dict[str, Any]) -> Answer:
         """https://gotify.net/api-docs, createMessage"""
         if headers.get("x-gotify-key") != TOKEN:
-            return 401, {"error": "Unauthorized", "errorCode": 401, "errorDescription": "you need to provide a valid access token"}
+            return 401, {
+                "error": "Unauthorized",
+                "errorCode": 401,
+                "errorDescription": "you need to provide a valid access token",
+            }
         if not isinstance(body.get("message"), str) or not body["message"]:
             return 400, {"error": "Bad Request", "errorCode": 400, "errorDescription": "Field 'message' is required"}
         assert isinstance(body["priority"], int) and set(body) <= {"title", "message", "priority", "extras"}

@@ -19,7 +19,9 @@ from support.loopback import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 NOW = 1_800_000_000.0
-MESSAGE = judge.Message("7.1800000000", "lab: GitLab is not ready", "FAULT GitLab is not ready: <why> & @everyone (for 12 min)")
+MESSAGE = judge.Message(
+    "7.1800000000", "lab: GitLab is not ready", "FAULT GitLab is not ready: <why> & @everyone (for 12 min)"
+)
 HTTP = ("ntfy", "gotify", "discord", "slack", "matrix")
 
 
@@ -28,7 +30,11 @@ def setting(channel: str, url: str) -> dict[str, Any]:
 
 
 def secrets(folder: Path, channel: str, server: str, **more: str) -> Path:
-    held = {"token": TOKEN} if channel not in ("discord", "slack") else {"url": server + (DISCORD if channel == "discord" else WEBHOOK)}
+    held = (
+        {"token": TOKEN}
+        if channel not in ("discord", "slack")
+        else {"url": server + (DISCORD if channel == "discord" else WEBHOOK)}
+    )
     for name, value in (held | more).items():
         (folder / name).write_text(value, encoding="utf-8")
     return folder
@@ -57,7 +63,9 @@ def test_every_text_comes_within_what_the_service_takes(channel: str, subject: s
     held = {"token": TOKEN, "url": url + (DISCORD if channel == "discord" else WEBHOOK)}
     request = channels.request(setting(channel, url), held, judge.Message("1.2", subject, text or "x"))
     headers = {name.lower(): value for name, value in request.headers.items()}
-    status, content = services.answer(request.method, request.url.removeprefix(url) or "/", headers, request.body or b"")
+    status, content = services.answer(
+        request.method, request.url.removeprefix(url) or "/", headers, request.body or b""
+    )
     assert status < 300, content
 
 
@@ -140,7 +148,10 @@ class Keeping(MailServer):
     letters: list[Any]
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        self.letters = [*getattr(self, "letters", []), email.message_from_bytes(envelope.content, policy=email.policy.default)]
+        self.letters = [
+            *getattr(self, "letters", []),
+            email.message_from_bytes(envelope.content, policy=email.policy.default),
+        ]
         return await super().handle_DATA(server, session, envelope)
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
@@ -151,7 +162,13 @@ class Keeping(MailServer):
 
 
 def smtp(server: MailServer, security: str, authentication: str = "none", **more: Any) -> dict[str, Any]:
-    found = {"host": "localhost", "port": server.port, "security": security, "verify": True, "authentication": authentication}
+    found = {
+        "host": "localhost",
+        "port": server.port,
+        "security": security,
+        "verify": True,
+        "authentication": authentication,
+    }
     found |= {"domain": "gitlab.lab", "from": "gitlab@lab.example", "display_name": "Git: Lab, home"}
     return settings("email", mail_to=["me@lab.example", "you@lab.example"], smtp=found | more)
 
@@ -166,7 +183,9 @@ def with_login(folder: Path, authority: Authority, password: str = LOGIN[1]) -> 
 
 
 @pytest.mark.parametrize("security", ["none", "starttls", "tls"])
-def test_mail_comes_over_each_kind_of_encryption(security: str, tmp_path: Path, authority: Authority, certificate: Certificate) -> None:
+def test_mail_comes_over_each_kind_of_encryption(
+    security: str, tmp_path: Path, authority: Authority, certificate: Certificate
+) -> None:
     (tmp_path / "ca.crt").write_text(authority.crt.read_text())
     with Keeping(security, certificate) as server:
         said = program.deliver(smtp(server, security), tmp_path, MESSAGE, NOW)
@@ -175,12 +194,20 @@ def test_mail_comes_over_each_kind_of_encryption(security: str, tmp_path: Path, 
     assert said.startswith("250")
     (letter,) = server.letters
     assert letter["Subject"] == MESSAGE.subject and letter["From"].addresses[0].display_name == "Git: Lab, home"
-    assert letter["Message-ID"] == "<lab-alerts.lab.7.1800000000@gitlab.lab>" and letter["Auto-Submitted"] == "auto-generated"
+    assert (
+        letter["Message-ID"] == "<lab-alerts.lab.7.1800000000@gitlab.lab>"
+        and letter["Auto-Submitted"] == "auto-generated"
+    )
     assert letter.get_content().strip() == MESSAGE.text
 
 
-@pytest.mark.parametrize(("authentication", "security"), [("login", "starttls"), ("plain", "tls"), ("cram_md5", "starttls"), ("cram_md5", "none")])
-def test_mail_logs_in_as_gitlab_does(authentication: str, security: str, tmp_path: Path, authority: Authority, certificate: Certificate) -> None:
+@pytest.mark.parametrize(
+    ("authentication", "security"),
+    [("login", "starttls"), ("plain", "tls"), ("cram_md5", "starttls"), ("cram_md5", "none")],
+)
+def test_mail_logs_in_as_gitlab_does(
+    authentication: str, security: str, tmp_path: Path, authority: Authority, certificate: Certificate
+) -> None:
     login = (LOGIN[0], "password")
     with Keeping(security, certificate, login) as server:
         program.deliver(smtp(server, security, authentication), with_login(tmp_path, authority, login[1]), MESSAGE, NOW)
@@ -189,7 +216,9 @@ def test_mail_logs_in_as_gitlab_does(authentication: str, security: str, tmp_pat
 
 
 @pytest.mark.parametrize("authentication", ["login", "plain", "cram_md5"])
-def test_a_wrong_password_is_said_and_not_shown(authentication: str, tmp_path: Path, authority: Authority, certificate: Certificate) -> None:
+def test_a_wrong_password_is_said_and_not_shown(
+    authentication: str, tmp_path: Path, authority: Authority, certificate: Certificate
+) -> None:
     with Keeping("starttls", certificate, (LOGIN[0], "right")) as server:
         folder = with_login(tmp_path, authority, "a-wrong-password")
         with pytest.raises(program.NotSentError) as refused:
@@ -197,11 +226,15 @@ def test_a_wrong_password_is_said_and_not_shown(authentication: str, tmp_path: P
     assert str(refused.value).startswith("535") and "a-wrong-password" not in str(refused.value) and not server.received
 
 
-def test_a_password_never_goes_out_in_plain_text(tmp_path: Path, authority: Authority, certificate: Certificate) -> None:
+def test_a_password_never_goes_out_in_plain_text(
+    tmp_path: Path, authority: Authority, certificate: Certificate
+) -> None:
     with Keeping("none", certificate, (LOGIN[0], "password")) as server:
         for authentication in ("login", "plain"):
             with pytest.raises(program.NotSentError, match="no encryption"):
-                program.deliver(smtp(server, "starttls", authentication), with_login(tmp_path, authority, "password"), MESSAGE, NOW)
+                program.deliver(
+                    smtp(server, "starttls", authentication), with_login(tmp_path, authority, "password"), MESSAGE, NOW
+                )
     assert not server.received
 
 
@@ -229,7 +262,11 @@ def test_a_recipient_that_is_refused_keeps_no_other_from_the_mail(tmp_path: Path
 @given(subject=st.text(), text=st.text(), name=st.text(min_size=1, max_size=40).filter(lambda one: one.isprintable()))
 @examples(max_examples=40, deadline=None)
 def test_no_text_breaks_a_letter(subject: str, text: str, name: str) -> None:
-    found = settings("email", mail_to=["me@lab.example"], smtp={"domain": "gitlab.lab", "from": "gitlab@lab.example", "display_name": name})
+    found = settings(
+        "email",
+        mail_to=["me@lab.example"],
+        smtp={"domain": "gitlab.lab", "from": "gitlab@lab.example", "display_name": name},
+    )
     raw = mail.letter(found, judge.Message("1.2", subject, text), NOW).as_bytes()
     read = email.message_from_bytes(raw, policy=email.policy.default)
     assert read["To"] == "me@lab.example" and read["Auto-Submitted"] == "auto-generated"

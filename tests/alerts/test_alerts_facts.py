@@ -25,12 +25,25 @@ def conditions(**found: tuple[str, str] | str) -> dict[str, Any]:
     made = []
     for kind, value in found.items():
         status, reason = value if isinstance(value, tuple) else (value, "")
-        made.append({"type": kind, "status": status, "reason": reason, "message": f"{kind} is {status}", "lastTransitionTime": iso(-1)})
+        made.append(
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": f"{kind} is {status}",
+                "lastTransitionTime": iso(-1),
+            }
+        )
     return {"conditions": made}
 
 
 def flux(kind: str, ready: tuple[str, str] | str, **spec: Any) -> dict[str, Any]:
-    return {"kind": kind, "metadata": {"namespace": "flux-system", "name": "x"}, "spec": spec, "status": conditions(Ready=ready)}
+    return {
+        "kind": kind,
+        "metadata": {"namespace": "flux-system", "name": "x"},
+        "spec": spec,
+        "status": conditions(Ready=ready),
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,7 +61,9 @@ def flux(kind: str, ready: tuple[str, str] | str, **spec: Any) -> dict[str, Any]
         ({"kind": "HelmRelease", "metadata": {"namespace": "flux-system", "name": "x"}}, True, UNCLEAR),
     ],
 )
-def test_flux_fails_if_it_says_so_and_nothing_that_is_told_already_is_in_the_way(item: dict[str, Any], ready: bool, state: str) -> None:
+def test_flux_fails_if_it_says_so_and_nothing_that_is_told_already_is_in_the_way(
+    item: dict[str, Any], ready: bool, state: str
+) -> None:
     (found,) = facts.flux([item], gitlab_is_ready=ready, self_hosted=True, grace=300)
     assert (found.state, found.grace, found.key) == (state, 300, f"flux/{item['kind']}/flux-system/x")
     if state == BAD:
@@ -70,14 +85,20 @@ def test_a_repository_elsewhere_fails_by_itself_when_gitlab_is_down() -> None:
         ({"status": {}}, BAD, None),
     ],
 )
-def test_gitlab_is_down_since_its_deployment_says_so(deployment: dict[str, Any] | None, state: str, since: float | None) -> None:
+def test_gitlab_is_down_since_its_deployment_says_so(
+    deployment: dict[str, Any] | None, state: str, since: float | None
+) -> None:
     found = facts.gitlab(deployment, 600)
     assert (found.state, found.since) == (state, since)
 
 
 def cronjob(success: float | None, schedule: str = "0 3 * * *", made: float = -100) -> dict[str, Any]:
     status = {} if success is None else {"lastSuccessfulTime": iso(success)}
-    return {"metadata": {"name": "gitlab-backup", "creationTimestamp": iso(made)}, "spec": {"schedule": schedule}, "status": status}
+    return {
+        "metadata": {"name": "gitlab-backup", "creationTimestamp": iso(made)},
+        "spec": {"schedule": schedule},
+        "status": status,
+    }
 
 
 def job(name: str, made: float, of: str = "gitlab-backup", **found: str) -> dict[str, Any]:
@@ -123,7 +144,17 @@ def test_the_pause_of_a_schedule_is_that_of_its_days(day: int, month: int, weekd
 
 @pytest.mark.parametrize(
     ("schedule", "days"),
-    [("* * * * *", 1), ("@daily", 1), ("@weekly", 7), ("@monthly", 31), ("0 3 * * mon-fri", 3), ("0 3 * jan,jul *", 154), ("0 3 29 2 *", 1461), ("0 3 */10 * *", 10), ("?", 1)],
+    [
+        ("* * * * *", 1),
+        ("@daily", 1),
+        ("@weekly", 7),
+        ("@monthly", 31),
+        ("0 3 * * mon-fri", 3),
+        ("0 3 * jan,jul *", 154),
+        ("0 3 29 2 *", 1461),
+        ("0 3 */10 * *", 10),
+        ("?", 1),
+    ],
 )
 def test_the_pause_of_a_schedule_in_words(schedule: str, days: int) -> None:
     assert cron.longest_pause(schedule) == days * DAY
@@ -136,12 +167,22 @@ def figures(share: float, capacity: int = 100 * 2**30, **more: Any) -> dict[str,
 def summary(disk: float, images: dict[str, Any] | None = None, **claims: dict[str, Any]) -> dict[str, Any]:
     volumes = [{**found, "pvcRef": {"namespace": "gitlab", "name": name}} for name, found in claims.items()]
     volumes.append({"name": "a ConfigMap", **figures(99, 77)})
-    return {"node": {"fs": figures(disk), "runtime": {"imageFs": images or figures(disk)}}, "pods": [{"volume": volumes}]}
+    return {
+        "node": {"fs": figures(disk), "runtime": {"imageFs": images or figures(disk)}},
+        "pods": [{"volume": volumes}],
+    }
 
 
 def test_a_volume_above_its_limit_is_a_fault_and_one_just_below_ends_none() -> None:
-    found = facts.volumes({"n": summary(50, data=figures(86, 7 * 2**30), logs=figures(83, 8 * 2**30), config=figures(50, 2**30))}, 85)
-    assert states(found) == {"volume/node/n": GOOD, "volume/claim/gitlab/data": BAD, "volume/claim/gitlab/logs": UNCLEAR, "volume/claim/gitlab/config": GOOD}
+    found = facts.volumes(
+        {"n": summary(50, data=figures(86, 7 * 2**30), logs=figures(83, 8 * 2**30), config=figures(50, 2**30))}, 85
+    )
+    assert states(found) == {
+        "volume/node/n": GOOD,
+        "volume/claim/gitlab/data": BAD,
+        "volume/claim/gitlab/logs": UNCLEAR,
+        "volume/claim/gitlab/config": GOOD,
+    }
     assert next(one for one in found if one.state == BAD).text == "86 % of 7 GiB are used, 1004 MiB are free"
 
 
@@ -166,8 +207,14 @@ def test_no_volume_is_both_full_and_well(share: float, limit: int) -> None:
 def test_a_certificate_ends_soon_measured_by_its_own_time(begins: float, ends: float, state: str) -> None:
     found = facts.served_certificates({"gitlab.lab": (NOW + begins * DAY, NOW + ends * DAY)}, NOW, 14)
     assert states(found) == {"certificate/gitlab.lab": state}
-    item = {"metadata": {"namespace": "gitlab", "name": "tls"}, "status": {"notBefore": iso(begins), "notAfter": iso(ends), **conditions(Ready="True")}}
-    assert states(facts.certificates([item], NOW, 14)) == {"certificate/gitlab/tls": state, "certificate/gitlab/tls/ready": GOOD}
+    item = {
+        "metadata": {"namespace": "gitlab", "name": "tls"},
+        "status": {"notBefore": iso(begins), "notAfter": iso(ends), **conditions(Ready="True")},
+    }
+    assert states(facts.certificates([item], NOW, 14)) == {
+        "certificate/gitlab/tls": state,
+        "certificate/gitlab/tls/ready": GOOD,
+    }
 
 
 def test_a_certificate_that_was_never_issued_is_told_after_an_hour() -> None:
@@ -177,15 +224,36 @@ def test_a_certificate_that_was_never_issued_is_told_after_an_hour() -> None:
 
 
 def token(name: str, ends: float | None, revoked: bool = False) -> dict[str, Any]:
-    return {"name": name, "expires_at": None if ends is None else iso(ends)[:10], "revoked": revoked, "active": not revoked}
+    return {
+        "name": name,
+        "expires_at": None if ends is None else iso(ends)[:10],
+        "revoked": revoked,
+        "active": not revoked,
+    }
 
 
 def test_a_token_ends_soon_unless_another_of_its_name_lasts() -> None:
     found = facts.tokens(
-        [token("flux-status", 10), token("old", 2), token("old", 300), token("gone", 3, revoked=True), token("ended", -2), token("for ever", None), token("far", 16)],
-        "homelab/lab", NOW, 14,
+        [
+            token("flux-status", 10),
+            token("old", 2),
+            token("old", 300),
+            token("gone", 3, revoked=True),
+            token("ended", -2),
+            token("for ever", None),
+            token("far", 16),
+        ],
+        "homelab/lab",
+        NOW,
+        14,
     )
-    assert states(found) == {"token/flux-status": BAD, "token/old": GOOD, "token/ended": BAD, "token/for ever": GOOD, "token/far": GOOD}
+    assert states(found) == {
+        "token/flux-status": BAD,
+        "token/old": GOOD,
+        "token/ended": BAD,
+        "token/for ever": GOOD,
+        "token/far": GOOD,
+    }
 
 
 def test_a_runner_of_the_lab_is_offline_and_others_are_not_the_alarms() -> None:
@@ -204,8 +272,21 @@ def test_a_runner_of_the_lab_is_offline_and_others_are_not_the_alarms() -> None:
 @pytest.mark.parametrize(
     ("answer", "state", "said"),
     [
-        ({"version": "19.3.1", "severity": "danger", "latest_stable_versions": ["19.4.0", "19.3.2", "19.2.5"]}, BAD, "./lab upgrade 19.3.2"),
-        ({"version": "19.3.1", "severity": "danger", "critical_vulnerability": True, "latest_stable_versions": ["19.4.0"]}, BAD, "critical vulnerabilities; ./lab upgrade 19.4.0"),
+        (
+            {"version": "19.3.1", "severity": "danger", "latest_stable_versions": ["19.4.0", "19.3.2", "19.2.5"]},
+            BAD,
+            "./lab upgrade 19.3.2",
+        ),
+        (
+            {
+                "version": "19.3.1",
+                "severity": "danger",
+                "critical_vulnerability": True,
+                "latest_stable_versions": ["19.4.0"],
+            },
+            BAD,
+            "critical vulnerabilities; ./lab upgrade 19.4.0",
+        ),
         ({"version": "19.3.1", "severity": "danger"}, BAD, "19.3.1 has vulnerabilities"),
         ({"version": "19.3.1", "severity": "warning", "latest_stable_versions": ["19.4.0"]}, GOOD, ""),
         ({"version": "19.3.1", "severity": "success"}, GOOD, ""),
@@ -213,7 +294,9 @@ def test_a_runner_of_the_lab_is_offline_and_others_are_not_the_alarms() -> None:
         (None, UNCLEAR, ""),
     ],
 )
-def test_a_security_release_is_told_and_a_usual_one_is_not(answer: dict[str, Any] | None, state: str, said: str) -> None:
+def test_a_security_release_is_told_and_a_usual_one_is_not(
+    answer: dict[str, Any] | None, state: str, said: str
+) -> None:
     (found,) = facts.security("19.3.1", answer)
     assert found.state == state and said in found.text
 

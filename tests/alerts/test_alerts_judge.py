@@ -58,7 +58,9 @@ class Lab:
         self.got: list[tuple[float, judge.Message]] = []
         self.refuses = False
 
-    def look(self, facts: list[judge.Fact], read: set[str], *, cut: str = "", refuses: bool = False, later: float = LOOK) -> int | None:
+    def look(
+        self, facts: list[judge.Fact], read: set[str], *, cut: str = "", refuses: bool = False, later: float = LOOK
+    ) -> int | None:
         self.now += later
         self.cluster.cut = cut
         seen = judge.Look(tuple(facts), frozenset(read))
@@ -145,7 +147,9 @@ def test_each_fault_is_told_once_and_its_end_once_whatever_happens(history: list
     for step in history:
         facts = [fact(key, state, grace) for key, state in step["states"].items()]
         how = step["how"]
-        lab.look(facts, step["read"], cut=how if how != "refuses" else "", refuses=how == "refuses", later=step["later"])
+        lab.look(
+            facts, step["read"], cut=how if how != "refuses" else "", refuses=how == "refuses", later=step["later"]
+        )
         if how != BEFORE:  # what was not written down was not seen
             expected.look(step["states"], step["read"], lab.now)
     for _ in range(4):

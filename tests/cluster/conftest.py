@@ -29,6 +29,7 @@ ORDER = (
     "old-lab",
     "check",
     "effects",
+    "alerts",
     "runner-in-the-cluster",
     "secrets",
     "external-ssh",

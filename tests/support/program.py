@@ -21,9 +21,11 @@ from lab_program import (
     errors,
     gitlab_check,
     gitlab_image,
+    inside,
     installed_gitlab,
     key_file,
     lab_authority,
+    mail,
     node_addresses,
     patience,
     probes,
@@ -56,7 +58,19 @@ from lab_program.clients import (
     sops,
     tofu,
 )
-from lab_program.commands import COMMANDS, editing, new_app, propose, rescue, restore, sealing, trust, update, upgrade
+from lab_program.commands import (
+    COMMANDS,
+    editing,
+    new_app,
+    propose,
+    rescue,
+    restore,
+    sealing,
+    ssh_config,
+    trust,
+    update,
+    upgrade,
+)
 from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
@@ -65,6 +79,7 @@ from lab_program.stages import (
     findings,
     flux,
     iac_project,
+    inside_check,
     loop,
     machine_secrets,
     machines,
@@ -108,6 +123,8 @@ __all__ = [
     "http",
     "iac_project",
     "image_registry",
+    "inside",
+    "inside_check",
     "installed_gitlab",
     "key_file",
     "kubectl",
@@ -117,6 +134,7 @@ __all__ = [
     "machine",
     "machine_secrets",
     "machines",
+    "mail",
     "new_app",
     "node_addresses",
     "objects",
@@ -140,6 +158,7 @@ __all__ = [
     "sealing",
     "secret",
     "sops",
+    "ssh_config",
     "storage",
     "sync",
     "tofu",

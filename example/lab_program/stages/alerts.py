@@ -41,7 +41,7 @@ class Alerts(Stage):
 
     @classmethod
     def programs(cls, settings: Settings) -> set[str]:
-        sops = {"sops"} if settings.alerts_secret and settings.age_recipients else set()
+        sops = {"sops"} if settings.alerts_entry and settings.age_recipients else set()
         return super().programs(settings) | sops
 
     def run(self) -> None:
@@ -49,8 +49,8 @@ class Alerts(Stage):
         if settings.alerts == "none":
             self.console.skip("nothing to do: alerts is none")
             return
-        if settings.alerts_secret:
-            self._ensure_secret(settings.alerts_secret)
+        if settings.alerts_entry:
+            self._ensure_secret(settings.alerts_entry)
         if settings.self_hosted:
             self._ensure_gitlab_token()
         else:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..secret import Secret, hidden_address
 from .gitlab_access import MAINTAINER, Access
 from .gitlab_infrastructure import Infrastructure
+from .gitlab_people import People
 from .gitlab_requests import json_object, segment
 from .gitlab_runners import RunnerRequests
 from .gitlab_transport import in_words
@@ -106,7 +107,7 @@ class Pipeline:
         return self.status in ("failed", "canceled", "skipped")
 
 
-class GitLab(Access, Infrastructure, RunnerRequests):
+class GitLab(Access, Infrastructure, People, RunnerRequests):
     """The API. Every method may raise Failure, and those that make something AnswerLostError: see Transport.request."""
 
     # Groups and projects

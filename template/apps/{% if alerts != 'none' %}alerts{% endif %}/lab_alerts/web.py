@@ -123,7 +123,7 @@ def in_words(error: BaseException) -> str:
     if isinstance(cause, TimeoutError):
         return "it did not answer in time"
     if isinstance(cause, socket.gaierror):
-        return "its name cannot be resolved"
+        return f"its name cannot be resolved ({cause.strerror})"
     if isinstance(cause, OSError):
         return cause.strerror or type(cause).__name__
     return f"the request cannot be sent ({type(cause).__name__})"
