@@ -9,6 +9,7 @@ import json
 import re
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -38,7 +39,7 @@ class Services:
     numbers: set[str] = field(default_factory=set)
     port: int = 0
 
-    def __enter__(self) -> Services:
+    def __enter__(self) -> Services:  # noqa: PYI034 - Self is of Python 3.11
         services = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,7 +62,7 @@ class Services:
                 self.end_headers()
                 self.wfile.write(text)
 
-            do_GET = do_POST = do_PUT = _serve
+            do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the base calls them so
 
             def log_message(self, *_: Any) -> None: ...
 
@@ -91,14 +92,14 @@ class Services:
             return 400, "invalid JSON"
         if headers.get("content-type") != "application/json" or not isinstance(body, dict):
             return 415, "unsupported media type"
-        if path == "/" and method == "POST":
-            return self._ntfy(headers, body)
-        if path == "/message" and method == "POST":
-            return self._gotify(headers, body)
-        if path == DISCORD and method == "POST":
-            return self._discord(body)
-        if path == WEBHOOK and method == "POST":
-            return self._slack(body)
+        posts: dict[str, Callable[[], Answer]] = {
+            "/": lambda: self._ntfy(headers, body),
+            "/message": lambda: self._gotify(headers, body),
+            DISCORD: lambda: self._discord(body),
+            WEBHOOK: lambda: self._slack(body),
+        }
+        if method == "POST" and path in posts:
+            return posts[path]()
         if path.startswith("/_matrix/client/v3/rooms/") and method == "PUT":
             return self._matrix(path, headers, body)
         return 404, "404 page not found"

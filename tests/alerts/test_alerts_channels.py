@@ -131,7 +131,7 @@ def test_a_server_of_the_labs_own_authority_is_believed_and_another_is_not(
 
 @pytest.mark.parametrize("channel", ["gotify", "matrix", "discord", "slack"])
 def test_a_channel_without_its_secret_says_what_to_do(channel: str, tmp_path: Path) -> None:
-    with pytest.raises(program.NotSentError, match="./lab up --only alerts"):
+    with pytest.raises(program.NotSentError, match=r"\./lab up --only alerts"):
         program.deliver(setting(channel, "http://localhost"), tmp_path, MESSAGE, NOW)
     (tmp_path / "url").write_text("hooks.slack.com/x")
     if channel in ("discord", "slack"):
@@ -147,14 +147,14 @@ class Keeping(MailServer):
 
     letters: list[Any]
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
         self.letters = [
             *getattr(self, "letters", []),
             email.message_from_bytes(envelope.content, policy=email.policy.default),
         ]
         return await super().handle_DATA(server, session, envelope)
 
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:  # noqa: N802 - aiosmtpd calls it so
         if address.startswith("nobody"):
             return "550 5.1.1 no such user"
         envelope.rcpt_tos.append(address)

@@ -73,9 +73,8 @@ class Lab:
     @contextmanager
     def _patched(self, seen: judge.Look, refuses: bool) -> Iterator[None]:
         class Looker:
-            unread: dict[str, str] = {}
-
-            def __init__(self, *_: Any) -> None: ...
+            def __init__(self, *_: Any) -> None:
+                self.unread: dict[str, str] = {}
 
             def look(self, _: Any) -> judge.Look:
                 return seen

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.loopback import free_port
-from support.rendering import ROOT
-
-sys.path[:0] = [str(ROOT / "tests" / "alerts"), str(ROOT / "tests" / "gitlab")]
-
 from authority import Authority
 from mail_server import MailServer
 from services import TOKEN, Services
+from support.loopback import free_port
 
 from cluster.api import condition
 from cluster.conftest import Worlds
@@ -43,7 +38,7 @@ class VersionCheck:
     def __init__(self) -> None:
         self.severity, self.asked = "success", 0
 
-    def __enter__(self) -> VersionCheck:
+    def __enter__(self) -> VersionCheck:  # noqa: PYI034 - Self is of Python 3.11
         check = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -433,9 +428,11 @@ def test_a_backup_that_is_too_old_is_told_until_there_is_a_new_one(alarm: Alarm)
 
     def fresh() -> None:
         backup(world, "night-3", "")
-        found = lambda: json.loads(kubectl("get", "cronjob", "gitlab-backup", "-n", "gitlab", "-o", "json"))["status"][
-            "lastSuccessfulTime"
-        ]
+
+        def found() -> str:
+            made = json.loads(kubectl("get", "cronjob", "gitlab-backup", "-n", "gitlab", "-o", "json"))
+            return str(made["status"]["lastSuccessfulTime"])
+
         world.wait("the CronJob to know", lambda: not found().startswith("2026-01-02"))
 
     told = alarm.tells("The newest backup is too old", grow_old, fresh)

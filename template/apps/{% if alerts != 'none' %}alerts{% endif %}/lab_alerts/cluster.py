@@ -75,9 +75,7 @@ class Cluster:
         if not address:
             raise web.NoAnswerError("the node has no address")
         port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or KUBELET_PORT
-        context = web.only(self._authority)
-        if not verify:
-            context.check_hostname, context.verify_mode = False, web.ssl.CERT_NONE
+        context = web.only(self._authority, verify=verify)
         host = f"[{address}]" if ":" in address else address
         found, _ = web.get_json(f"https://{host}:{port}/stats/summary", self._headers, context)
         return found

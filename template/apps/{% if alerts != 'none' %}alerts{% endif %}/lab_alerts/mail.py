@@ -78,8 +78,8 @@ def _log_in(server: smtplib.SMTP, how: str, login: tuple[str, str]) -> None:
     if not isinstance(server.sock, ssl.SSLSocket) and how != "cram_md5":
         raise MailError("the server offers no encryption, and a password is not sent in plain text")
     server.ehlo_or_helo_if_needed()
-    server.user, server.password = login  # type: ignore[attr-defined]
-    forms = {
+    server.user, server.password = login
+    forms: dict[str, tuple[str, Any]] = {
         "login": ("LOGIN", server.auth_login),
         "plain": ("PLAIN", server.auth_plain),
         "cram_md5": ("CRAM-MD5", server.auth_cram_md5),
