@@ -37,6 +37,7 @@ class NodeAgent:
         self.classes = {"local-path"}
         self.fate_of: Callable[[Object], str] = lambda pod: ""
         self.waiting: dict[tuple[str, str], Object] = {}
+        self.begun: set[str] = set()
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.threads = [
@@ -80,7 +81,10 @@ class NodeAgent:
                 self.waiting.pop(place, None)
             else:
                 self.waiting[place] = pod
-        if told is None:
+            # A pod changes before it is told its fate; its commands run once all the same.
+            again = runs_for_real(pod) and pod["metadata"]["uid"] in self.begun
+            self.begun.add(pod["metadata"]["uid"])
+        if told is None and not again:
             threading.Thread(target=self._begin, args=(pod,), daemon=True).start()
 
     def _begin(self, pod: Object) -> None:

@@ -28,7 +28,7 @@ def settings(channel: str, **more: Any) -> dict[str, Any]:
         "project": "homelab/lab",
         "runner": "lab-lab",
         "self_hosted": True,
-        "backups": True,
+        "backups": ["gitlab-backup"],
         "cert_manager": False,
         "hosts": [],
         "https_port": 443,

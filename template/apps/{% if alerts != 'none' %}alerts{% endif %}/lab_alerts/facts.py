@@ -11,6 +11,8 @@ from .judge import BAD, GOOD, UNCLEAR, Fact
 
 Object = Mapping[str, Any]
 MINUTE, HOUR, DAY = 60, 3600, 86400
+# What the CronJobs of a lab are for.
+BACKUPS = {"gitlab-backup": "backup", "gitlab-backup-drill": "restore drill"}
 # What Flux says while something else is in the way, which is told by itself.
 WAITS = frozenset({"DependencyNotReady"})
 # Flux reaches these through GitLab, if GitLab holds the repository.
@@ -70,22 +72,22 @@ def gitlab(deployment: Object | None, grace: int) -> Fact:
 
 
 def backup(cronjob: Object | None, jobs: Iterable[Object], now: float) -> list[Fact]:
-    """Return whether the newest backup went well, and whether there is a recent one."""
+    """Return whether the newest Job of a backup's CronJob went well, and whether one did lately."""
     if cronjob is None:
         return []
     name, status = cronjob["metadata"]["name"], cronjob.get("status") or {}
+    what = BACKUPS.get(name, f"run of {name}")
     own = [
         one for one in jobs if any(owner.get("name") == name for owner in one["metadata"].get("ownerReferences", []))
     ]
     ended = [one for one in own if _end(one) is not None]
     newest = max(ended, key=lambda one: str(one["metadata"].get("creationTimestamp", "")), default=None)
-    failed = Fact("backup/failed", UNCLEAR, "The last backup failed")
+    state, text = UNCLEAR, ""
     if newest is not None and _end(newest):
-        failed = Fact("backup/failed", GOOD, failed.title)
+        state = GOOD
     elif newest is not None:
         why, place = condition(newest, "Failed").get("message", ""), newest["metadata"]
-        look = f"kubectl logs job/{place['name']} -n {place['namespace']}"
-        failed = Fact("backup/failed", BAD, failed.title, f"{why} ({look})")
+        state, text = BAD, f"{why} (kubectl logs job/{place['name']} -n {place['namespace']})"
     last = status.get("lastSuccessfulTime")
     began = seconds(str(last or cronjob["metadata"]["creationTimestamp"]))
     # One that is missed is told as a failed one; two, or none for so long, are too old whatever the reason.
@@ -93,7 +95,10 @@ def backup(cronjob: Object | None, jobs: Iterable[Object], now: float) -> list[F
     old = "the last one that succeeded is of " + day(began) if last else "none has succeeded yet"
     if cronjob["spec"].get("suspend"):
         old += f", and the CronJob {name} is suspended"
-    return [failed, Fact("backup/old", BAD if now - began > allowed else GOOD, "The newest backup is too old", old)]
+    return [
+        Fact(f"backup/{name}/failed", state, f"The last {what} failed", text),
+        Fact(f"backup/{name}/old", BAD if now - began > allowed else GOOD, f"The newest {what} is too old", old),
+    ]
 
 
 def _end(job: Object) -> bool | None:

@@ -19,7 +19,6 @@ FLUX = {
     "ImageUpdateAutomation": "/apis/image.toolkit.fluxcd.io/v1/imageupdateautomations",
 }
 CERTIFICATES = "/apis/cert-manager.io/v1/certificates"
-BACKUP = "gitlab-backup"
 PAGE = 100
 # Those that are asked of GitLab, and so have no answer while it is not ready.
 OF_GITLAB = frozenset({"token", "runner"})
@@ -92,8 +91,10 @@ class Looker:
 
     def _backup(self) -> list[Fact]:
         space = f"/apis/batch/v1/namespaces/{quote(self.settings['gitlab_namespace'])}"
-        cronjob = self.cluster.get(f"{space}/cronjobs/{BACKUP}")
-        return facts.backup(cronjob, self.cluster.items(f"{space}/jobs", "Job"), self.now)
+        jobs, found = self.cluster.items(f"{space}/jobs", "Job"), []
+        for name in self.settings["backups"]:
+            found += facts.backup(self.cluster.get(f"{space}/cronjobs/{quote(name)}"), jobs, self.now)
+        return found
 
     def _volumes(self) -> list[Fact]:
         verify, found = self.settings["kubelet_verify"], {}
