@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.api import Api, Object
+from cluster.control_plane import KUBELET_PORT
 
 GIB = 2**30
 
@@ -56,13 +57,17 @@ class Kubelet:
         context.load_cert_chain(self.pki / "apiserver.crt", self.pki / "apiserver.key")
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        port = {"kubeletEndpoint": {"Port": self.server.server_address[1]}}
-        self.api.patch("nodes", self.node, "", {"status": {"daemonEndpoints": port}}, "status")
+        self.is_nodes(self.server.server_address[1])
         return self
 
     def __exit__(self, *_: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+    def is_nodes(self, port: int = KUBELET_PORT) -> None:
+        """Let the node's kubelet be the one at a port; KWOK's own runs commands in pods, and has no figures."""
+        endpoint = {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}
+        self.api.patch("nodes", self.node, "", {"status": endpoint}, "status")
 
     def answer(self, path: str, token: str) -> tuple[int, Object]:
         if not self.may(token, "stats"):
