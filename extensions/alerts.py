@@ -6,13 +6,13 @@ ntfy's topics: docs.ntfy.sh/publish; Matrix' identifiers of rooms: spec.matrix.o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from . import names, values
+from .answers import Answers
 
-Answers = Mapping[str, Any]
 # Servers on which everybody who knows a topic reads it.
 OPEN_SERVERS = frozenset({"ntfy.sh"})
 SHORTEST_OPEN_TOPIC = 16
@@ -73,6 +73,7 @@ def alerts_room(value: Any, _: Answers) -> str | None:
 
 
 def alerts_mail_to(value: Any, _: Answers) -> str | None:
+    """Check the recipients: some, each once, each an address."""
     if not isinstance(value, list) or not value:
         return f"{value!r} names no recipient; {values.listed(value, '[me@lab.example.com]')}"
     if len(value) > MOST_RECIPIENTS:
@@ -84,7 +85,7 @@ def alerts_mail_to(value: Any, _: Answers) -> str | None:
     return f"`{double}` is there twice; keep one of them" if double else None
 
 
-RULES = {
+RULES: dict[str, Callable[[Any, Answers], str | None]] = {
     "alerts": alerts,
     "alerts_url": alerts_url,
     "alerts_topic": alerts_topic,

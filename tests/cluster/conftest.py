@@ -36,6 +36,7 @@ ORDER = (
     "secrets",
     "external-ssh",
     "killed",
+    "lab-authority",
     "defaults",
     "network",
     "certificates",
