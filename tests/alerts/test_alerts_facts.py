@@ -125,7 +125,10 @@ def states(found: list[judge.Fact]) -> dict[str, str]:
     ],
 )
 def test_a_backup_failed_or_is_too_old(made: dict[str, Any], jobs: list[dict[str, Any]], failed: str, old: str) -> None:
-    assert states(facts.backup(made, jobs, NOW)) == {"backup/gitlab-backup/failed": failed, "backup/gitlab-backup/old": old}
+    assert states(facts.backup(made, jobs, NOW)) == {
+        "backup/gitlab-backup/failed": failed,
+        "backup/gitlab-backup/old": old,
+    }
 
 
 def test_a_lab_without_backups_has_no_fault_of_them() -> None:

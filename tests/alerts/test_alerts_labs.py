@@ -68,6 +68,13 @@ def test_the_pod_has_no_privilege_and_only_the_secrets_of_its_channel(lab: Lab) 
 
 
 @pytest.mark.labs(alerts=CHANNELS)
+def test_a_run_ends_before_the_next_one_may_send_its_message(lab: Lab) -> None:
+    (found,) = [one["spec"] for one in lab.of_kind("CronJob") if one["metadata"]["name"] == "alerts"]
+    assert found["jobTemplate"]["spec"]["activeDeadlineSeconds"] == judge.RUN < 300
+    assert (found["schedule"], found["concurrencyPolicy"]) == ("*/5 * * * *", "Forbid")
+
+
+@pytest.mark.labs(alerts=CHANNELS)
 def test_every_file_of_the_program_is_in_the_pod(lab: Lab) -> None:
     place = lab.path / "apps/alerts"
     held = {
