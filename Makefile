@@ -38,6 +38,7 @@ FORMATTED := docs/tools hooks extensions/answers.py template/lab template/lab_pr
 FORMATTED += tests/cluster tests/gitlab/listening.py tests/chart/compare.py tests/chart/test_chart_compare.py tests/support/documents.py tests/support/program.py
 FORMATTED += tests/support/terminal.py tests/test_answers_type.py tests/test_documents.py tests/test_prose.py tests/test_runbook.py
 FORMATTED += $(filter-out tests/bootstrap/test_%,$(wildcard tests/bootstrap/*.py)) # what the bootstrap's tests run it against
+FORMATTED += template/apps/*alerts*/lab_alerts tests/alerts
 LINTED := $(FORMATTED) extensions tests/answers tests/chart tests/delivery
 LINTED_YAML := copier.yml .pre-commit-config.yaml .yamllint.yaml questions hooks tests
 LINTED_SHELL := .ci/run .ci/install-tools $(wildcard template/*.sh template/.gitlab/*.sh template/scripts/*.sh example/runner/*.sh example/scripts/*.sh)
@@ -53,7 +54,7 @@ lint-python: $(VENV)/test
 
 .PHONY: lint-types
 lint-types: $(VENV)/test
-	$(BIN)/mypy template/lab_program hooks extensions docs/tools
+	$(BIN)/mypy template/lab_program hooks extensions docs/tools template/apps/*alerts*/lab_alerts
 
 .PHONY: lint-yaml
 lint-yaml: $(VENV)/test

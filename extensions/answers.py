@@ -114,3 +114,8 @@ class Answers(TypedDict, total=False):
     backup_schedule: str
     backup_keep_days: int
     backup_registry: bool
+    alerts: str
+    alerts_url: str
+    alerts_topic: str
+    alerts_room: str
+    alerts_mail_to: list[str]

@@ -21,6 +21,7 @@ AGE_VERSION = "1.2.1"
 KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.36.4"
 BUILDKIT_IMAGE = "moby/buildkit:v0.33.0-rootless"
 JOB_IMAGE = "alpine:3.22"
+PYTHON_IMAGE = "python:3.13-slim"
 CERT_MANAGER_VERSION = "v1.21.2"
 # OpenTofu with a shell, in the jobs of the project for infrastructure.
 TOFU_IMAGE = "ghcr.io/opentofu/opentofu:1.12.6"
@@ -53,7 +54,12 @@ SECRETS = {
     "acme_dns": "acme-dns",
     # The owner's, and optional: what gitlab.rb may read as ENV['…'].
     "gitlab_env": "gitlab-env",
+    # The alarm's: the token or webhook of its channel, and its token for GitLab's API.
+    "alerts": "alerts",
+    "alerts_gitlab": "alerts-gitlab",
 }
+# What the alarm's Secret holds for each answer to `alerts`; mail goes by GitLab's own settings.
+ALERTS_SECRETS = {"ntfy": "token", "gotify": "token", "matrix": "token", "discord": "url", "slack": "url"}
 # GitLab's sshd listens here inside the pod; Traefik's extra entry point listens here inside its own.
 SSHD_PORT = 22
 TRAEFIK_SSH_PORT = 2222
@@ -146,6 +152,7 @@ class Lab:
     # What copies files in a pod.
     shell_image = pinned(JOB_IMAGE)
     buildkit_image = pinned(BUILDKIT_IMAGE)
+    python_image = pinned(PYTHON_IMAGE)
     proxmox_provider = PROXMOX_PROVIDER
     aws_provider = AWS_PROVIDER
     http_provider = HTTP_PROVIDER
@@ -442,6 +449,11 @@ class Lab:
     def sign_up_settings(self) -> dict[str, bool]:
         """The settings of GitLab's that say who may make an account; none if GitLab keeps what it has."""
         return SIGN_UP[self._answers["sign_up"]]
+
+    @cached_property
+    def alerts_entry(self) -> str:
+        """What the Secret of the alarm holds: `token` or `url`; nothing if it needs none."""
+        return ALERTS_SECRETS.get(self._("alerts"), "")
 
     @cached_property
     def backup_keep_seconds(self) -> int:

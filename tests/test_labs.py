@@ -263,7 +263,7 @@ DERIVED = {
     "installs_cert_manager", "dns_secret", "cluster_issuer",
     "iac_project", "unbanned_networks", "own_public_networks",
     "gitlab_url", "registry_address", "registry_push_user", "lab_project", "sample_project", "sample_host", "runner_namespace", "gitops_url",
-    "flux_version",
+    "flux_version", "alerts_entry",
 }
 # An answer that does not apply is empty in the settings.
 KIND = {"str": str, "int": int, "bool": bool, "yaml": tuple}

@@ -105,6 +105,8 @@ class Settings:
     job_token_push: bool
     deployers: str
     scan_interval: str
+    alerts: str
+    alerts_entry: str
     age_recipients: tuple[str, ...]
     flux_version: str
 

@@ -76,6 +76,7 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
     result["sign_up"] = ["closed", "approval", "open", "as-set"][number % 4]
     if row["backups"]:
         result["backup_registry"] = number % 3 != 0
+    result |= alerts_answers(number, bool(row["smtp_enabled"]))
     result["app_security"] = ["warned", "enforced", "enforced"][number % 3]
     if number % 4 == 0:
         result["app_namespace"] = "default"
@@ -86,6 +87,16 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
         result |= {"cluster_name": "0123", "timezone": "Europe/Warsaw", "trusted_proxies": ["10.0.0.0/16", "fd42::/56"]}
         result |= {"node_networks": ["192.168.1.0/24", "2a01:4f8:1::/48"][: 1 + number % 4 // 3], "gitops_branch": "lab/main", "scan_interval": "1h30m"}
     return result
+
+
+def alerts_answers(number: int, has_mail: bool) -> dict[str, object]:
+    """Return where the lab's alarm is told: by mail where there is a mail server, elsewhere each of the services in turn, or nowhere."""
+    if has_mail and number % 2:
+        return {"alerts": "email", "alerts_mail_to": ["me@lab.example.com", "o'neill+lab@mail.example.net"][: 1 + number % 3 % 2]}
+    channel = ["none", "ntfy", "gotify", "discord", "slack", "matrix"][(number + number // 6) % 6]
+    url = {"alerts_url": ["https://ntfy.sh", "http://push.apps.svc:8080/lab"][number % 2]} if channel in ("ntfy", "gotify", "matrix") else {}
+    more: dict[str, dict[str, object]] = {"ntfy": {"alerts_topic": "lab-3f9c1d7e5b2a4860"}, "matrix": {"alerts_room": "!abc123:matrix.org"}}
+    return {"alerts": channel, **url, **more.get(channel, {})}
 
 
 def aws_answers(number: int, private: bool, usual_port: bool) -> dict[str, object]:

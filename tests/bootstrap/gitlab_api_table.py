@@ -100,6 +100,7 @@ DELETE /projects/:id/hooks/:hook_id project_webhooks/#delete-project-webhook 204
 # Runners
 GET /runners/all runners/#list-all-runners 200+ RUNNER
     ?type=instance_type|group_type|project_type
+GET /projects/:id/runners runners/#list-projects-runners 200+ RUNNER
 GET /runners/:id/managers runners/#list-all-runners-managers 200 id system_id contacted_at status
 DELETE /runners/:id runners/#delete-a-runner-by-id 204
 POST /runners/verify runners/#verify-authentication-for-a-registered-runner 200* id token token_expires_at

@@ -99,13 +99,14 @@ class Access:
                 return max((v for k, v in person["levels"].items() if path == k or path.startswith(f"{k}/")), default=0)
         return 0
 
-    def denial(self, token: str, path: str, needed: int) -> Answer | None:
-        """Return what the API answers a token without the role that a request takes; None for one that has it."""
+    def denial(self, token: str, path: str, needed: int, *, reads: bool = False) -> Answer | None:
+        """Return what the API answers a token without the role or the scope that a request takes; None for one that has them."""
         if any(job["token"] == token for job in self.jobs):
             # It opens few endpoints, and none of these: https://docs.gitlab.com/ci/jobs/ci_job_token/#job-token-access
             return 401, {"message": "401 Unauthorized"}
         own = next((t for t in self.project_tokens if t["token"] == token), None)
-        if own is not None and "api" not in own["scopes"]:
+        scopes = {"api", "read_api"} if reads else {"api"}
+        if own is not None and not scopes & set(own["scopes"]):
             return 403, {"error": "insufficient_scope"}
         level = self.level(token, path)
         if level >= needed:

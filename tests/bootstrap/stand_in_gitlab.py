@@ -163,7 +163,7 @@ class GitLab(Access, BackgroundMigrations, Infrastructure, People, Runners):
         if owner is None:
             return 404, {"message": "404 Not Found"}
         place = owner.get("path_with_namespace") or owner.get("full_path") or ""
-        denial = self.denial(token, place, MAINTAINER if place else ADMIN)
+        denial = self.denial(token, place, MAINTAINER if place else ADMIN, reads=method == "GET")
         if denial and endpoint.authenticated and not endpoint.own:
             return denial
         name = "_".join([method.lower(), *re.findall(r"[a-z_]+", re.sub(r":\w+", "one", endpoint.path))])

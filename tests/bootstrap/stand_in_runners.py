@@ -59,6 +59,12 @@ class Runners:
             if one["runner_type"] == query.get("type", one["runner_type"])
         ]
 
+    def get_projects_one_runners(self, project: Item, *_: Any) -> Answer:
+        """Those that may take a job of a project."""
+        names = self.runners_for(project["path_with_namespace"], ref_is_protected=True, tags=set())
+        found = [one for one in self.runners if one["description"] in names]
+        return 200, [self.without(one, "token", *BELONGING) for one in found]
+
     def get_runners_one_managers(self, _o: Any, segments: Any, *_: Any) -> Answer:
         """The machines that have shown the runner's token; the one that runs it, once it does, and whoever verified it."""
         item = next((r for r in self.runners if str(r["id"]) == segments["id"]), None)

@@ -13,6 +13,8 @@ import pytest
 from support.rendering import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "bootstrap"))
+# The servers to which the alarm writes.
+sys.path += [str(ROOT / "tests" / "alerts"), str(ROOT / "tests" / "gitlab")]
 
 from cluster.labs import answers_of, make_lab
 from cluster.namespaces import Surroundings
@@ -29,6 +31,7 @@ ORDER = (
     "old-lab",
     "check",
     "effects",
+    "alerts",
     "runner-in-the-cluster",
     "secrets",
     "external-ssh",

@@ -1,4 +1,4 @@
-"""Runs the check before GitLab for real: the commands of its Job, on the mounts and in the environment that its pod names.
+"""Runs the check before GitLab, and the alarm, for real: the commands of their Jobs, on the mounts and in the environment of their pods.
 
 The image is a folder with this machine's Ruby in it. What stands in for the rest of it: `gitlab-ctl show-config` knows the
 sections of gitlab.rb and some settings that were removed, and `gitlab-ctl upgrade-check` the stop before the image's version,
@@ -180,6 +180,8 @@ class JobRunner:
                 assert found is not None, source
                 for name, text in found.get("data", {}).items():
                     (place / name).write_text(text, encoding="utf-8")
+            elif "projected" in source and all("secret" in one for one in source["projected"]["sources"]):
+                self._files(place, namespace, source["projected"]["sources"])
             elif "projected" in source:  # the account's token, as the API server adds it to the pod
                 account = pod["spec"]["serviceAccountName"]
                 path = self.api.path("serviceaccounts", namespace, account, "token")
@@ -191,6 +193,15 @@ class JobRunner:
                 shutil.copy(self.authority, place / "ca.crt")
             else:
                 raise AssertionError(f"no volume of the check is of this kind: {source}")
+
+    def _files(self, place: Path, namespace: str, sources: list[Object]) -> None:
+        """Write the entries of Secrets that a volume names."""
+        for one in sources:
+            held = self._secret(namespace, one["secret"])
+            for item in one["secret"]["items"]:
+                assert item["key"] in held or one["secret"].get("optional"), f"the pod could not start: {item}"
+                if item["key"] in held:
+                    (place / item["path"]).write_text(held[item["key"]], encoding="utf-8")
 
     def _environment(self, pod: Object, container: Object) -> dict[str, str]:
         namespace = pod["metadata"]["namespace"]
@@ -233,9 +244,9 @@ def stop_before(version: str) -> tuple[int, int]:
     return (major, stops[-1]) if stops else (major - 1, 11)
 
 
-def is_check(pod: Object) -> bool:
-    """Say whether a pod is the check of another release."""
-    return any(one["name"] == "check" for one in pod["spec"]["containers"])
+def runs_for_real(pod: Object) -> bool:
+    """Say whether a pod's commands are run: the check of another release, and the alarm."""
+    return any(one["name"] in ("check", "alerts") for one in pod["spec"]["containers"])
 
 
 def status_of(pod: Object, ended: list[Ended]) -> Object:

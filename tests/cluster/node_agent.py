@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 
 from cluster.api import Api, ApiError, Object
-from cluster.job_runner import Ended, JobRunner, is_check, status_of
+from cluster.job_runner import Ended, JobRunner, runs_for_real, status_of
 
 FATE = "lab.test/fate"
 READY, IMAGE_MISSING, CRASH_LOOP, NEVER_READY, FAIL = "ready", "image-missing", "crash-loop", "never-ready", "fail"
-RAN = "ran"  # a check, whose containers ran
+RAN = "ran"  # a pod whose containers ran
 LOAD_BALANCER = "127.0.0.1"  # k3s' ServiceLB gives the node's own address
 
 
@@ -24,7 +24,7 @@ class NodeAgent:
     Args:
         api: the cluster.
         has_image: says whether an image can be pulled.
-        jobs: runs the pods that are checks.
+        jobs: runs the pods whose commands are run.
     Attributes:
         pull_seconds: how long the first pull of an image takes.
         fate_of: what a test wants of a pod: the name of a fate, or nothing for the usual one.
@@ -37,6 +37,7 @@ class NodeAgent:
         self.classes = {"local-path"}
         self.fate_of: Callable[[Object], str] = lambda pod: ""
         self.waiting: dict[tuple[str, str], Object] = {}
+        self.begun: set[str] = set()
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.threads = [
@@ -76,17 +77,20 @@ class NodeAgent:
         if pod["metadata"].get("deletionTimestamp") or not pod["spec"].get("nodeName"):
             return
         with self.lock:
-            if told in (None, READY, RAN) or is_check(pod):
+            if told in (None, READY, RAN) or runs_for_real(pod):
                 self.waiting.pop(place, None)
             else:
                 self.waiting[place] = pod
-        if told is None:
+            # A pod changes before it is told its fate; its commands run once all the same.
+            again = runs_for_real(pod) and pod["metadata"]["uid"] in self.begun
+            self.begun.add(pod["metadata"]["uid"])
+        if told is None and not again:
             threading.Thread(target=self._begin, args=(pod,), daemon=True).start()
 
     def _begin(self, pod: Object) -> None:
         """Pull what the pod needs, and start it."""
         try:
-            if is_check(pod):
+            if runs_for_real(pod):
                 self._check(pod)
                 return
             for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
@@ -102,7 +106,7 @@ class NodeAgent:
             self.pulled[image] = time.monotonic()
 
     def _check(self, pod: Object) -> None:
-        """Run a check's containers; their ends are the pod's."""
+        """Run a pod's containers; their ends are the pod's."""
         ended: list[Ended] = []
         first, then = pod["spec"].get("initContainers", []), pod["spec"]["containers"]
         for container in [*first, *then]:

@@ -63,6 +63,10 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         secrets[runner, "gitlab-runner-token"] = {one["variable"] for one in facts.Lab({"runner_home": "", "docker_version": "", **answers}).runners}
         if answers["private_ca"]:
             secrets[runner, "lab-ca"] = {"ca.crt"}
+    if answers["alerts"] != "none":
+        secrets[gitlab, "alerts-gitlab"] = {"token"}
+    if facts.Lab(answers).alerts_entry:
+        secrets[gitlab, "alerts"] = {facts.Lab(answers).alerts_entry}
     dns = facts.Lab(answers).dns_secret
     if dns:
         secrets["cert-manager", "acme-dns"] = {one.partition("=")[0] for one in dns}
@@ -116,9 +120,9 @@ def _of_object(thing: Object) -> Iterator[tuple[tuple[str | int, ...], str, str,
         "Kustomization": _kustomization, "HelmRelease": _helm_release, "GitRepository": _secret_ref,
         "ImageUpdateAutomation": _automation, "Receiver": _receiver, "Provider": _secret_ref, "Alert": _alert,
         "ImageRepository": _secret_ref, "ImagePolicy": _image_policy, "Ingress": _ingress, "IngressRoute": _routes,
-        "IngressRouteTCP": _routes, "RoleBinding": _role_binding, "PersistentVolumeClaim": _claim, "PersistentVolume": _volume,
+        "IngressRouteTCP": _routes, "RoleBinding": _role_binding, "ClusterRoleBinding": _role_binding, "PersistentVolumeClaim": _claim, "PersistentVolume": _volume,
         "Certificate": _certificate, "ClusterIssuer": _cluster_issuer,
-    }.get(kind, lambda *_: ())(namespace, spec if kind != "RoleBinding" else thing, thing)
+    }.get(kind, lambda *_: ())(namespace, spec if not kind.endswith("RoleBinding") else thing, thing)
     pod = pod_of(thing)
     if pod is not None:
         yield from _pod(namespace, *pod)
@@ -230,7 +234,8 @@ def _routes(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[Any
 
 
 def _role_binding(namespace: str, binding: Object, thing: Object) -> Iterator[Any]:
-    yield ("roleRef", "name"), binding["roleRef"]["kind"], namespace, binding["roleRef"]["name"]
+    role = binding["roleRef"]
+    yield ("roleRef", "name"), role["kind"], "" if role["kind"] == "ClusterRole" else namespace, role["name"]
     for index, subject in enumerate(binding["subjects"]):
         yield ("subjects", index, "name"), subject["kind"], subject.get("namespace", namespace), subject["name"]
 
@@ -258,6 +263,11 @@ def _pod(namespace: str, path: tuple[str | int, ...], pod: dict[str, Any]) -> It
         ):
             if source in volume:
                 yield (*path, "volumes", index, source, key), kind, namespace, volume[source][key]
+        for i, one in enumerate(volume.get("projected", {}).get("sources", [])):
+            here = (*path, "volumes", index, "projected", "sources", i, "secret")
+            yield (*here, "name"), "Secret", namespace, one["secret"]["name"]
+            for j, item in enumerate(one["secret"]["items"]):
+                yield (*here, "items", j, "key"), "SecretKey", namespace, f"{one['secret']['name']}:{item['key']}"
     for group in ("initContainers", "containers"):
         for i, container in enumerate(pod.get(group, [])):
             yield from _container(namespace, (*path, group, i), container, pod)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .alerts import Alerts
 from .base import Command
 from .check import Check
 from .new_app import NewApp
@@ -20,6 +21,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Up,
     Verify,
     Status,
+    Alerts,
     Check,
     NewApp,
     Update,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .account import Account
+from .alerts import Alerts
 from .base import Stage
 from .certificates import Certificates
 from .flux import InstallFlux
@@ -26,6 +27,7 @@ STAGES: tuple[type[Stage], ...] = (
     Account,
     Registry,
     Sync,
+    Alerts,
     Machines,
     Runner,
     Verify,
