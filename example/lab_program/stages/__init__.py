@@ -11,6 +11,7 @@ from .machines import Machines
 from .preflight import Preflight
 from .registry import Registry
 from .runner import Runner
+from .sign_in import SignIn
 from .storage import Storage
 from .sync import Sync
 from .verify import Verify
@@ -23,6 +24,7 @@ STAGES: tuple[type[Stage], ...] = (
     InstallGitLab,
     Groups,
     Registry,
+    SignIn,
     Sync,
     Machines,
     Runner,
