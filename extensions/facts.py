@@ -43,6 +43,7 @@ SECRETS = {
     "registry": "regcred",
     "ca": "lab-ca",
     "root": "gitlab-root",
+    "owner": "gitlab-owner",
     "receiver": "receiver-token",
     "status": "gitlab-status",
     "registry_webhook": "registry-webhook",
@@ -149,6 +150,8 @@ class Lab:
     age_version = AGE_VERSION
     kubectl_version = KUBECTL_IMAGE.rpartition(":v")[2]
     kubectl_image = pinned(KUBECTL_IMAGE)
+    # What copies files in a pod.
+    shell_image = pinned(JOB_IMAGE)
     buildkit_image = pinned(BUILDKIT_IMAGE)
     proxmox_provider = PROXMOX_PROVIDER
     aws_provider = AWS_PROVIDER

@@ -18,6 +18,7 @@ DIGESTS = {
     "registry.k8s.io/kubectl:v1.36.4": "sha256:b8d523e7b8cdc5e3caa0f8891ee9f504abf137dec786e6e0ddd33e4f272c2f13",
     # In files of the lab that are not rendered; a test compares them.
     "docker.io/library/busybox:1.37.0": "sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0",
+    "docker.io/library/python:3.13-slim": "sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0",
     "ghcr.io/fluxcd/helm-controller:v1.6.3": "sha256:16ada99456385100698a5d7adf90aba8a2089d987ab541c9566b6d7b0e897038",
     "ghcr.io/fluxcd/image-automation-controller:v1.2.4": "sha256:0286cbba95a2606a006e370052cb642f4370cb42ceea8353b5cba922cf47770c",
     "ghcr.io/fluxcd/image-reflector-controller:v1.2.4": "sha256:d63550296dc9a6c2b7c9246cb7ef6e52d7469d5b104cd329622301b46971e255",

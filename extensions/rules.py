@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import age, aws, literals, machines, names, sign_in, values
+from . import age, aws, literals, machines, names, owner, sign_in, values
 from .facts import ACME_SOURCES, IAC_NAME, POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
 Answers = Mapping[str, Any]
@@ -388,6 +388,7 @@ RULES: dict[str, Rule] = {
     **aws.RULES,
     **sign_in.RULES,
     "lab_group": _lab_group,
+    **owner.RULES,
     "gitops_url": _gitops_url,
     "gitops_branch": _gitops_branch,
     "sync_interval": lambda value, _: values.duration(value),

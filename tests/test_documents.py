@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from support.questions import QUESTIONS
 from support.rendering import ROOT, project_files
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,3 +35,15 @@ def test_the_readme_says_of_every_package_that_is_installed_by_name_why() -> Non
 def test_the_readme_names_every_folder() -> None:
     folders = {name.split("/")[0] for name in project_files() if "/" in name} - {".ci", "requirements"}
     assert {folder for folder in folders if f"({folder}/" not in README} == set()
+
+
+def test_the_steps_by_hand_add_up_and_the_decisions_are_what_quick_asks() -> None:
+    table = README.split("## What is left to do by hand\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| ")][1:]
+    *steps, totals, decisions = [row for row in rows if set(row[0]) != {"-"}]
+    for column in (1, 2, 3):
+        found = [int(match[0]) for row in steps if (match := re.match(r"\d+", row[column]))]
+        assert f"**{sum(found)}**" in totals[column], (column, found)
+    asked = [name for name, question in QUESTIONS.items() if "ask" not in question and name != "setup_level"]
+    # nfs_server is asked with a storage server alone.
+    assert decisions[1].startswith(f"**{len(asked) - 1}**") and "nfs_server" in asked

@@ -7,6 +7,7 @@ from .clients.objects import CRASH_LOOP, RUNNING, KubeObject, pod_reason
 from .errors import Failure
 from .lab import Lab
 from .patience import TimedOutError
+from .settings import Settings
 from .workloads import refusal
 
 GIT_REPOSITORY = "gitrepositories.source.toolkit.fluxcd.io"
@@ -17,8 +18,16 @@ IMAGE_POLICY = "imagepolicies.image.toolkit.fluxcd.io"
 IMAGE_REPOSITORY = "imagerepositories.image.toolkit.fluxcd.io"
 IMAGE_AUTOMATION = "imageupdateautomations.image.toolkit.fluxcd.io"
 FLUX = "flux-system"
-# The sample application is left out: before its first build there is no image.
-PARTS = ("flux-system", "infrastructure", "gitlab-check", "gitlab", "automation")
+
+
+def parts(settings: Settings) -> tuple[str, ...]:
+    """Return the lab's Kustomizations that are waited for, in their order.
+
+    The sample application is left out: before its first build there is no image.
+    """
+    manager = ("cert-manager",) if settings.installs_cert_manager else ()
+    issuer = ("cert-issuer",) if settings.makes_issuer else ()
+    return (FLUX, "infrastructure", *manager, *issuer, "gitlab-check", "gitlab", "automation")
 
 
 def short(kind: str) -> str:

@@ -20,6 +20,7 @@ SETS = {
     "PROTECTED_BRANCH": "id name push_access_levels merge_access_levels allow_force_push",
     "VARIABLE": "key value masked hidden protected raw",
     "TAG_RULE": "id project_id tag_name_pattern minimum_access_level_for_push minimum_access_level_for_delete",
+    "PERSON": "id username name email is_admin",
     "HOOK": "id url push_events enable_ssl_verification",
     "APPLICATION": "id application_id application_name callback_url confidential",
     "RUNNER": "id description runner_type status online paused",
@@ -40,6 +41,17 @@ POST /projects projects/#create-a-project 201 PROJECT
     name! path namespace_id:integer visibility=private|internal|public
 PUT /projects/:id projects/#update-a-project 200 PROJECT
     ci_push_repository_for_job_token_allowed:boolean container_expiration_policy_attributes:object
+# People
+GET /users users/#list-all-users 200+ PERSON
+    ?username
+POST /users users/#create-a-user 201 PERSON
+    username! name! email! password reset_password:boolean admin:boolean skip_confirmation:boolean
+GET /users/:id/keys user_keys/#list-all-ssh-keys-for-a-user 200+ id title key
+POST /users/:id/keys user_keys/#add-an-ssh-key-for-a-user 201 id title key
+    title! key!
+GET /groups/:id/members/:user_id members/#get-a-member-of-a-group-or-project 200 id username access_level
+POST /groups/:id/members members/#add-a-member-to-a-group-or-project 201 id username access_level
+    user_id!:integer access_level!:integer=0|5|10|15|20|30|40|50
 # Tokens, keys and variables
 GET /groups/:id/deploy_tokens deploy_tokens/#list-group-deploy-tokens 200+ DEPLOY_TOKEN
     ?active:boolean

@@ -34,7 +34,7 @@ GITLAB_LOOKS = 8
 # real cluster.
 OPTIONS = """
 client minify ignore-not-found all-namespaces show-managed-fields server-side force-conflicts overwrite stdin short install pre force
-request-timeout= namespace= output= selector= filename= kustomize= field-manager= type= patch= timeout= tail= wait= values= set-file=
+request-timeout= cascade= namespace= output= selector= filename= kustomize= field-manager= type= patch= timeout= tail= wait= values= set-file=
 set-string= dry-run=
 """
 
@@ -86,6 +86,8 @@ class Cluster:
         self.flux_lag = 0  # how often Flux still looks at the repository without seeing what was pushed
         self.image_scan_error = ""
         self.push_error = ""
+        self.mails: list[list[str]] = []  # what GitLab was asked to send: address, subject, text
+        self.mail_refusal = ""
 
     # Objects
 
@@ -202,10 +204,15 @@ class Cluster:
         return 0, "", ""
 
     def kubectl_delete(self, words: list[str], options: dict[str, str], _: str) -> Reply:
-        """Delete an object, and the pods of a Job with it."""
+        """Delete an object, or those that a selector chooses, and the pods of a Job with it."""
+        selector, place = options.get("--selector", ""), options["--namespace"]
         for key, item in list(self.objects.items()):
-            named = kind_of(key[0]) == kind_of(words[0]) and key[1:] == (options["--namespace"], words[1])
-            if named or (kind_of(words[0]) == "job" and self.matches(item, f"job-name={words[1]}")):
+            if selector:
+                chosen = key[1] == place and key[0] in {"Job", "Pod"} and self.matches(item, selector)
+            else:
+                chosen = kind_of(key[0]) == kind_of(words[0]) and key[1:] == (place, words[1])
+                chosen = chosen or (kind_of(words[0]) == "job" and self.matches(item, f"job-name={words[1]}"))
+            if chosen:
                 del self.objects[key]
         return 0, "", ""
 
@@ -217,6 +224,9 @@ class Cluster:
             return self.pod_commands(command, text)
         if command[0] == "printenv":
             return (0 if self.node_ips else 1), "".join(f"{one}\n" for one in (NODE_IP, self.node_ips) if one), ""
+        if command[:2] == ["gitlab-rails", "runner"] and "Notify.test_email" in command[2]:
+            self.mails.append(json.loads(f"[{command[2].partition('test_email(')[2].partition(')')[0]}]"))
+            return 0, f"mail=refused {self.mail_refusal}\n" if self.mail_refusal else "mail=sent\n", ""
         if command[:2] == ["gitlab-rails", "runner"]:
             name = command[2].split("'")[1]
             return 0, f"token={self.world.gitlab.new_pat(name)}\n", 'Defaulted container "gitlab" out of: gitlab\n'

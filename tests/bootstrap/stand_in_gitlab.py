@@ -18,6 +18,7 @@ from gitlab_api_table import find_endpoint
 from stand_in_access import ADMIN, MAINTAINER, Access
 from stand_in_applications import Applications
 from stand_in_infrastructure import Infrastructure
+from stand_in_people import People
 from stand_in_runners import Runners
 
 Item = dict[str, Any]
@@ -50,7 +51,7 @@ def first_words(text: str) -> list[str]:
     return text.split()[:2]
 
 
-class GitLab(Access, Applications, Infrastructure, Runners):
+class GitLab(Access, Applications, Infrastructure, People, Runners):
     """The state of one GitLab, and what its API does to it. All of it in plain dicts, so that it can be copied."""
 
     def __init__(self, repositories: Path) -> None:

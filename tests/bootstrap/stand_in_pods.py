@@ -72,7 +72,7 @@ class Pods:
             ended = {"terminated": {"exitCode": int(bool(says)), "message": says}}
             self.cluster.objects["Pod", namespace, f"{name}-pod"]["status"] = {"containerStatuses": [{"state": ended}]}
             if not says:
-                volumes = job["spec"]["template"]["spec"]["volumes"]
+                volumes = job["spec"]["template"]["spec"].get("volumes", [])
                 self.world.storage_folders |= {json.dumps(volume, sort_keys=True) for volume in volumes}
 
     # The runner, on its machine or in the cluster

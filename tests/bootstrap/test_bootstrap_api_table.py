@@ -74,8 +74,8 @@ def test_the_server_notes_an_unknown_endpoint_and_refuses_a_wrong_token(world: W
     assert ask("/application/settings", token)[0] == 200
     assert ask("/application/settings", "glpat-wrong")[0] == 401
     assert world.errors == []
-    assert ask("/users", token)[0] == 404
-    assert world.errors == ["GET /users is in no table of GitLab's documentation"]
+    assert ask("/topics", token)[0] == 404
+    assert world.errors == ["GET /topics is in no table of GitLab's documentation"]
 
 
 def test_a_token_is_shown_once(world: World) -> None:

@@ -109,6 +109,8 @@ class JobRunner:
 
     def __init__(self, api: Api, authority: Path, folder: Path, sections: frozenset[str]) -> None:
         self.api, self.authority, self.folder, self.sections = api, authority, folder, sections
+        # The address of the DNS server that pods of a dnsPolicy ask, instead of this machine's hosts file.
+        self.resolvers: dict[str, str] = {}
         folder.mkdir(parents=True)
         folder.chmod(0o755)
 
@@ -119,8 +121,14 @@ class JobRunner:
             self._image(root, container["image"])
             self._mounts(root, pod, container)
             environment = self._environment(pod, container)
-            script = IN_ROOT.format(shared=" ".join(SHARED))
-            user = str((container.get("securityContext") or {}).get("runAsUser", 0))
+            server = self.resolvers.get(str(pod["spec"].get("dnsPolicy")))
+            shared = [place for place in SHARED if not (server and place == "/etc/hosts")]
+            if server:
+                lines = f"nameserver {server}\noptions timeout:1 attempts:1\n"
+                (root / "etc/resolv.conf").write_text(lines, encoding="utf-8")
+            script = IN_ROOT.format(shared=" ".join(shared))
+            contexts = (pod["spec"].get("securityContext") or {}) | (container.get("securityContext") or {})
+            user = str(contexts.get("runAsUser", 0))
             command = [*container["command"], *container.get("args", [])]
             inside = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), *command]
             done = subprocess.run(

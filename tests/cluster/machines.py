@@ -25,7 +25,14 @@ RUNNER_ADDRESS, EXTERNAL_ADDRESS = "127.0.0.2", "127.0.0.3"
 # Programs that stand for what is in GitLab's container.
 GITLAB_RAILS = f"""\
 #!/usr/bin/env python3
-import sys, urllib.request
+import os, subprocess, sys, urllib.request
+code = sys.argv[2]
+if "PersonalAccessToken" not in code:
+    # Other Ruby is kept for the test, and judged as far as Ruby itself can: GitLab's Rails is not here.
+    with open(os.path.join(os.environ["WORLD"], "rails"), "a") as kept:
+        kept.write(code + "\\n")
+    print("mail=sent" if "Notify.test_email" in code else "", flush=True)
+    sys.exit(subprocess.run(["ruby", "-c", "-e", code], stdout=subprocess.DEVNULL).returncode)
 name = sys.argv[2].split("'")[1]
 request = urllib.request.Request("http://127.0.0.1:{INTERNAL_PORT}/internal/personal-access-token", b"", {{"X-Name": name}})
 sys.stdout.write(urllib.request.urlopen(request, timeout=10).read().decode())

@@ -34,6 +34,7 @@ class NodeAgent:
         self.api, self.has_image, self.jobs = api, has_image, jobs
         self.pull_seconds: Callable[[str], float] = lambda image: 0
         self.pulled: dict[str, float] = {}
+        self.classes = {"local-path"}
         self.fate_of: Callable[[Object], str] = lambda pod: ""
         self.waiting: dict[tuple[str, str], Object] = {}
         self.lock = threading.Lock()
@@ -142,10 +143,10 @@ class NodeAgent:
         self.api.patch("services", meta["name"], meta["namespace"], {"status": status}, "status")
 
     def _claim(self, claim: Object) -> None:
-        """Make a volume for a claim of the storage class that k3s brings, once its pod has a node."""
+        """Make a volume for a claim of a storage class such as k3s brings, once its pod has a node."""
         meta, spec = claim["metadata"], claim["spec"]
         chosen = meta.get("annotations", {}).get("volume.kubernetes.io/selected-node")
-        if spec.get("storageClassName") != "local-path" or spec.get("volumeName") or not chosen:
+        if spec.get("storageClassName") not in self.classes or spec.get("volumeName") or not chosen:
             return
         volume = {
             "apiVersion": "v1",
@@ -158,7 +159,7 @@ class NodeAgent:
                 "capacity": spec["resources"]["requests"],
                 "accessModes": spec["accessModes"],
                 "persistentVolumeReclaimPolicy": "Delete",
-                "storageClassName": "local-path",
+                "storageClassName": spec["storageClassName"],
                 "claimRef": {
                     "kind": "PersistentVolumeClaim",
                     "apiVersion": "v1",

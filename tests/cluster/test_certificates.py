@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import yaml
 from gitlab.authority import Authority
 from support.cluster import read_lab
 from support.loopback import wait_for
-from support.program import certificates, lab_authority, objects
+from support.program import certificates, inside_check, lab_authority, objects
 from support.tools import tool
 
 from cluster.build import module_folder
@@ -188,6 +190,101 @@ def test_a_renewed_authority_is_trusted_by_what_trusts_the_one_of_before(served:
     )
     host = served.answers["gitlab_host"]
     served.wait("a client that trusts the old one", lambda: verified(served.lab / "ca.crt", host) == "", 30)
+
+
+@contextmanager
+def dns_server(address: str, records: dict[str, str], folder: Path) -> Iterator[None]:
+    """Run a real dnsmasq at an address of the loopback that knows these hosts, and nobody else."""
+    (folder / address).mkdir()
+    lines = [f"host-record={host},{leads_to}" for host, leads_to in records.items()]
+    (folder / address / "conf").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    command = [tool("dnsmasq"), "--no-daemon", "--no-resolv", "--no-hosts", "--user=root", "--bind-interfaces"]
+    command += [f"--listen-address={address}", f"--conf-file={folder / address / 'conf'}", "--pid-file="]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for("dnsmasq", lambda: listens(address, 53) or process.poll())
+            assert process.poll() is None
+            yield
+        finally:
+            process.terminate()
+
+
+def listens(address: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
+        return True
+    return False
+
+
+# The last leads nowhere: this network has a loopback alone.
+NODES_DNS, CLUSTERS_DNS, NOBODY = "127.0.0.53", "127.0.0.54", "192.0.2.9"
+
+
+def seen_from_inside(world: World, folder: Path, nodes: dict[str, str], cluster: dict[str, str]) -> str:
+    """Return what preflight says if the two DNS servers know these hosts."""
+    folder.mkdir()
+    world.agent.jobs.resolvers = {"Default": NODES_DNS, "ClusterFirst": CLUSTERS_DNS}
+    try:
+        with dns_server(NODES_DNS, nodes, folder), dns_server(CLUSTERS_DNS, cluster, folder):
+            said = world.run("./lab", "up", "--yes", "--only", "preflight").text
+    finally:
+        world.agent.jobs.resolvers = {}
+    world.wait("no pod of it is left", lambda: not world.api.list("jobs", labelSelector=inside_check.SELECTOR))
+    return said
+
+
+def test_preflight_says_whether_names_or_ways_fail_inside_the_cluster(world: World, tmp_path: Path) -> None:
+    """The Job's own script runs, as the Job's user, against two real DNS servers."""
+    gitlab, registry = world.answers["gitlab_host"], world.answers["registry_host"]
+    here = dict.fromkeys([gitlab, registry, world.facts.sample_host], "127.0.0.1")
+    lost = {host: address for host, address in here.items() if host != registry}
+    said = seen_from_inside(world, tmp_path / "both", here, here)
+    assert f"the cluster knows {gitlab} {registry}" in said and "[inside]" not in said
+    said = seen_from_inside(world, tmp_path / "cluster", here, lost)
+    assert f"the cluster's DNS does not know {registry}, the nodes' own does" in said and "deployment/coredns" in said
+    assert f"[inside] the cluster's DNS does not know {gitlab}" not in said
+    said = seen_from_inside(world, tmp_path / "neither", lost, lost)
+    assert f"[inside] DNS does not know {registry} inside the cluster" in said and "resolv.conf" in said
+    said = seen_from_inside(world, tmp_path / "nodes", lost, here)
+    assert f"the cluster reaches {registry}, but the nodes' DNS does not know it" in said and "[inside]" not in said
+    said = seen_from_inside(world, tmp_path / "way", here, {**here, gitlab: NOBODY})
+    assert (
+        f"inside the cluster {gitlab} leads to {NOBODY}, and nothing answers at port 443" in said and "hairpin" in said
+    )
+
+
+def test_a_dry_run_of_preflight_starts_nothing_in_the_cluster(world: World) -> None:
+    before = world.plane.kubectl("get", "events,pods,jobs", "-A", "-o", "name")
+    said = world.run("./lab", "up", "--dry-run", "--only", "preflight").text
+    assert "a dry run starts no pod" in said
+    assert world.plane.kubectl("get", "events,pods,jobs", "-A", "-o", "name") == before
+
+
+def test_the_pod_inside_trusts_what_traefik_shows_by_the_labs_authority_alone(served: World, tmp_path: Path) -> None:
+    host = served.answers["gitlab_host"]
+    served.agent.jobs.resolvers = {"ClusterFirst": CLUSTERS_DNS}
+    mine = Authority(tmp_path / "mine").crt.read_text(encoding="utf-8")
+    try:
+        with dns_server(CLUSTERS_DNS, {host: TRAEFIK[0], "another.home.lan": TRAEFIK[0]}, tmp_path):
+            views = {}
+            for name, hosts, authority in (
+                ("good", [host], (served.lab / "ca.crt").read_text(encoding="utf-8")),
+                ("mine", [host], mine),
+                ("name", ["another.home.lan"], (served.lab / "ca.crt").read_text(encoding="utf-8")),
+            ):
+                asked = {"hosts": hosts, "port": TRAEFIK[1], "seconds": 5, "authority": authority}
+                apply(served, inside_check.job("default", name, "ClusterFirst", asked))
+                views[name] = served.wait("the pod's end", lambda name=name: ended(served, name), 30)
+    finally:
+        served.agent.jobs.resolvers = {}
+    assert views["good"] == inside_check.View()
+    assert [one.kind for one in views["mine"].faults] == ["certificate"]
+    assert [one.kind for one in views["name"].faults] == ["certificate"]
+
+
+def ended(world: World, name: str) -> inside_check.View | None:
+    pods = world.api.list("pods", "default", labelSelector=f"app.kubernetes.io/component={name}")
+    seen = inside_check.view([objects.KubeObject(pod) for pod in pods])
+    return None if seen.silence else seen
 
 
 def test_cert_managers_own_chart_takes_the_labs_values_and_the_api_server_what_it_makes(world: World) -> None:

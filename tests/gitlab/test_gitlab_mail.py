@@ -13,6 +13,7 @@ import pytest
 from authority import Authority, Certificate
 from mail_server import MailServer, Received
 from rendered_labs import RenderedLab, recorded
+from support.program import mail as mail_module
 from support.tools import run, tool
 
 CLIENT = Path(__file__).resolve().parent / "gitlab_mail.rb"
@@ -113,6 +114,42 @@ def test_gitlab_does_not_log_in_if_it_shall_not_or_has_no_password(
         assert server.received == [mail(True)]
     with MailServer("starttls", certificates["own"], LOGIN) as strict:
         assert "530" in send(tmp_path, strict, given, certificates, login)
+
+
+# As GitLab's mailer: what it is asked to send goes by Ruby's own Net::SMTP to the server of the settings, and an error is raised.
+NOTIFY = """\
+require 'net/smtp'
+class Notify
+  def self.test_email(to, subject, text) = new(to, subject, text)
+  def initialize(*mail) = @to, @subject, @text = mail
+  def deliver_now
+    Net::SMTP.new('127.0.0.1', ENV.fetch('SMTP_PORT').to_i).start('lab') do |session|
+      session.send_message("Subject: #{@subject}\\r\\n\\r\\n#{@text}\\r\\n", 'gitlab@lab.example.com', @to)
+    end
+  end
+end
+"""
+
+
+def told(address: str, port: int) -> str | None:
+    """Run the program's own Ruby, and return what the program makes of what it prints."""
+    done = run(tool("ruby"), "-e", NOTIFY + mail_module.code(address, "homelab"), env={"SMTP_PORT": str(port)})
+    assert done.returncode == 0, done.stderr
+    return mail_module.verdict("a warning of Rails\n" + done.stdout)
+
+
+def test_the_program_says_whether_the_mail_server_took_its_mail(certificates: dict[str, Certificate]) -> None:
+    with MailServer("none", certificates["nobody"]) as server:
+        assert told("o'brien+lab@lab.example.com", server.port) is None
+        assert [one.recipients for one in server.received] == [("o'brien+lab@lab.example.com",)]
+    with MailServer("none", certificates["nobody"], LOGIN) as strict:
+        assert "530" in str(told("root@lab.example.com", strict.port)) and strict.received == []
+    gone = str(told("root@lab.example.com", strict.port))
+    assert "Errno::ECONNREFUSED" in gone and "\n" not in gone
+
+
+def test_a_rails_that_prints_something_else_has_sent_no_mail() -> None:
+    assert mail_module.verdict("") and mail_module.verdict("mail=sent?\nKilled")
 
 
 def test_the_runbook_sends_a_test_mail_to_the_administrator_by_one_command() -> None:

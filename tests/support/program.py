@@ -21,10 +21,12 @@ from lab_program import (
     errors,
     gitlab_check,
     gitlab_image,
+    inside,
     installed_gitlab,
     kept_tags,
     key_file,
     lab_authority,
+    mail,
     node_addresses,
     patience,
     probes,
@@ -60,7 +62,19 @@ from lab_program.clients import (
     sops,
     tofu,
 )
-from lab_program.commands import COMMANDS, editing, new_app, propose, rescue, restore, sealing, trust, update, upgrade
+from lab_program.commands import (
+    COMMANDS,
+    editing,
+    new_app,
+    propose,
+    rescue,
+    restore,
+    sealing,
+    ssh_config,
+    trust,
+    update,
+    upgrade,
+)
 from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
 from lab_program.stages import (
@@ -70,6 +84,7 @@ from lab_program.stages import (
     findings,
     flux,
     iac_project,
+    inside_check,
     loop,
     machine_secrets,
     machines,
@@ -117,6 +132,8 @@ __all__ = [
     "http",
     "iac_project",
     "image_registry",
+    "inside",
+    "inside_check",
     "installed_gitlab",
     "kept_tags",
     "key_file",
@@ -127,6 +144,7 @@ __all__ = [
     "machine",
     "machine_secrets",
     "machines",
+    "mail",
     "new_app",
     "node_addresses",
     "objects",
@@ -152,6 +170,7 @@ __all__ = [
     "secret",
     "sops",
     "sign_in",
+    "ssh_config",
     "storage",
     "sync",
     "tofu",

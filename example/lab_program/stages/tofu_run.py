@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import ssl
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ..clients.http import Http
 from ..clients.tofu import Tofu
 from ..errors import Failure
 from ..lab import Lab
+from ..public_keys import own
 from ..secret import Secret
 from ..workspace import state_folder, write_private
 from .machine_secrets import PASSPHRASE_VARIABLE, STATE, TOKEN_VARIABLE
@@ -27,9 +27,6 @@ SYSTEM = (
     "/etc/ssl/cert.pem",
 )
 KEYS_VARIABLE = "TF_VAR_runner_ssh_keys"
-_KEY = re.compile(
-    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)|sk-[a-z0-9-]+@openssh\.com) ([A-Za-z0-9+/=]{60,})"
-)
 
 
 def trusted(lab: Lab) -> Path | None:
@@ -70,15 +67,7 @@ def public_keys(lab: Lab) -> tuple[str, ...]:
     """Return the public keys for the new machine: the answer, or else the owner's own, without their comments."""
     if lab.settings.runner_ssh_keys:
         return lab.settings.runner_ssh_keys
-    found: dict[str, None] = {}
-    for file in sorted((Path(lab.environment.get("HOME") or "~").expanduser() / ".ssh").glob("*.pub")):
-        try:
-            match = _KEY.match(file.read_text(encoding="utf-8", errors="replace"))
-        except OSError:
-            continue
-        if match is not None:
-            found.setdefault(f"{match[1]} {match[2]}")
-    return tuple(found)
+    return own(lab.environment)
 
 
 def variables(lab: Lab, project: int, token: Secret, passphrase: Secret) -> dict[str, str]:

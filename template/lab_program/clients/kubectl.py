@@ -284,6 +284,15 @@ class Cluster:
         except KubectlError as error:
             raise error.failure(what) from error
 
+    def delete_selected(self, kind: str, selector: str, namespace: str, what: str, *, wait: bool = True) -> None:
+        """Delete the objects that a selector chooses, after what they made; none is as good."""
+        self._before_change()
+        how = ["--cascade=foreground", f"--wait={str(wait).lower()}"]
+        try:
+            self.kubectl("delete", kind, *_in(namespace), "--selector", selector, *how)
+        except KubectlError as error:
+            raise error.failure(what) from error
+
 
 def _in(namespace: str) -> list[str]:
     return ["--namespace", namespace] if namespace else []

@@ -9,6 +9,7 @@ from .propose import Propose
 from .rescue import Rescue
 from .restore import Restore
 from .secret import Secrets
+from .ssh_config import SshConfig
 from .status import Status
 from .trust import Trust
 from .up import Up, Verify
@@ -27,5 +28,6 @@ COMMANDS: tuple[type[Command], ...] = (
     Restore,
     Secrets,
     Trust,
+    SshConfig,
     Propose,
 )

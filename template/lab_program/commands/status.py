@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .. import node_addresses, registry_use, workloads
+from .. import machines_status, node_addresses, registry_use, workloads
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
@@ -46,6 +46,7 @@ class Status(Command):
         yield from self._flux(lab)
         yield from self._gitlab(lab, nodes)
         yield from self._releases(lab)
+        yield from machines_status.lines(lab)
 
     def _gitlab(self, lab: Lab, nodes: Sequence[KubeObject]) -> Iterator[tuple[str, str | None]]:
         probes, settings = Probes(lab), self.settings

@@ -10,6 +10,7 @@ import argparse
 
 from ..errors import ExitCode, WrongCall
 from ..stages import STAGES
+from ..stages.account import password_command
 from ..stages.base import Stage
 from ..stages.preflight import Preflight as PreflightStage
 from ..stages.verify import Verify as VerifyStage
@@ -93,7 +94,7 @@ class Up(Command):
                 if stage is VerifyStage:
                     VerifyStage(lab, again=only == VerifyStage.name).run()
                 elif stage is PreflightStage:
-                    PreflightStage(lab, needed).run()
+                    PreflightStage(lab, needed, alone=only == PreflightStage.name).run()
                 else:
                     stage(lab).run()
         self._last_words(only)
@@ -107,6 +108,9 @@ class Up(Command):
             command = f"kubectl get secret gitlab-root -n {settings.gitlab_namespace} -o jsonpath={{.data.password}}"
             tell(f'\nThe lab "{settings.lab_name}" is up: {settings.gitlab_url}')
             tell(f"Sign in as root. The password:\n  {command} | base64 -d")
+            if settings.owner_username:
+                tell(f"Your own account is {settings.owner_username}. Its first password, if no mail has brought it:")
+                tell(f"  {password_command(settings)}")
             tell("Prove the loop again at any time: ./lab verify")
 
     def go_on(self) -> str:

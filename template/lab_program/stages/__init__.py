@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .account import Account
 from .base import Stage
 from .certificates import Certificates
 from .flux import InstallFlux
@@ -23,6 +24,7 @@ STAGES: tuple[type[Stage], ...] = (
     Certificates,
     InstallGitLab,
     Groups,
+    Account,
     Registry,
     SignIn,
     Sync,

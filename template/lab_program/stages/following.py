@@ -8,7 +8,7 @@ from ..errors import Failure
 from ..gitlab_check import NAME, GitLabCheck
 from ..lab import Lab
 from ..patience import TimedOutError
-from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, PARTS, RECEIVER, Probes, attempted, short
+from ..probes import FLUX, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION, RECEIVER, Probes, attempted, parts, short
 from ..settings import Settings
 from .credential import OWNER, GitCredential
 from .repository import unfit
@@ -119,9 +119,9 @@ class Following:
     def wait_for_flux(self) -> None:
         """Wait until Flux has read the repository, and applied its parts."""
         if self.lab.dry_run:
-            self.console.would(f"wait until Flux has read the repository and applied {', '.join(PARTS)}")
+            self.console.would(f"wait until Flux has read the repository and applied {', '.join(parts(self.settings))}")
             return
-        wanted = [(GIT_REPOSITORY, FLUX), *((KUSTOMIZATION, part) for part in PARTS)]
+        wanted = [(GIT_REPOSITORY, FLUX), *((KUSTOMIZATION, part) for part in parts(self.settings))]
         self.wait_for_objects(FLUX, wanted)
         self.wait_for_objects(self.settings.gitlab_namespace, [(HELM_RELEASE, "gitlab")])
 

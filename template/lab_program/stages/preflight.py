@@ -1,6 +1,7 @@
 """preflight: everything that could go wrong later, looked at now; every problem at once, each with its fix.
 
-It changes nothing. A check that is wrong about your lab: LAB_SKIP="name name" turns it into a warning.
+It changes nothing, but for two pods that look from inside the cluster and go again. A check that is wrong about your
+lab: LAB_SKIP="name name" turns it into a warning.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .age_key import secrets_can_be_read
 from .base import Stage
 from .findings import Advice, Check, Finding, Good, Nothing, Problem
 from .following import Following
+from .inside_check import look_from_inside
 from .machines import Machines, makes_machine, proxmox, uses_aws
 from .machines_aws import checks as aws
 from .preflight_cluster import Reached, cluster_checks, reach
@@ -37,7 +39,7 @@ class Preflight(Stage):
     name = "preflight"
     purpose = "tools, cluster, names, ports, storage and memory, checked: every problem at once"
     looks_at = ("this machine, the lab's folder, the cluster, DNS, the runner's machine",)
-    changes = ()
+    changes = ("two pods that try the names from inside the cluster; they are removed",)
 
     @classmethod
     def programs(cls, settings: Settings) -> set[str]:
@@ -45,8 +47,9 @@ class Preflight(Stage):
         docker = {"ssh"} if settings.runner_kind == "docker" else set()
         return super().programs(settings) | {"git", "helm", "flux"} | docker | more
 
-    def __init__(self, lab: Lab, needed: Collection[str] = ()) -> None:
+    def __init__(self, lab: Lab, needed: Collection[str] = (), *, alone: bool = False) -> None:
         super().__init__(lab)
+        self.alone = alone
         self.needed = set(needed) | self.programs(lab.settings)
 
     def run(self) -> None:
@@ -68,6 +71,10 @@ class Preflight(Stage):
             elsewhere.append(aws)
         elsewhere.append(partial(secrets_can_be_read, cluster_answers=answers))
         self._look([*(cluster_checks(reached.nodes) if reached.nodes is not None else []), *elsewhere])
+        if answers:
+            # In this thread: it starts pods, and a signal ends it here.
+            for finding in look_from_inside(self.lab, again=self.alone):
+                self._report(finding)
         if self.problems:
             raise Failure(
                 f"{self.problems} thing(s) to mend before the lab can be built; each is listed above with its fix.",

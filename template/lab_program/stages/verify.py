@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import re
 
-from .. import runners
+from .. import mail, runners
 from ..clients.http import HttpError
 from ..clients.objects import KubeObject
 from ..errors import Failure
 from ..lab import Lab
 from ..patience import TimedOutError
-from ..probes import FLUX, GIT_REPOSITORY, KUSTOMIZATION, PARTS, readiness
+from ..probes import FLUX, GIT_REPOSITORY, KUSTOMIZATION, parts, readiness
 from ..secret import Secret
 from .base import Stage
 from .flux import not_ready
@@ -41,6 +41,8 @@ class Verify(Stage):
         settings = self.settings
         if self.lab.dry_run:
             self.console.would("check GitLab, its registry, Flux and the runner, each for itself")
+            if self.again and settings.smtp_enabled:
+                self.console.would("have GitLab send a mail")
             if settings.sample_app:
                 self.console.would(f"tag {settings.sample_project} and follow the tag until its pod runs")
             return
@@ -56,6 +58,8 @@ class Verify(Stage):
             self.console.skip("this lab has no runner, so nothing can build the sample application")
         else:
             Loop(self.lab).run(again=self.again)
+        if self.again and settings.smtp_enabled:
+            self._verify_mail()
 
     def _verify_gitlab(self) -> None:
         namespace, url = self.settings.gitlab_namespace, self.settings.gitlab_url
@@ -81,7 +85,7 @@ class Verify(Stage):
         if reason is not None:
             then = "mend that, then ./lab up --from sync"
             raise Failure(f"Flux cannot read the lab's repository: {reason}.", "flux get sources git -A", then)
-        for part in PARTS:
+        for part in parts(self.settings):
             reason = readiness(seen.get(("Kustomization", part)))
             if reason is not None:
                 look = f"flux get kustomizations -A; kubectl describe kustomization {part} -n flux-system"
@@ -97,8 +101,18 @@ class Verify(Stage):
         seen.clear()
         listed = self.cluster.list_of(f"{GIT_REPOSITORY},{KUSTOMIZATION}", FLUX)
         seen.update({(one.kind, one.name): one for one in listed})
-        parts = [seen.get(("GitRepository", FLUX)), *(seen.get(("Kustomization", part)) for part in PARTS)]
-        return next((one.ready.message for one in parts if one is not None and one.ready.status == "Unknown"), None)
+        wanted = [("GitRepository", FLUX), *(("Kustomization", part) for part in parts(self.settings))]
+        found = [seen.get(one) for one in wanted]
+        return next((one.ready.message for one in found if one is not None and one.ready.status == "Unknown"), None)
+
+    def _verify_mail(self) -> None:
+        """Have GitLab send a mail. A full run does not: nobody wants one for each."""
+        address = self.settings.owner_email or self.settings.admin_email
+        refused = mail.refusal(self.lab, address)
+        if refused is not None:
+            what = f"GitLab could not send a mail to {address}: {refused}"
+            raise Failure(what, 'README.md, "You want to know whether mail arrives"')
+        self.console.have(f"the mail server took a mail for {address}; look whether it arrives")
 
     def _verify_registry(self) -> None:
         """Check that the registry answers, sends its clients to GitLab over https, and takes what regcred holds."""
