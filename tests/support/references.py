@@ -63,6 +63,12 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         secrets[runner, "gitlab-runner-token"] = {one["variable"] for one in facts.Lab({"runner_home": "", "docker_version": "", **answers}).runners}
         if answers["private_ca"]:
             secrets[runner, "lab-ca"] = {"ca.crt"}
+    if answers["sign_in"] == "gitlab":
+        secrets[apps, "sign-in"] = {"client-id", "client-secret", "cookie-secret"}
+        if answers["private_ca"]:
+            secrets[apps, "lab-ca"] = {"ca.crt"}
+    if answers["gitlab_login"] == "oidc":
+        secrets[gitlab, "gitlab-login"] = {"client-secret"}
     dns = facts.Lab(answers).dns_secret
     if dns:
         secrets["cert-manager", "acme-dns"] = {one.partition("=")[0] for one in dns}
