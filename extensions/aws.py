@@ -7,12 +7,11 @@ Names of buckets: docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrule
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from . import machines, names, values
+from .answers import Answers
 
-Answers = Mapping[str, Any]
 # lab-<name>-backup and the like are names of roles and users; projects that keep their state here get longer ones.
 LONGEST_LAB_NAME = 40
 _AREAS = "af ap ca eu il me mx sa us"
@@ -43,7 +42,7 @@ def region(value: Any, answers: Answers) -> str | None:
     if isinstance(value, str) and _REGION.fullmatch(value):
         return None
     if text.startswith(_OTHER_PARTITIONS):
-        return f"`{value}` is in a part of AWS with accounts and addresses of its own, which the lab's policies do not name; give one such as `eu-central-1`"
+        return f"`{value}` is in a part of AWS with separate accounts and addresses, which the lab's policies do not name; give one such as `eu-central-1`"
     if _REGION.fullmatch(text[:-1]) and text[-1:].isalpha():
         return f"`{value}` is a zone; give its region: `{text[:-1]}`"
     if text != text.lower() and _REGION.fullmatch(text.lower()):

@@ -6,8 +6,9 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
+from .answers import Answers
 from .images import pinned
 
 # Versions that the lab pins and no question asks for. Renovate proposes newer ones in the lab itself. With a new version
@@ -169,25 +170,26 @@ class Lab:
     cert_manager_namespace = CERT_MANAGER_NAMESPACE
     traefik_ssh_port = TRAEFIK_SSH_PORT
 
-    def __init__(self, answers: Mapping[str, Any]) -> None:
+    def __init__(self, answers: Answers) -> None:
         self._answers = answers
 
     def _(self, name: str) -> Any:
-        return self._answers[name]
+        """Return an answer whose question's name is made, or not known to mypy yet."""
+        return cast("Mapping[str, Any]", self._answers)[name]
 
     @cached_property
     def port_suffix(self) -> str:
         """`:8443` where https is not on its usual port, otherwise nothing."""
-        return "" if self._("https_port") == 443 else f":{self._('https_port')}"
+        return "" if self._answers["https_port"] == 443 else f":{self._answers['https_port']}"
 
     @cached_property
     def gitlab_url(self) -> str:
-        return f"https://{self._('gitlab_host')}{self.port_suffix}"
+        return f"https://{self._answers['gitlab_host']}{self.port_suffix}"
 
     @cached_property
     def registry_address(self) -> str:
         """The registry as image names spell it: host, and port where it is not 443."""
-        return f"{self._('registry_host')}{self.port_suffix}"
+        return f"{self._answers['registry_host']}{self.port_suffix}"
 
     @cached_property
     def registry_url(self) -> str:
@@ -196,26 +198,26 @@ class Lab:
     @cached_property
     def makes_issuer(self) -> bool:
         """Whether the lab makes the ClusterIssuer that signs its certificates."""
-        return self._("tls_source") in ISSUERS
+        return self._answers["tls_source"] in ISSUERS
 
     @cached_property
     def installs_cert_manager(self) -> bool:
-        return self.makes_issuer and self._("cert_manager") == "lab"
+        return self.makes_issuer and self._answers["cert_manager"] == "lab"
 
     @cached_property
     def cluster_issuer(self) -> str:
         """The ClusterIssuer that signs the lab's certificates; nothing if something else makes them."""
-        source = self._("tls_source")
-        return self._("cluster_issuer") if source == "cert-manager" else ISSUERS.get(source, "")
+        source = self._answers["tls_source"]
+        return self._answers["cluster_issuer"] if source == "cert-manager" else ISSUERS.get(source, "")
 
     @cached_property
     def acme_directory(self) -> str:
-        return ACME_DIRECTORIES[self._("acme_server")]
+        return ACME_DIRECTORIES[self._answers["acme_server"]]
 
     @cached_property
     def acme_dns_server(self) -> str:
         """The server for RFC 2136 as cert-manager takes it: an IPv6 address in brackets, with a port."""
-        server = self._("acme_dns_server")
+        server = self._answers["acme_dns_server"]
         if server.count(":") > 1 and not server.startswith("["):
             server = f"[{server}]"
         return server if re.search(r"[^\]:]:[0-9]+$|\]:[0-9]+$", server) else f"{server}:53"
@@ -223,17 +225,17 @@ class Lab:
     @cached_property
     def dns_secret(self) -> list[str]:
         """What cert-manager needs for DNS-01: the keys of its Secret, each with what it is; none without DNS-01."""
-        found = DNS_SECRETS[self._("acme_dns_provider")] if self._("tls_source") == "letsencrypt-dns" else {}
+        found = DNS_SECRETS[self._answers["acme_dns_provider"]] if self._answers["tls_source"] == "letsencrypt-dns" else {}
         return [f"{key}={what}" for key, what in found.items()]
 
     @cached_property
     def main_group(self) -> str:
         """The group that holds the sample application."""
-        return self._("groups")[0]
+        return self._answers["groups"][0]
 
     @cached_property
     def project(self) -> str:
-        return f"{self._('lab_group')}/{self._('lab_name')}"
+        return f"{self._answers['lab_group']}/{self._answers['lab_name']}"
 
     @cached_property
     def sample_project(self) -> str:
@@ -246,7 +248,7 @@ class Lab:
 
     @cached_property
     def sample_host(self) -> str:
-        return f"{SAMPLE_NAME}.{self._('base_domain')}"
+        return f"{SAMPLE_NAME}.{self._answers['base_domain']}"
 
     @cached_property
     def signs_in(self) -> bool:
@@ -277,28 +279,28 @@ class Lab:
     @cached_property
     def git_service_host(self) -> str:
         """GitLab's SSH Service as the cluster's own DNS knows it: no outside DNS, certificate or router is needed."""
-        return f"gitlab-ssh.{self._('gitlab_namespace')}.svc.cluster.local"
+        return f"gitlab-ssh.{self._answers['gitlab_namespace']}.svc.cluster.local"
 
     @cached_property
     def gitops_url(self) -> str:
         """The repository that Flux follows and writes image tags to."""
-        if self._("gitops_source") == "external":
-            return self._("gitops_url")
-        return f"ssh://git@{self.git_service_host}:{self._('ssh_port')}/{self.project}.git"
+        if self._answers["gitops_source"] == "external":
+            return self._answers["gitops_url"]
+        return f"ssh://git@{self.git_service_host}:{self._answers['ssh_port']}/{self.project}.git"
 
     @cached_property
     def ssh_clone_prefix(self) -> str:
-        return f"ssh://git@{self._('gitlab_host')}:{self._('ssh_port')}"
+        return f"ssh://git@{self._answers['gitlab_host']}:{self._answers['ssh_port']}"
 
     @cached_property
     def repository_url(self) -> str:
         """The repository as the owner's own machine reaches it."""
-        return self._("gitops_url") if self._("gitops_source") == "external" else f"{self.ssh_clone_prefix}/{self.project}.git"
+        return self._answers["gitops_url"] if self._answers["gitops_source"] == "external" else f"{self.ssh_clone_prefix}/{self.project}.git"
 
     @cached_property
     def backends(self) -> dict[str, str]:
         """Where each of GitLab's three directories lives."""
-        storage, data = self._("storage_backend"), self._("data_backend")
+        storage, data = self._answers["storage_backend"], self._answers["data_backend"]
         return {"config": storage, "logs": storage, "data": data}
 
     @cached_property
@@ -308,11 +310,11 @@ class Lab:
     @cached_property
     def nfs_capacity(self) -> str:
         """What the volume on the storage server is said to hold; NFS itself enforces nothing."""
-        return self._("data_size") if self._("data_backend") == "nfs" else self._("logs_size")
+        return self._answers["data_size"] if self._answers["data_backend"] == "nfs" else self._answers["logs_size"]
 
     @cached_property
     def gitlab_root(self) -> str:
-        return f"{self._('storage_root')}/gitlab"
+        return f"{self._answers['storage_root']}/gitlab"
 
     @cached_property
     def claim_sizes(self) -> dict[str, str]:
@@ -322,19 +324,19 @@ class Lab:
     @cached_property
     def resources(self) -> dict[str, dict[str, str]]:
         """Requests and limits of GitLab's pod: small is seen at 2.4 GiB at rest, standard follows GitLab's 8 GB."""
-        if self._("gitlab_size") == "small":
+        if self._answers["gitlab_size"] == "small":
             return {"requests": {"cpu": "500m", "memory": "3Gi"}, "limits": {"memory": "5Gi"}}
         return {"requests": {"cpu": "1", "memory": "6Gi"}, "limits": {"memory": "10Gi"}}
 
     @cached_property
     def owns_app_namespace(self) -> bool:
         """Whether nothing but the lab's applications is in their namespace; `default` is there before the lab."""
-        return self._("app_namespace") != "default"
+        return self._answers["app_namespace"] != "default"
 
     @cached_property
     def isolates_app_namespace(self) -> bool:
         """Whether what runs there is held to the limits of the lab by Kubernetes itself."""
-        return self._("app_security") == "enforced" and self.owns_app_namespace
+        return self._answers["app_security"] == "enforced" and self.owns_app_namespace
 
     @cached_property
     def namespaces(self) -> list[dict[str, Any]]:
@@ -344,19 +346,19 @@ class Lab:
         """
         modes = ("enforce", "audit", "warn") if self.isolates_app_namespace else ("audit", "warn")
         found: list[dict[str, Any]] = [
-            {"name": self._("gitlab_namespace"), "labels": {}},
-            {"name": self._("app_namespace"), "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in modes}},
+            {"name": self._answers["gitlab_namespace"], "labels": {}},
+            {"name": self._answers["app_namespace"], "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in modes}},
         ]
         if self.installs_cert_manager:
             found.append({"name": CERT_MANAGER_NAMESPACE, "labels": {}})
-        if self._("runner_kind") == "kubernetes":
+        if self._answers["runner_kind"] == "kubernetes":
             found.append({"name": RUNNER_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}})
         return found
 
     @cached_property
     def makes_runner(self) -> bool:
         """Whether the lab makes the runner's machine itself."""
-        return self._("runner_kind") == "docker" and self._("runner_machine") == "proxmox"
+        return self._answers["runner_kind"] == "docker" and self._answers["runner_machine"] == "proxmox"
 
     @cached_property
     def has_iac(self) -> bool:
@@ -366,29 +368,29 @@ class Lab:
     @cached_property
     def uses_aws(self) -> bool:
         """Whether the lab has something at AWS."""
-        return self._("aws") != "none"
+        return self._answers["aws"] != "none"
 
     @cached_property
     def aws_login(self) -> str:
         """How jobs log in to AWS; nothing if the lab does not use it."""
-        return self._("aws_login") if self.uses_aws else ""
+        return self._answers["aws_login"] if self.uses_aws else ""
 
     @cached_property
     def publishes_issuer(self) -> bool:
         """Whether GitLab's public keys lie in a bucket, as AWS cannot ask GitLab for them."""
-        return self.aws_login == "oidc" and self._("aws_issuer_bucket") != ""
+        return self.aws_login == "oidc" and self._answers["aws_issuer_bucket"] != ""
 
     @cached_property
     def token_issuer(self) -> str:
         """Who signs jobs' tokens, as the tokens say it: GitLab's own address, or the bucket's."""
         if not self.publishes_issuer:
             return self.gitlab_url
-        return f"https://{self._('aws_issuer_bucket')}.s3.{self._('aws_region')}.amazonaws.com"
+        return f"https://{self._answers['aws_issuer_bucket']}.s3.{self._answers['aws_region']}.amazonaws.com"
 
     @cached_property
     def uploads_backups(self) -> bool:
         """Whether GitLab's backups go to the bucket at AWS as well."""
-        return self.uses_aws and self._("backups")
+        return self.uses_aws and self._answers["backups"]
 
     @cached_property
     def iac_project(self) -> str:
@@ -396,12 +398,12 @@ class Lab:
         if not self.has_iac:
             return ""
         # Whoever maintains the lab's own project administers the lab anyway. With another Git server it is not in GitLab.
-        group = self._("lab_group") if self._("gitops_source") == "self" else f"{self._('lab_name')}-ops"
+        group = self._answers["lab_group"] if self._answers["gitops_source"] == "self" else f"{self._answers['lab_name']}-ops"
         return f"{group}/{IAC_NAME}"
 
     @cached_property
     def runner_name(self) -> str:
-        return f"lab-{self._('lab_name')}"
+        return f"lab-{self._answers['lab_name']}"
 
     @cached_property
     def runners(self) -> list[dict[str, Any]]:
@@ -411,26 +413,26 @@ class Lab:
         (docs.gitlab.com/ci/runners/runners_scope/). The lab's program makes them: lab_program/runners.py has the same list.
         """
         building = {"image": self.job_image, "volumes": self.runner_volumes, "protected": False}
-        if self._("runner_scope") == "instance":
+        if self._answers["runner_scope"] == "instance":
             found = [{"name": self.runner_name, "variable": "RUNNER_TOKEN", **building}]
         else:
-            own = [self.project.rpartition("/")[0]] if self._("gitops_source") == "self" else []
-            served = top_groups([*self._("groups"), *own])
+            own = [self.project.rpartition("/")[0]] if self._answers["gitops_source"] == "self" else []
+            served = top_groups([*self._answers["groups"], *own])
             found = [{"name": f"{self.runner_name} of {one}", "variable": token_variable(one), **building} for one in served]
-        if self._("gitops_source") == "self":
+        if self._answers["gitops_source"] == "self":
             volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
-            own = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True, "of": "the lab's own project alone: its jobs hold what may change the lab"}
-            found.append({"name": f"{self.runner_name} protected", "variable": "RUNNER_TOKEN_PROTECTED", **own})
+            alone = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True, "of": "the lab's own project alone: its jobs hold what may change the lab"}
+            found.append({"name": f"{self.runner_name} protected", "variable": "RUNNER_TOKEN_PROTECTED", **alone})
         if self.iac_project:
             volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
-            own = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True, "of": "the project for machines alone: its jobs hold what makes and destroys them"}
-            found.append({"name": f"{self.runner_name} machines", "variable": "RUNNER_TOKEN_MACHINES", **own})
+            alone = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True, "of": "the project for machines alone: its jobs hold what makes and destroys them"}
+            found.append({"name": f"{self.runner_name} machines", "variable": "RUNNER_TOKEN_MACHINES", **alone})
         return found
 
     @cached_property
     def runner_tag(self) -> str:
         """The runner goes with GitLab's major and minor version (docs.gitlab.com/runner/#gitlab-runner-versions)."""
-        major, minor, _ = self._("gitlab_version").split(".")
+        major, minor, _ = self._answers["gitlab_version"].split(".")
         return f"alpine-v{major}.{minor}.0"
 
     @cached_property
@@ -440,52 +442,52 @@ class Lab:
     @cached_property
     def runner_volumes(self) -> list[str]:
         """What every job mounts: a cache, Docker-in-Docker's certificates, and the certificate of an own authority."""
-        volumes = [DOCKER_CERTIFICATES, "/cache"] if self._("build_method") == "dind" else ["/cache"]
-        if self._("private_ca"):
-            volumes.append(f"{self._('runner_home')}/ca.crt:{JOB_CA_FOLDER}/ca.crt:ro")
+        volumes = [DOCKER_CERTIFICATES, "/cache"] if self._answers["build_method"] == "dind" else ["/cache"]
+        if self._answers["private_ca"]:
+            volumes.append(f"{self._answers['runner_home']}/ca.crt:{JOB_CA_FOLDER}/ca.crt:ro")
         return volumes
 
     @cached_property
     def job_environment(self) -> list[str]:
         """What makes every Go program in a job (Docker, BuildKit) trust the own authority beside the public ones."""
-        return [f"SSL_CERT_DIR=/etc/ssl/certs:{JOB_CA_FOLDER}"] if self._("private_ca") else []
+        return [f"SSL_CERT_DIR=/etc/ssl/certs:{JOB_CA_FOLDER}"] if self._answers["private_ca"] else []
 
     @cached_property
     def job_image(self) -> str:
         """What a job runs in where its pipeline names no image."""
-        return self.docker_client_image if self._("build_method") == "dind" else pinned(JOB_IMAGE)
+        return self.docker_client_image if self._answers["build_method"] == "dind" else pinned(JOB_IMAGE)
 
     @cached_property
     def docker_client_image(self) -> str:
         """Docker's client: in the version that was answered, where jobs have a daemon of it beside them."""
-        version = self._("docker_version") if self._("build_method") == "dind" else DEFAULT_DOCKER_VERSION
+        version = self._answers["docker_version"] if self._answers["build_method"] == "dind" else DEFAULT_DOCKER_VERSION
         return pinned(f"docker:{version}-cli")
 
     @cached_property
     def docker_daemon_image(self) -> str:
-        return pinned(f"docker:{self._('docker_version')}-dind")
+        return pinned(f"docker:{self._answers['docker_version']}-dind")
 
     @cached_property
     def pods_use_ipv6(self) -> bool:
         """Whether Traefik may call GitLab over IPv6, on which its NGINX does not listen by itself."""
-        return any(":" in network for network in self._("trusted_proxies"))
+        return any(":" in network for network in self._answers["trusted_proxies"])
 
     @cached_property
     def sign_up_settings(self) -> dict[str, bool]:
         """The settings of GitLab's that say who may make an account; none if GitLab keeps what it has."""
-        return SIGN_UP[self._("sign_up")]
+        return SIGN_UP[self._answers["sign_up"]]
 
     @cached_property
     def backup_keep_seconds(self) -> int:
-        return self._("backup_keep_days") * 86400
+        return self._answers["backup_keep_days"] * 86400
 
     @cached_property
     def unbanned_networks(self) -> list[str]:
         """Who may never be banned: GitLab's pod itself, and what the owner names. The pods' network is no part: applications are in it."""
-        return ["127.0.0.1", *self._("node_networks")]
+        return ["127.0.0.1", *self._answers["node_networks"]]
 
     @cached_property
     def own_public_networks(self) -> list[str]:
         """The networks of the lab that have public addresses, so that an application does not take them for the internet."""
-        named = [*self._("trusted_proxies"), *self._("node_networks")]
+        named = [*self._answers["trusted_proxies"], *self._answers["node_networks"]]
         return [one for one in named if ipaddress.ip_network(one).is_global]

@@ -30,7 +30,7 @@ DIGESTS = {
 
 # What goes by its tag alone, and why. The lab's README says it too (partials/supply.md.jinja).
 BY_TAG = {
-    "docker.io/curlimages/curl": "no secret and no privilege: it runs where somebody asks for `helm test`",
+    "docker.io/curlimages/curl": "no secret and no privilege: it runs only if somebody asks for `helm test`",
     "gitlab/gitlab-ce": "its version is an answer, and a digest left behind would run the old one under the new tag",
     "gitlab/gitlab-runner": "its version follows GitLab's, and no two owners publish a digest of it",
     "nginxinc/nginx-unprivileged": "no secret and no privilege: what the sample application builds on",

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from copier.errors import UserMessageError
@@ -37,7 +37,8 @@ def _package(folder: Path) -> str:
         spec = importlib.util.spec_from_file_location(
             name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         package = importlib.util.module_from_spec(spec)
         sys.modules[name] = package
         spec.loader.exec_module(package)
@@ -48,9 +49,13 @@ def _sibling(name: str, folder: str = "extensions") -> ModuleType:
     return importlib.import_module(f"{_package(Path(__file__).resolve().parent.parent / folder)}.{name}")
 
 
-facts, literals, machines, names, rules, soundness = (
-    _sibling(name) for name in ("facts", "literals", "machines", "names", "rules", "soundness")
-)
+if TYPE_CHECKING:  # what mypy and an editor follow
+    from . import facts, literals, machines, names, rules, soundness
+    from .answers import Answers
+else:
+    facts, literals, machines, names, rules, soundness = (
+        _sibling(name) for name in ("facts", "literals", "machines", "names", "rules", "soundness")
+    )
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -76,16 +81,16 @@ def _leave_the_callers_repository() -> None:
     """Forget the repository of a Git hook or an alias that started Copier: every command of Git would work on it instead."""
     for name in _sibling("files", "hooks").HANDED_DOWN:
         os.environ.pop(name, None)
-        local.env.pop(name, None)
+        local.env.pop(name, None)  # type: ignore[arg-type]
 
 
 @pass_context
 def problem(context: Context, question: str) -> str:
     """Return why the answer to *question* is refused; nothing where it is right. For a question's `validator`."""
-    message = rules.problem(question, context)
+    message = rules.problem(question, cast("Answers", context))
     begun = getattr(_notes(), "update", None)
     if message is None and question in _STEPS and begun is not None:
-        message = _STEPS[question](begun.answers_then, context)
+        message = _STEPS[question](begun.answers_then, cast("Mapping[str, Any]", context))
     return message or ""
 
 
@@ -106,7 +111,7 @@ def answers_are_sound(context: Context) -> bool:
         # The update's last rendering, with the answers that were found sound.
         return True
     if _replays(conf):
-        _notes().old_copy = folder
+        vars(_notes())["old_copy"] = folder
     found = destination_problems(folder, conf["overwrite"] or conf["pretend"], str(conf["answers_file"]))
     recorded = {} if found else _recorded(folder / str(conf["answers_file"]))
     if not found and (conf["data"] or recorded):
@@ -150,14 +155,12 @@ def _jump(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
 
 def _shrink(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     """Return why the runner's disk cannot become as small as is given."""
-    found: str | None = machines.shrinks(recorded, given)
-    return found
+    return machines.shrinks(cast("Answers", recorded), cast("Answers", given))
 
 
 def _stale(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     """Return why the recorded checksum does not go with the image that is given."""
-    found: str | None = machines.stale_checksum(recorded, given)
-    return found
+    return machines.stale_checksum(cast("Answers", recorded), cast("Answers", given))
 
 
 # Answers that are right by themselves, and not after the one that was recorded.
@@ -210,7 +213,7 @@ def update_step(context: Context, step: str) -> bool:
 
 def _recorded(file: Path) -> dict[str, Any]:
     try:
-        recorded = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        recorded = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a safe one
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -269,11 +272,11 @@ def destination_problems(folder: Path, overwrite: bool, answers_file: str) -> li
 def _clash(error: BaseException, trace: TracebackType | None) -> str | None:
     """Return which file of the lab is a folder in the template, or the other way round; None where something else stopped Copier."""
     if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return f"`{error.filename}` is a file in your lab, where the template has a folder"
+        return f"`{error.filename}` is a file in your lab and a folder in the template"
     # Copier asserts that whatever it cannot read is a folder that it wants; the path is a variable of that function.
     paths = [frame.f_locals.get("dst_abspath") for frame, _ in traceback.walk_tb(trace)]
     if isinstance(error, AssertionError) and paths and isinstance(paths[-1], Path) and paths[-1].is_dir():
-        return f"`{paths[-1]}` is a folder in your lab, where the template has a file"
+        return f"`{paths[-1]}` is a folder in your lab and a file in the template"
     return None
 
 
@@ -300,7 +303,7 @@ class LabExtension(ContextHook):
             with contextlib.suppress(ImportError):
                 _sibling("wizard").show_whole_messages()
         # Copier compiles every path and setting anew each time that it comes to it: most of an update's time.
-        environment.from_string = functools.lru_cache(maxsize=None)(environment.from_string)  # type: ignore[method-assign]
+        environment.from_string = functools.lru_cache(maxsize=None)(environment.from_string)  # type: ignore[assignment, method-assign]
         environment.globals["is_staged"] = is_staged
         environment.globals["updating"] = updating
         environment.globals["update_step"] = update_step
@@ -329,4 +332,4 @@ class LabExtension(ContextHook):
 
     def hook(self, context: dict[str, Any]) -> None:
         """Put the facts beside the answers; they cost nothing until a template reads one."""
-        context["lab"] = facts.Lab(context)
+        context["lab"] = facts.Lab(cast("Answers", context))

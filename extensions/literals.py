@@ -78,7 +78,7 @@ def toml(value: Any) -> str:
         return "[" + ", ".join(toml(item) for item in value) + "]"
     if isinstance(value, str):
         return _double_quoted(value)
-    if isinstance(value, bool) or isinstance(value, (int, float)):
+    if isinstance(value, (bool, int, float)):
         return json.dumps(value)
     raise TypeError(f"TOML has no literal for {value!r}")
 
@@ -127,7 +127,7 @@ def dotenv(value: Any) -> str:
     if re.fullmatch(r"[A-Za-z0-9_./:@-]*", text):
         return text
     if "\n" in text or "'" in text:
-        raise ValueError(f"{text!r} cannot stand in a .env file: it holds a quote or a line break")
+        raise ValueError(f"{text!r} cannot be in a .env file: it holds a quote or a line break")
     return f"'{text}'"
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from . import names, values
+from .answers import Answers
 from .facts import DEFAULT_VM_IMAGE, IAC_NAME
 
-Answers = Mapping[str, Any]
 # k3s' network of Services, which no question asks for (docs.k3s.io/cli/server, --service-cidr).
 SERVICE_NETWORK = "10.43.0.0/16"
 # Users and groups that Debian's and Ubuntu's cloud images have, or sudo means something by: cloud-init cannot make them, or makes more of them.
@@ -79,8 +78,8 @@ def proxmox_endpoint(value: Any, answers: Answers) -> str | None:
     if not isinstance(value, str) or not re.match("https://", value):
         return f"`{value}` is not an https URL; give one such as `{example}`"
     if "@" in value:
-        return f"the URL carries a user, which would stand in Git; give one such as `{example}`, the bootstrap asks for the token"
-    parts = re.fullmatch(r"https://([^/:@?#\s\[\]]+|\[[0-9a-f:]+\])(?::(0|[1-9][0-9]{0,4}))?(/?)(.*)", value, re.S)
+        return f"the URL carries a user, which would be in Git; give one such as `{example}`, the bootstrap asks for the token"
+    parts = re.fullmatch(r"https://([^/:@?#\s\[\]]+|\[[0-9a-f:]+\])(?::(0|[1-9][0-9]{0,4}))?(/?)(.*)", value, re.DOTALL)
     if parts is None:
         return f"`{value}` is not a URL of a host; give one such as `{example}`"
     if parts[4]:
@@ -142,7 +141,7 @@ def runner_address(value: Any, answers: Answers) -> str | None:
         return f"`{value}` is no address of a machine in a network; give one such as `{example}`"
     for network in (*answers["trusted_proxies"], SERVICE_NETWORK):
         if ":" not in network and found.ip in ipaddress.ip_network(network):
-            return f"`{value}` is in `{network}`, which the cluster uses for pods and services; give an address of your own network, such as `{example}`"
+            return f"`{value}` is in `{network}`, which the cluster uses for pods and services; give an address of your network, such as `{example}`"
     host = answers["runner_host"]
     if _ipv4(host) and host != address:
         return f"`{value}` is another address than runner_host, `{host}`; did you mean `{host}/{prefix}`?"
@@ -162,7 +161,7 @@ def runner_gateway(value: Any, answers: Answers) -> str | None:
     if gateway is None:
         return f"`{value}` is not an IPv4 address; give the router's, such as `{example}`"
     if gateway not in machine.network:
-        return f"`{value}` is outside `{machine.network}`, where the machine is; give the router's address there, such as `{example}`"
+        return f"`{value}` is outside `{machine.network}`, the machine's network; give the router's address there, such as `{example}`"
     if gateway == machine.ip:
         return f"`{value}` is the machine's own address; give the router's, such as `{example}`"
     if gateway in (machine.network.network_address, machine.network.broadcast_address):
@@ -208,7 +207,7 @@ def runner_ssh_keys(value: Any, answers: Answers) -> str | None:
 def _key_problem(item: Any, example: str) -> str | None:
     """Return why a text is no public key. A private one is never repeated."""
     if not isinstance(item, str) or "PRIVATE KEY" in item:
-        what = "a private key, which would stand in Git" if isinstance(item, str) else f"{_shown(item)}, not a text"
+        what = "a private key, which would be in Git" if isinstance(item, str) else f"{_shown(item)}, not a text"
         return f"this is {what}; give the line of its .pub file, such as `{example}`"
     kind, _, rest = item.partition(" ")
     body, _, comment = rest.partition(" ")
@@ -236,7 +235,7 @@ def vm_image_url(value: Any, answers: Answers) -> str | None:
     if not isinstance(value, str) or not value.startswith("https://"):
         return f"`{value}` is not an https URL; Proxmox downloads the image from one"
     if "@" in value:
-        return "the URL carries a user or a password, which would stand in Git; give one that needs none"
+        return "the URL carries a user or a password, which would be in Git; give one that needs none"
     parts = re.fullmatch(rf"https://([A-Za-z0-9.-]+)(?::([1-9][0-9]{{0,4}}))?({_URL_PATH})", value)
     if parts is None or (parts[2] and values.port(int(parts[2]))):
         return f"`{value}` is not a plain URL: a host and a path, without user, query and blanks; give one such as the default"
@@ -252,7 +251,7 @@ def vm_image_url(value: Any, answers: Answers) -> str | None:
 def vm_image_checksum(value: Any, answers: Answers) -> str | None:
     """Check a SHA-512 as sha512sum(1) writes it, and that it is not the usual image's beside the URL of another."""
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{128}", value):
-        usual = {"vm_image_url": DEFAULT_VM_IMAGE["url"], "vm_image_checksum": DEFAULT_VM_IMAGE["checksum"]}
+        usual: Answers = {"vm_image_url": DEFAULT_VM_IMAGE["url"], "vm_image_checksum": DEFAULT_VM_IMAGE["checksum"]}
         return stale_checksum(usual, {"vm_image_url": answers["vm_image_url"], "vm_image_checksum": value})
     if isinstance(value, str) and re.fullmatch("[0-9A-Fa-f]{128}", value):
         return f"`{value[:12]}…` has capital letters; write it as sha512sum does, in lower case"

@@ -58,7 +58,7 @@ def dns_name(value: Any, example: str = "gitlab.lab.example.com") -> str | None:
     """Check a host name (RFC 1123): lower-case labels with dots, at most 253 characters, no scheme, port, path or address."""
     if not isinstance(value, str) or not value:
         return f"{value!r} is not a host name; give one such as `{example}`"
-    bare = re.sub(r"^[a-z][a-z0-9+.-]*://", "", value.strip(), flags=re.I).split("/")[0].rstrip(".")
+    bare = re.sub(r"^[a-z][a-z0-9+.-]*://", "", value.strip(), flags=re.IGNORECASE).split("/")[0].rstrip(".")
     if "://" in value or "/" in value:
         return f"`{value}` is a URL; give the host only: `{bare.split(':')[0].lower()}`"
     if value != value.strip():
@@ -104,7 +104,7 @@ def served_name(value: Any, example: str) -> str | None:
         return problem
     for suffix, why in CAPTURED_SUFFIXES.items():
         if value == suffix or value.endswith(f".{suffix}"):
-            return f"`{value}` {why}, never to Traefik; give a name of your own, such as `{example}`"
+            return f"`{value}` {why}, never to Traefik; give another name, such as `{example}`"
     return None
 
 
@@ -205,7 +205,7 @@ def group_path(value: Any) -> str | None:
                 f"`{value}`: {part!r} is not a GitLab path; letters and digits with single `.`, `_` or `-` between them,"
                 " such as `HomeLAB`"
             )
-        if re.search(r"\.(git|atom)$", part, flags=re.I):
+        if re.search(r"\.(git|atom)$", part, flags=re.IGNORECASE):
             return f"`{value}` ends in `.git` or `.atom`, which GitLab refuses; did you mean `{part.rsplit('.', 1)[0]}`?"
         if part.lower() in (RESERVED_SUBGROUPS if depth else RESERVED_GROUPS):
             return f"`{value}`: `{part}` is a name that GitLab keeps for itself; did you mean `{part}-group`?"
@@ -244,7 +244,7 @@ def absolute_path(value: Any, example: str = "/storage", home: str = "") -> str 
     if "//" in value or {".", ".."} & set(value.split("/")):
         return f"`{value}` is not in its shortest form; leave out `//`, `.` and `..`"
     if value.split("/")[1] in SYSTEM_FOLDERS - {home}:
-        return f"`{value}` belongs to the system; give a folder of your own, such as `{example}`"
+        return f"`{value}` belongs to the system; give another folder, such as `{example}`"
     if not re.fullmatch(r"[A-Za-z0-9/._-]+", value):
         return f"`{value}` holds characters other than letters, digits, `/`, `.`, `_` and `-`; rename the folder"
     longest = max(len(part) for part in value.split("/"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from . import machines, names
+from .answers import Answers
 
-Answers = Mapping[str, Any]
 # Accounts that every GitLab has, or makes when it needs them (app/models/concerns/has_user_type.rb).
 TAKEN = frozenset({"root", "ghost", "alert-bot", "support-bot", "security-bot", "automation-bot", "migration-bot", "visual-review-bot"})
 LONGEST = 255
@@ -39,7 +39,7 @@ def owner_email(value: Any, answers: Answers) -> str | None:
     return found
 
 
-RULES: dict[str, Callable[[Any, Answers], "str | None"]] = {
+RULES: dict[str, Callable[[Any, Answers], str | None]] = {
     "owner_username": owner_username,
     "owner_email": owner_email,
     "owner_ssh_keys": machines.runner_ssh_keys,

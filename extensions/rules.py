@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from . import age, aws, literals, machines, names, owner, sign_in, values
+from .answers import Answers
 from .facts import ACME_SOURCES, IAC_NAME, POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
-Answers = Mapping[str, Any]
 Rule = Callable[[Any, Answers], "str | None"]
 
 _SYSTEM_NAMESPACES = frozenset({"flux-system", "kube-system", "kube-public", "kube-node-lease", "cert-manager"})
@@ -40,7 +40,7 @@ def problem(question: str, answers: Answers) -> str | None:
         question: the question's name in copier.yml.
         answers: that answer, and those of the questions before it.
     """
-    found = RULES[question](answers[question], answers)
+    found = RULES[question](cast("Mapping[str, Any]", answers)[question], answers)
     return None if found is None else one_line(found)
 
 
@@ -59,7 +59,7 @@ def lab_name_of(folder: str) -> str:
 def _lab_name(value: Any, answers: Answers) -> str | None:
     found = names.dns_label(value)
     if value == SAMPLE_NAME:
-        return f"`{value}` is the sample application's name, whose project stands beside the lab's; give another, such as `homelab`"
+        return f"`{value}` is the sample application's name, whose project is beside the lab's; give another, such as `homelab`"
     if found is None and value in names.RESERVED_PROJECTS:
         return f"`{value}` is a name that GitLab keeps for itself, and the lab is a project there; did you mean `{value}-lab`?"
     return found
@@ -69,7 +69,7 @@ def _base_domain(value: Any, answers: Answers) -> str | None:
     found = names.served_name(value, "lab.example.com")
     # The longest host that the lab puts below it is gitlab-runner.<domain>.
     if found is None and len(f"gitlab-runner.{value}") > 253:
-        return f"`{value[:20]}…` has {len(value)} characters, too long once `gitlab-runner.` stands before it; 239 at most"
+        return f"`{value[:20]}…` has {len(value)} characters, too long once `gitlab-runner.` is put before it; 239 at most"
     return found
 
 
@@ -166,7 +166,7 @@ def _private_ca(value: Any, answers: Answers) -> str | None:
 def _cluster_issuer(value: Any, answers: Answers) -> str | None:
     found = names.object_name(value)
     if found is None and not answers["private_ca"] and _SELF_SIGNED.search(value):
-        return f"`{value}` sounds like an authority of your own, which nobody trusts by itself; answer `private_ca: true`, or give another, such as `letsencrypt`"
+        return f"`{value}` sounds like your own authority, which no machine trusts by itself; answer `private_ca: true`, or give another, such as `letsencrypt`"
     if found is None and answers["private_ca"] and _ACME.search(value):
         return f"`{value}` sounds like Let's Encrypt, which signs public names only; with a private CA give its issuer, such as `lab-ca`"
     return found
@@ -242,7 +242,7 @@ def _nfs_server(value: Any, answers: Answers) -> str | None:
 def _smtp_host(value: Any, answers: Answers) -> str | None:
     found = names.host_or_address(value) or _behind_traefik(value, answers, "mail server", "smtp")
     if found is None and names.is_loopback(value):
-        return f"`{value}` is GitLab's own pod, where no mail server runs; give one such as `smtp.{answers['base_domain']}`"
+        return f"`{value}` is GitLab's own pod, which runs no mail server; give one such as `smtp.{answers['base_domain']}`"
     return found
 
 
@@ -275,7 +275,7 @@ def _app_namespace(value: Any, answers: Answers) -> str | None:
 
 def _reserved_namespace(value: str) -> str | None:
     if value in _SYSTEM_NAMESPACES or value.startswith("kube-") or value == RUNNER_NAMESPACE:
-        return f"`{value}` belongs to another part of the cluster; give a namespace of its own, such as `apps`"
+        return f"`{value}` belongs to another part of the cluster; give another namespace, such as `apps`"
     return None
 
 
@@ -300,7 +300,7 @@ def _too_long(path: str, name: str) -> str | None:
     """Say whether a group's path has no room for the project's name behind it."""
     if len(f"{path}/{name}") <= names.LONGEST_PATH:
         return None
-    return f"`{path[:20]}…` has {len(path)} characters, too long once `/{name}` stands after it; {names.LONGEST_PATH - len(f'/{name}')} at most"
+    return f"`{path[:20]}…` has {len(path)} characters, too long once `/{name}` follows it; {names.LONGEST_PATH - len(f'/{name}')} at most"
 
 
 def _lab_group(value: Any, answers: Answers) -> str | None:

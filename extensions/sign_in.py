@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from . import names, values
+from .answers import Answers
 from .facts import SIGN_IN_NAME
 
-Answers = Mapping[str, Any]
 # Names without an owner: no browser keeps a cookie for all hosts below one (publicsuffix.org).
 _SHARED = frozenset({"home.arpa", "duckdns.org", "ddns.net", "dyndns.org", "dedyn.io", "nip.io", "sslip.io"})
 

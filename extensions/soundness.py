@@ -10,9 +10,10 @@ import datetime
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from . import rules
+from .answers import Answers
 
 Render = Callable[[Any, Mapping[str, Any]], Any]
 _TRUE = {"y", "yes", "t", "true", "on"}
@@ -21,7 +22,7 @@ _FALSE = {"n", "no", "f", "false", "off"}
 _WHAT = ((list, "a list"), (dict, "a mapping"), (bool, "a yes or no"), (type(None), "nothing"), (datetime.date, "a date"))
 
 
-def problems(
+def problems(  # noqa: PLR0913, PLR0917 - what Copier knows, in its own terms
     questions: Mapping[str, Mapping[str, Any]],
     given: Mapping[str, Any],
     recorded: Mapping[str, Any],
@@ -74,7 +75,7 @@ def problems(
 def _refused(name: str, answers: Mapping[str, Any]) -> str | None:
     """Return why a rule refuses an answer, if one does; nothing where an answer that it leans on is refused already."""
     try:
-        return rules.problem(name, answers) if name in rules.RULES else None
+        return rules.problem(name, cast("Answers", answers)) if name in rules.RULES else None
     except (AttributeError, KeyError, TypeError):
         return None
 
@@ -124,7 +125,7 @@ def _typed(
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value), None
     what = next((word for of, word in _WHAT if isinstance(value, of)), "something else")
-    return value, f"{shown} is {what}, not a text; give one such as `{default}`, in quotes where YAML needs them"
+    return value, f"{shown} is {what}, not a text; give one such as `{default}`, in quotes if YAML needs them"
 
 
 def _boolean(value: Any) -> bool | None:

@@ -35,6 +35,6 @@ def problem(installed: str, wanted: str) -> str | None:
         return None
     path = ", then ".join(f"the newest {stop}" for stop in on_the_way)
     return (
-        f"`{wanted}` jumps over {' and '.join(on_the_way)}, where GitLab has to stop on the way from `{installed}`; take {path},"
+        f"`{wanted}` jumps over {' and '.join(on_the_way)}, a required stop on the way from `{installed}`; take {path},"
         f" then `{wanted}`, and wait in between until the background migrations are done"
     )

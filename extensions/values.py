@@ -7,6 +7,7 @@ import functools
 import ipaddress
 import re
 import zoneinfo
+from collections.abc import Sequence
 from typing import Any
 
 from . import names
@@ -122,7 +123,7 @@ def _bytes(size: str) -> int:
 
 
 def duration(value: Any) -> str | None:
-    """Check a duration as Flux writes it, from ten seconds to a day (fluxcd.io: ^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$)."""
+    r"""Check a duration as Flux writes it, from ten seconds to a day (fluxcd.io: ^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$)."""
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
         return f"`{value}` is not a duration; give one such as `1m`, `30s` or `1h30m`"
     total = sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", value))
@@ -138,7 +139,7 @@ def cron(value: Any) -> str | None:
     if not isinstance(value, str) or len(value.split(" ")) != 5 or value != " ".join(value.split()):
         return f"`{value}` is not a schedule; give five fields, such as `0 3 * * *` (every night at three)"
     fields = []
-    for text, (name, low, high, words) in zip(value.split(), _CRON_FIELDS):
+    for text, (name, low, high, words) in zip(value.split(), _CRON_FIELDS, strict=True):
         items = [_cron_item(item.lower(), low, high, words) for item in text.split(",")]
         if not all(items):
             return f"`{value}`: `{text}` is not {name} ({low} to {high}); an example is `0 3 * * *`"
@@ -152,7 +153,7 @@ def cron(value: Any) -> str | None:
     return None
 
 
-def _cron_item(item: str, low: int, high: int, words: list[str] | tuple[str, ...]) -> set[int]:
+def _cron_item(item: str, low: int, high: int, words: Sequence[str]) -> set[int]:
     """Return the numbers that an item of a field stands for, such as `1-5/2`; none where it is wrong."""
     span, slash, step = item.partition("/")
     if slash and not (re.fullmatch("[0-9]{1,2}", step) and 1 <= int(step) <= high):
@@ -227,7 +228,7 @@ def git_url(value: Any) -> str | None:
     if scp:
         return f"`{value}` is in scp style, which Flux does not read; write `ssh://{scp[1]}{scp[2] or ''}/{scp[3]}`"
     if re.match(r"https?://[^/]*@|ssh://[^/@]*:[^/]*@", value):
-        return "the URL carries a user or a password, which would stand in Git; leave it out, the bootstrap asks for it"
+        return "the URL carries a user or a password, which would be in Git; leave it out, the bootstrap asks for it"
     host = r"[^/:@\s\[\]]+|\[[0-9a-f:]+\]"
     path = r"(?:/[A-Za-z0-9._~+-]+)+"
     parts = re.fullmatch(rf"(?:https://|ssh://[A-Za-z0-9_-]+@)({host})(?::(0|[1-9][0-9]{{0,4}}))?({path})/?", value)

@@ -6,7 +6,6 @@ Exits with 1 and all that is missing, each with what to do, before anything is t
 
 from __future__ import annotations
 
-import importlib
 import re
 import subprocess
 import sys
@@ -21,11 +20,8 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from extensions import images  # noqa: E402
+from extensions import facts, images  # noqa: E402
 from hooks import answers, charts, renames  # noqa: E402
-
-# By name: mypy, strict here, would follow an import into what is not held to its rules.
-facts = importlib.import_module("extensions.facts")
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -204,7 +200,7 @@ def problems(root: Path, version: str, fresh: Callable[[Path], bool] = example_i
     if not re.search(
         rf"^## \[?{re.escape(version)}\]?( |$)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
     ):
-        found.append(f"CHANGELOG.md has no section `## {version}`; call what stands under Unreleased that")
+        found.append(f"CHANGELOG.md has no section `## {version}`; give that name to what is under Unreleased")
     if last is not None:
         before, there = paths_at(root, last), paths_at(root, "HEAD")
         found += table_problems(renames.table(root / "hooks" / "renames.yml"), version, before - there, there)

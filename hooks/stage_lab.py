@@ -40,7 +40,7 @@ def main() -> int:
                 shlex.quote(str(outer / ".gitignore")),
             )
             print(
-                f"This folder lies inside the repository {outer}. The lab is a repository of its own there."
+                f"This folder lies inside the repository {outer}. The lab is a separate repository there."
                 " Keep it out of the outer one:"
                 f" echo {ignored} >> {file}",
                 file=sys.stderr,

@@ -144,7 +144,7 @@ def pytest_report_header() -> str:
     """Say which of the deep tests run."""
     if every():
         return "every test runs"
-    return f"one in {SHARE} of the deep tests runs, by TEST_DRAW={settle_the_draw()!r}" if required() else "the deep tests wait for CI, and for LONG=1"
+    return f"one in {SHARE} of the deep tests runs, by TEST_DRAW={settle_the_draw()!r}" if required() else "the slow tests wait for CI, and for LONG=1"
 
 
 @pytest.hookimpl(trylast=True)

@@ -76,7 +76,7 @@ def test_setup_level_comes_first_and_quick_asks_at_most_seven_questions_more() -
 def test_every_question_is_used() -> None:
     """An answer counts as used where a template of the lab, a file's name or a derived fact reads it."""
     environment = Environment()
-    used: set[str] = set(re.findall(r'self\._\("(\w+)"\)', (ROOT / "extensions/facts.py").read_text(encoding="utf-8")))
+    used: set[str] = set(re.findall(r'self\._(?:answers)?[\[(]"(\w+)"', (ROOT / "extensions/facts.py").read_text(encoding="utf-8")))
     used |= {f"{part}_size" for part in ("config", "logs", "data")}  # facts.py reads these by their part
     for path in [*(ROOT / "template").rglob("*"), *(ROOT / "partials").rglob("*")]:
         used |= jinja2.meta.find_undeclared_variables(environment.parse(path.name))

@@ -91,7 +91,7 @@ def test_inside_another_repository_the_lab_is_one_of_its_own_and_the_owner_is_to
     git(tmp_path, "init", "--quiet")
     done = copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "in/my lab")
     lab = tmp_path / "in/my lab"
-    assert done.returncode == 0 and "a repository of its own" in done.stderr and "staged in Git and not yet committed" in done.stderr
+    assert done.returncode == 0 and "a separate repository" in done.stderr and "staged in Git and not yet committed" in done.stderr
     assert git(lab, "rev-parse", "--show-toplevel").strip() == str(lab.resolve())
     assert "A  README.md" in git(lab, "status", "--porcelain").splitlines()
     assert git(tmp_path, "diff", "--cached", "--name-only") == ""

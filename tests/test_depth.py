@@ -19,7 +19,7 @@ def items() -> list[Any]:
     cases = [
         SimpleNamespace(nodeid=name, path="x", originalname="test_slow", get_closest_marker={"deep": mark}.get) for name in CASES
     ]
-    return [*cases, SimpleNamespace(nodeid="quick", path="x", originalname="quick", get_closest_marker={}.get)]
+    return [*cases, SimpleNamespace(nodeid="slow", path="x", originalname="slow", get_closest_marker={"slow": SimpleNamespace(kwargs={})}.get), SimpleNamespace(nodeid="quick", path="x", originalname="quick", get_closest_marker={}.get)]
 
 
 def names(items: list[Any], **config: Any) -> list[str]:
@@ -34,7 +34,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_make_test_keeps_the_first_cases_and_what_is_quick(items: list[Any]) -> None:
-    assert names(items) == CASES[3:]
+    assert names(items) == [*CASES[3:], "slow"]
 
 
 def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(items: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +43,7 @@ def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(items: list[Any
     for number in range(100):
         monkeypatch.setenv(DRAW, hashlib.sha1(str(number).encode()).hexdigest())
         without = names(items)
+        assert "slow" not in without
         assert without == names(items) and not set(CASES[:3]) & set(without)
         assert 57 * (1 - 3 / SHARE) < len(without) < 57
         never &= set(without)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support import gitlab_rb
+from support.depth import every
 from support.cluster import documents
 from support.program import settings_module
 from support.questions import QUESTIONS
@@ -25,7 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-LONG = os.environ.get("LONG") == "1"
+LONG = every()
 CANARY = "canary-was-here"
 BATCH = 100
 # What would leave the canary behind, in each language that a file of the lab is read by; and what confuses their readers.

@@ -122,8 +122,8 @@ def test_any_folder_suggests_a_name_for_the_lab_that_is_right(folder: str, name:
 @pytest.mark.parametrize(
     ("question", "value", "said"),
     [
-        ("lab_name", datetime.date(2026, 1, 1), "`2026-01-01` is a date, not a text; give one such as `lab`, in quotes where YAML needs them"),
-        ("lab_name", b"x", "`b'x'` is something else, not a text; give one such as `lab`, in quotes where YAML needs them"),
+        ("lab_name", datetime.date(2026, 1, 1), "`2026-01-01` is a date, not a text; give one such as `lab`, in quotes if YAML needs them"),
+        ("lab_name", b"x", "`b'x'` is something else, not a text; give one such as `lab`, in quotes if YAML needs them"),
         ("https_port", "9" * 5000, f"`{'9' * 60}` is not a whole number; give one such as `443`"),
         ("https_port", "٤٤٣", "`٤٤٣` is not a whole number; give one such as `443`"),
     ],

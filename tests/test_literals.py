@@ -146,7 +146,7 @@ def test_a_literal_looks_like_this(literal: Any, value: Any, text: str) -> None:
 
 @pytest.mark.parametrize("value", ["a'b", "a\nb"])
 def test_dotenv_says_what_it_cannot_hold(value: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(repr(value))} cannot stand in a .env file: it holds a quote or a line break$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(value))} cannot be in a .env file: it holds a quote or a line break$"):
         literals.dotenv(value)
 
 

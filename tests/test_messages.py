@@ -37,7 +37,7 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
     (names.absolute_path, ("/a//",), "`/a//` ends in a slash; did you mean `/a`?"),
     (names.absolute_path, (None,), "None is not an absolute path; give one such as `/storage`"),
     (names.absolute_path, ("/a/./b",), "`/a/./b` is not in its shortest form; leave out `//`, `.` and `..`"),
-    (names.absolute_path, ("/etc/x",), "`/etc/x` belongs to the system; give a folder of your own, such as `/storage`"),
+    (names.absolute_path, ("/etc/x",), "`/etc/x` belongs to the system; give another folder, such as `/storage`"),
     (values.time_zone, ("new york",), "`new york` is not an IANA time zone; did you mean `America/New_York`?"),
     (values.time_zone, ("Middle-earth",), "`Middle-earth` is not an IANA time zone; give one such as `Europe/Warsaw`"),
     (values.time_zone, ("VIENNA",), "`VIENNA` is not an IANA time zone; did you mean `Europe/Vienna`?"),
@@ -45,7 +45,7 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
     (values.git_url, ("me@a-b.lab:c/d.git",), "`me@a-b.lab:c/d.git` is in scp style, which Flux does not read; write `ssh://me@a-b.lab/c/d.git`"),
     (values.git_url, ("ssh://git@a.lab:0/c.git",), "`0` is not a TCP port; give a number from 1 to 65535"),
     (values.git_url, ("ssh://git@a.lab:22/c.git",), None),
-    (values.git_url, ("http://u@a.lab/c.git",), "the URL carries a user or a password, which would stand in Git; leave it out, the bootstrap asks for it"),
+    (values.git_url, ("http://u@a.lab/c.git",), "the URL carries a user or a password, which would be in Git; leave it out, the bootstrap asks for it"),
     (names.email, ("A.B@lab",), None),
     (names.email, ("a@[10.0.0.1]",), "`a@[10.0.0.1]`: `[10.0.0.1]` is an address; give the mail domain's name, such as `lab.example.com`"),
     (names.absolute_path, ("/A",), None),
@@ -106,7 +106,7 @@ def test_ssh_keeps_off_the_node_port_of_https_and_home_off_the_systems_folders()
     taken = rules.problem("ssh_port", {"ssh_exposure": "node-port", "https_port": 30443, "ssh_port": 30443})
     assert taken == "`30443` is where Traefik answers https, on the same nodes; give SSH another port, such as `30022`"
     home = rules.problem("runner_home", {"runner_user": "etc", "runner_home": "/etc/runner"})
-    assert home == "`/etc/runner` belongs to the system; give a folder of your own, such as `/home/etc/containers/gitlab-runner`"
+    assert home == "`/etc/runner` belongs to the system; give another folder, such as `/home/etc/containers/gitlab-runner`"
 
 
 @pytest.mark.parametrize(("name", "passes"), [("Etc/UTC", True), ("America/Argentina/Buenos_Aires", True), ("utc", False), ("A b", False), (5, False)])

@@ -14,7 +14,7 @@ import pytest
 from support.cluster import Lab
 from support.program import COMMANDS, NAMES, cli
 from support.questions import QUESTIONS
-from support.rendering import ROOT
+from support.rendering import DOCUMENTS, ROOT
 from support.tools import run, tool
 
 # A script as it is called in a text, with what stands behind it.
@@ -51,7 +51,7 @@ def shell_messages(lab: Path) -> Iterator[tuple[str, str]]:
 
 
 def documents(lab: Path) -> Iterator[tuple[str, str]]:
-    for file in [lab / "README.md", *lab.glob("sample-app/README.md"), *sorted((lab / "docs").glob("*.md")), ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for file in [lab / "README.md", *lab.glob("sample-app/README.md"), *sorted((lab / "docs").glob("*.md")), *DOCUMENTS]:
         yield str(file), file.read_text(encoding="utf-8")
 
 
@@ -80,7 +80,7 @@ def texts_with_calls(lab: Lab) -> Iterator[tuple[str, str]]:
     for file in sorted(lab.path.rglob("*")):
         if file.is_file() and file.suffix in read and "flux-system" not in file.parts:
             yield f"the lab's {file.relative_to(lab.path)}", file.read_text(encoding="utf-8")
-    for file in [ROOT / "copier.yml", ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "questions").glob("*"), *(ROOT / "hooks").glob("*.yml")]:
+    for file in [ROOT / "copier.yml", ROOT / "CHANGELOG.md", *DOCUMENTS, *(ROOT / "questions").glob("*"), *(ROOT / "hooks").glob("*.yml")]:
         yield str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")
 
 

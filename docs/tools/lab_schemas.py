@@ -1,6 +1,6 @@
 """Writes the schemas that a lab's own check takes along, in one file, from those that the tests use.
 
-    python docs/tools/lab_schemas.py
+python docs/tools/lab_schemas.py
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ def without_descriptions(schema: Any) -> Any:
         return [without_descriptions(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: without_descriptions(value) for key, value in schema.items() if not (key == "description" and isinstance(value, str))}
+    return {
+        key: without_descriptions(value)
+        for key, value in schema.items()
+        if not (key == "description" and isinstance(value, str))
+    }
 
 
 def shipped() -> str:
@@ -38,7 +42,9 @@ def shipped() -> str:
         if group in LEFT_OUT or f"{group}/{file.stem}" in LEFT_OUT:
             continue
         schema = without_descriptions(json.loads(file.read_text(encoding="utf-8")))
-        lines.append(f"{json.dumps(f'{group}/{version}/{kinds[kind]}')}: {json.dumps(schema, separators=(',', ':'), sort_keys=True)}")
+        lines.append(
+            f"{json.dumps(f'{group}/{version}/{kinds[kind]}')}: {json.dumps(schema, separators=(',', ':'), sort_keys=True)}"
+        )
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 

@@ -71,7 +71,9 @@ class Reference:
             return f"[{schema['$comment'].rpartition('.')[2]}]({KUBERNETES})"
         if "enum" in schema:
             return " \\| ".join(_code(one) for one in schema["enum"])
-        types = [schema["type"]] if isinstance(schema["type"], str) else [name for name in schema["type"] if name != "null"]
+        types = (
+            [schema["type"]] if isinstance(schema["type"], str) else [name for name in schema["type"] if name != "null"]
+        )
         return " or ".join(self._type(name, schema, path) for name in types)
 
     def _type(self, name: str, schema: Schema, path: str) -> str:
@@ -126,6 +128,7 @@ def refreshed(readme: str, chart: Path = CHART) -> str:
 
 
 def main(arguments: list[str]) -> None:
+    """Write the table into the README of the chart, or of the one in the folder that is named."""
     chart = Path(arguments[0]) if arguments else CHART
     readme = chart / "README.md"
     readme.write_text(refreshed(readme.read_text(encoding="utf-8"), chart), encoding="utf-8")

@@ -35,7 +35,7 @@ def mend(file: Path) -> str:
         f"copy your key file to {file} (chmod 600), or name where it is in {KEY_FILE}\n"
         "lost: a cluster of this lab has it, too:\n"
         "kubectl get secret sops-age -n flux-system -o jsonpath='{.data.lab\\.agekey}' | base64 -d\n"
-        "lost there as well: ./lab secret init --another makes a new one. Whoever has another recipient's key runs\n"
+        "lost there as well: ./lab secret init --another makes a new one. The owner of another recipient's key runs\n"
         "./lab secret rotate for it; if nobody has, what was encrypted has to be typed in again"
     )
 

@@ -102,7 +102,7 @@ class Found:
         copy = f"scp {' '.join(self.sent)} {address}:"
         if self.root == "missing":
             return f"{copy}, then there, as root: sh setup.sh"
-        return f"where sudo can ask you: {copy} && ssh -t {address} sh setup.sh"
+        return f"if sudo has to ask you: {copy} && ssh -t {address} sh setup.sh"
 
 
 def question(lab: Lab) -> str:
@@ -162,7 +162,7 @@ def prepare(lab: Lab) -> None:
         console.warn(f"{what}, {found.obstacle}:\n./lab trust --runner")
         return
     asked = (
-        f"{what}.\n{SCRIPT} sets it up, as root: Docker and its compose plugin (from Docker's own packages, where the\n"
+        f"{what}.\n{SCRIPT} sets it up, as root: Docker and its compose plugin (from Docker's own packages if the\n"
         f"system has none), the group docker for {found.user}, an end for Docker's logs, swap, security updates by\n"
         "night, a guest agent in a VM, what rootless builds need of the kernel. What apt has left\n"
         f"half done it finishes. Run it on {found.host} ({found.system})?"

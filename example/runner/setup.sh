@@ -63,7 +63,7 @@ look_around() {
   flock -n 9 || { note "another run of setup.sh is at work here; this one waits for it" && flock 9; }
 }
 
-is_ubuntu() { case " $ID $ID_LIKE " in *' ubuntu '*) ;; *) return 1 ;; esac; }
+is_ubuntu() { case " $ID $ID_LIKE " in *' ubuntu '*) ;; *) return 1 ;; esac }
 
 # Packages
 
@@ -196,7 +196,8 @@ EOF
     return
   fi
   command -v python3 >/dev/null || return 0
-  said=$(python3 - "$settings" 2>&1 <<'EOF'
+  said=$(
+    python3 - "$settings" 2>&1 <<'EOF'
 import json, os, shutil, sys
 path = sys.argv[1]
 try:
@@ -297,7 +298,10 @@ add_swap() {
 # keep_swap: has it switched on at each boot; fails where that is so.
 keep_swap() {
   if grep -qs "^$swap " /etc/fstab; then return 1; fi
-  { awk 1 /etc/fstab; printf '%s none swap sw 0 0\n' "$swap"; } | put /etc/fstab
+  {
+    awk 1 /etc/fstab
+    printf '%s none swap sw 0 0\n' "$swap"
+  } | put /etc/fstab
 }
 
 start_docker() {

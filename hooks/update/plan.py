@@ -216,11 +216,11 @@ class _Planner:
             self._refuse(
                 path,
                 theirs,
-                "A filter in .gitattributes stands before it, so it cannot be merged, and yours stays as it was",
+                "A filter in .gitattributes changes it first, so it cannot be merged, and yours stays as it was",
             )
         elif theirs is None and base is not None:
             self.findings.kept[path] = (
-                f"{self._why_gone(path)} A filter in .gitattributes stands before yours, so it stays."
+                f"{self._why_gone(path)} A filter in .gitattributes changes yours first, so it stays."
             )
 
     def _settle_answers(self, path: str) -> None:
@@ -228,7 +228,7 @@ class _Planner:
         if theirs is None:
             raise Refused(
                 f"The template of today writes no answers file `{path}`, so nothing was changed. Report"
-                " that to whoever made the template."
+                " that to the template's maintainers."
             )
         self.results[path] = theirs
         if path in self.mine and path in self.moves.old:
@@ -297,7 +297,7 @@ class _Planner:
         for path in sorted(path for path, entry in self.results.items() if entry is not None):
             if self._folder(path) and not _leaves_with(self.lab.folder, path, leaving):
                 raise Refused(
-                    f"`{path}` is a folder in your lab, where the template has a file. Rename yours, commit, and"
+                    f"`{path}` is a folder in your lab and a file in the template. Rename yours, commit, and"
                     f" update again."
                 )
             for parent in [*PurePosixPath(path).parents][:-1]:
@@ -305,7 +305,7 @@ class _Planner:
                 here = self.lab.folder / name
                 if here.exists() and not here.is_dir() and name not in leaving:
                     raise Refused(
-                        f"`{name}` is a file in your lab, where the template has a folder. Rename yours, commit, and"
+                        f"`{name}` is a file in your lab and a folder in the template. Rename yours, commit, and"
                         f" update again."
                     )
 

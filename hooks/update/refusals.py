@@ -127,7 +127,7 @@ def _refuse_folders(lab: Lab, old: dict[str, Entry]) -> None:
     folders = {parent.as_posix() for path in lab.tracked for parent in Path(path).parents}
     for path in sorted(folders & old.keys()):
         raise Refused(
-            f"`{path}` is a folder in your lab, where the template has a file. Rename the folder, commit, and update"
+            f"`{path}` is a folder in your lab and a file in the template. Rename the folder, commit, and update"
             f" again;"
             " nothing was changed."
         )

@@ -109,7 +109,7 @@ def _by_its_values(found: dict[str, Any], not_in_pods: list[str]) -> Workload:
     """Return what stands for the workload of the lab's chart where no Helm renders it."""
     image = found.get("image")
     image = image if isinstance(image, dict) else {}
-    # charts/app/templates/_imagepolicy.tpl: 0.0.0 stands for no image yet.
+    # charts/app/templates/lib/_imagepolicy.tpl: 0.0.0 stands for no image yet.
     waits = str(image.get("tag")) == "0.0.0" and bool(image.get("imagePolicy")) and not image.get("digest")
     in_pods = {name: value for name, value in found.items() if name not in not_in_pods}
     return Workload(in_pods, found.get("replicas") != 0 and not waits)

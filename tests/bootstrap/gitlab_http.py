@@ -25,6 +25,9 @@ class Handler(BaseHTTPRequestHandler):
     """One request: to the API, to Git, to the registry, or to the page of the sample application."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = (
+        True  # the body would wait 40 ms for the header's acknowledgement, which GitLab's servers do not do
+    )
     server: WorldServer
 
     def log_message(self, *_: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 import pytest
 from lab_world import Call, World, world_in
 from stand_in_flux import git
+from support.depth import every
 from support.program import NAMES
 
 STAGES = NAMES
-LONG = bool(os.environ.get("LONG"))
+LONG = every()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups, also where these tests are run by themselves
@@ -72,6 +72,8 @@ class Journey:
 
 @pytest.fixture(scope="session")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
-    """Return a world that has been through every stage, with the group variable, so that every request occurs."""
-    with world_in(tmp_path_factory.mktemp("journey") / "world", pipeline_auth="group-variable") as world:
+    """Return a world that has been through every stage, with the group variable and an owner, so that every request occurs."""
+    key = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'Z' * 43}"
+    owner = {"owner_username": "owner", "owner_email": "owner@lab.test", "owner_ssh_keys": [key], "smtp_enabled": False}
+    with world_in(tmp_path_factory.mktemp("journey") / "world", pipeline_auth="group-variable", **owner) as world:
         yield Journey(world)

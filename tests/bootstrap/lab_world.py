@@ -270,8 +270,11 @@ class World:
         """The state in short; of a call that only reads nothing, since it takes time and nothing can have changed."""
         if reading:
             return ""
+        # Preflight's Jobs are gone at its end, and change nothing that lasts.
         objects = {
-            "/".join(key): item | {"status": ""} for key, item in self.cluster.objects.items() if key[0] != "Pod"
+            "/".join(key): item | {"status": ""}
+            for key, item in self.cluster.objects.items()
+            if key[0] != "Pod" and not key[2].startswith("lab-inside-")
         }
         files = [(str(p), p.read_text() if p.is_file() else "", p.stat().st_mode) for p in sorted(self.vm.rglob("*"))]
         state = {

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -53,6 +52,7 @@ def built(world: World) -> World:
 
 @pytest.mark.parametrize("starter", ["mia", "dan"])
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_a_job_of_the_labs_project_cannot_push_to_it(built: World, starter: str) -> None:
     """Not even one that a maintainer started, whose own hands could."""
     before = tips(built)
@@ -62,6 +62,7 @@ def test_a_job_of_the_labs_project_cannot_push_to_it(built: World, starter: str)
     assert tips(built) == before
 
 
+@pytest.mark.slow
 def test_the_token_of_the_scheduled_update_opens_its_branch_and_nothing_else(built: World) -> None:
     token = built.gitlab.job_variables(LAB, "refs/heads/main")["LAB_UPDATE_TOKEN"]
     before = tips(built)
@@ -76,6 +77,7 @@ def test_the_token_of_the_scheduled_update_opens_its_branch_and_nothing_else(bui
     assert built.gitlab.push_image(token, DEMO, "v9.9.9") != ""
 
 
+@pytest.mark.slow
 def test_a_developer_gets_neither_the_branch_nor_the_tokens(built: World) -> None:
     """Neither by a push, nor by a job of a branch of theirs, nor by the settings, which show a hidden value to nobody."""
     before = tips(built)
@@ -95,6 +97,7 @@ def test_a_stranger_sees_nothing(built: World) -> None:
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_what_an_earlier_bootstrap_opened_is_closed_and_the_owner_is_told(built: World) -> None:
     project = built.gitlab.project(LAB)
     assert project is not None
@@ -109,6 +112,7 @@ def test_what_an_earlier_bootstrap_opened_is_closed_and_the_owner_is_told(built:
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_an_owner_who_lets_jobs_push_is_not_closed_out_by_the_next_run(make_world: Callable[..., World]) -> None:
     world = make_world(job_token_push=True)
     world.must_run("--from", "storage")
@@ -119,6 +123,7 @@ def test_an_owner_who_lets_jobs_push_is_not_closed_out_by_the_next_run(make_worl
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None:
     (branch,) = [b for b in built.gitlab.protected_branches if b["project"] == built.gitlab.project(LAB)["id"]]
     assert "rules the cluster" not in built.must_run("--only", "sync").text
@@ -144,6 +149,7 @@ def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.deep(keep=2)
+@pytest.mark.slow(keep=1)
 def test_the_updates_token_is_replaced_where_it_would_fail_or_is_open(built: World, change: Callable[..., None], why: str) -> None:
     (token,) = [t for t in built.gitlab.project_tokens if t["name"] == "template-update"]
     (variable,) = [v for v in built.gitlab.variables if v["key"] == "LAB_UPDATE_TOKEN"]
@@ -178,6 +184,7 @@ def test_a_developer_pushes_branches_and_the_cache_and_no_tag_that_flux_deploys(
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) -> None:
     """Also of an image below a project, and the filter means the same to who looks for it and to who compares whole tags."""
     policy = {"imageRepositoryRef": {"name": "shop"}, "policy": {"numerical": {"order": "asc"}}, "filterTags": {"pattern": "^main-[a-f0-9]+-(?P<ts>[0-9]+)"}}
@@ -203,12 +210,14 @@ def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) 
     ],
 )
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_a_policy_that_no_rule_can_follow_is_warned_of(built: World, policy: dict[str, object], words: str) -> None:
     built.cluster.put("ImagePolicy", "flux-system", "demo", spec={"imageRepositoryRef": {"name": "demo"}, **policy}, status={})
     run = built.must_run("--only", "groups")
     assert words in run.text and f"Every developer of {DEMO}" in run.text
 
 
+@pytest.mark.slow
 def test_an_application_is_protected_before_flux_knows_of_it(built: World) -> None:
     """As soon as its project is there; one that is not is passed over."""
     group = built.gitlab.group("HomeLAB")["id"]
@@ -221,6 +230,7 @@ def test_an_application_is_protected_before_flux_knows_of_it(built: World) -> No
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_gitlab_without_such_rules_gives_a_warning(world: World) -> None:
     world.gitlab.knows_tag_rules = [False]
     run = world.must_run()
@@ -228,6 +238,7 @@ def test_a_gitlab_without_such_rules_gives_a_warning(world: World) -> None:
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_an_owner_who_lets_developers_deploy_is_not_closed_out(built: World) -> None:
     change(built, deployers="developers")
     for _ in range(2):
@@ -246,6 +257,7 @@ def change(world: World, **answers: object) -> None:
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_rule_that_lets_everyone_push_is_made_anew(built: World) -> None:
     """GitLab's settings take a rule that only keeps tags from being deleted."""
     (rule,) = built.gitlab.tag_rules
@@ -258,6 +270,7 @@ def test_a_rule_that_lets_everyone_push_is_made_anew(built: World) -> None:
     assert built.gitlab.tag_rules == [rule], "a stricter one is the owner's"
 
 
+@pytest.mark.slow
 def test_the_groups_token_reaches_only_jobs_of_protected_branches_and_tags(make_world: Callable[..., World]) -> None:
     """No rule for container tags binds it: it is a deploy token's."""
     world = make_world(pipeline_auth="group-variable")
@@ -272,6 +285,7 @@ def test_the_groups_token_reaches_only_jobs_of_protected_branches_and_tags(make_
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_an_earlier_labs_group_variable_is_made_anew_and_its_token_with_it(make_world: Callable[..., World]) -> None:
     world = make_world(pipeline_auth="group-variable")
     world.must_run()
@@ -296,6 +310,7 @@ def test_an_earlier_labs_group_variable_is_made_anew_and_its_token_with_it(make_
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_another_administrators_run_elsewhere_keeps_its_token(world: World) -> None:
     """A run that was killed leaves its token valid: whoever works from another folder or machine leaves that alone."""
     world.must_run("--from", "storage")
@@ -313,6 +328,7 @@ def test_another_administrators_run_elsewhere_keeps_its_token(world: World) -> N
 # The lab's own group
 
 
+@pytest.mark.slow
 def test_a_maintainer_of_the_applications_group_does_not_rule_the_cluster(make_world: Callable[..., World]) -> None:
     """The lab's project has a group that only its members see; in the first group they would push to it."""
     world = make_world(lab_project="ops/homelab")
@@ -327,6 +343,7 @@ def test_a_maintainer_of_the_applications_group_does_not_rule_the_cluster(make_w
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_an_earlier_labs_project_stays_in_its_group(built: World) -> None:
     assert {g["full_path"] for g in built.gitlab.groups} == {"HomeLAB"}
     assert push(built, LAB, "mia", built.maintainer, "refs/heads/main").returncode == 0, "which the report tells"

@@ -34,7 +34,7 @@ def run(world: World, *arguments: str, **environment: str) -> Run:
 
 
 def test_without_an_answer_there_is_no_account_and_it_is_told_once(journey: Journey) -> None:
-    world = journey.to("account")
+    world = owned(journey, owner_username="", owner_email="", owner_ssh_keys=[])
     said = run(world)
     assert said.out.count("owner_username is empty") == 1 and len(world.gitlab.accounts) == 1
 

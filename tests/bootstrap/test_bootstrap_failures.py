@@ -10,7 +10,7 @@ import pytest
 
 from faults import Fault
 from journeys import LONG, STAGES, Journey, alone
-from lab_world import Call, Run, World
+from lab_world import Call, Run
 from support import program
 
 # How GitLab can fail, and for how long an owner would wait: LAB_RETRIES is 3 here.

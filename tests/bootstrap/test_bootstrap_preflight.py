@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -393,7 +395,7 @@ def test_a_lab_within_another_repository_pushes_nothing_of_it(journey: Journey) 
     before = world.summary()["repositories"]
     inside_another(world)
     run = world.run("--only", "preflight")
-    words = f"the lab has no repository of its own: it lies in that of {world.lab.parent.resolve()}"
+    words = f"the lab is not a separate repository: it lies in that of {world.lab.parent.resolve()}"
     assert run.status == 1 and f"[repository] {words}" in run.err and "git init" in run.err
     run = world.run("--from", "sync")
     assert run.status == 1 and words[1:] in run.err
@@ -443,3 +445,66 @@ def test_an_authority_that_an_ignore_rule_keeps_from_git_is_named(make_world: Ca
 def commit_as_it_is(world: World) -> None:
     who = ["-c", "user.name=o", "-c", "user.email=o@lab"]
     subprocess.run(["git", "-C", str(world.lab), *who, "commit", "--quiet", "--message", "As it is"], check=True)
+
+
+# From inside the cluster
+
+
+def fault_line(**words: object) -> str:
+    return json.dumps({"host": "registry.localhost", "fault": "dns", "words": "not known", **words})
+
+
+def test_the_pods_that_look_from_inside_go_again_and_what_they_saw_is_told(world: World) -> None:
+    good = world.run("--only", "preflight")
+    assert "the cluster knows gitlab.localhost registry.localhost demo.localhost, too" in good.out
+    calls = [" ".join(call.arguments) for call in world.calls]
+    assert any("delete jobs" in call for call in calls) and world.cluster.of_kind("Job") == []
+    world.cluster.failing_jobs = {"lab-inside-cluster": fault_line()}
+    bad = world.run("--only", "preflight")
+    assert bad.status == 1 and "[inside] the cluster's DNS does not know registry.localhost, the nodes' own does" in bad.err
+    assert world.cluster.of_kind("Job") == []
+    passed_over = world.run("--only", "preflight", LAB_SKIP="inside")
+    assert passed_over.status == 0 and "LAB_SKIP has it" in passed_over.out
+
+
+def test_pods_without_a_result_are_a_warning_with_the_reason(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no route to docker.io"}}}]}
+    real = world.pods.run_jobs
+
+    def never() -> None:
+        real()
+        for job in world.cluster.of_kind("Job"):
+            world.cluster.objects["Pod", "default", f"{job['metadata']['name']}-pod"]["status"] = waiting
+
+    monkeypatch.setattr(world.pods, "run_jobs", never)
+    run = world.run("--only", "preflight", LAB_WAIT_FLUX_MINUTES="0")
+    assert run.status == 0 and "could not be seen by the nodes' DNS: ErrImagePull no route to docker.io" in run.err
+    assert world.cluster.of_kind("Job") == []
+
+
+def test_a_dry_run_and_a_lab_that_is_built_start_no_pods(journey: Journey) -> None:
+    world = journey.to("preflight")
+    assert "a dry run starts no pod there" in world.must_run("--dry-run", "--only", "preflight").out
+    world = journey.to("end")
+    assert "./lab up --only preflight tries it again" in world.must_run("--from", "preflight", LAB_WAIT_VERIFY_MINUTES="1").out
+    assert not [call for call in world.calls if "lab-inside" in " ".join(call.arguments)]
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_while_pods_look_takes_them_away(world: World, monkeypatch: pytest.MonkeyPatch, end: int) -> None:
+    def stop() -> None:
+        if world.cluster.of_kind("Job") and world.running:
+            world.running.send_signal(end)
+
+    monkeypatch.setattr(world.pods, "run_jobs", stop)
+    run = world.run("--only", "preflight")
+    assert run.status == 128 + end and world.cluster.of_kind("Job") == []
+
+
+def test_pods_that_a_killed_run_left_are_gone_before_others_look(world: World) -> None:
+    world.cluster.failing_jobs = {"lab-inside-node": fault_line(host="old.localhost")}
+    world.kill_before = lambda call, _: "get pods" in call.detail
+    assert world.run("--only", "preflight").status < 0 and len(world.cluster.of_kind("Job")) == 2
+    world.cluster.failing_jobs = {}
+    run = world.run("--only", "preflight")
+    assert run.status == 0 and "old.localhost" not in run.text and world.cluster.of_kind("Job") == []

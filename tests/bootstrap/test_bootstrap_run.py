@@ -118,6 +118,7 @@ def external_repository(world: World) -> None:
         subprocess.run(["git", *arguments], check=True)
 
 
+@pytest.mark.slow
 def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
     make_world: Callable[..., World], owner_config: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_the_jobs_of_a_lab_in_a_group_of_its_own_have_a_runner(make_world: Calla
     assert gitlab.runners_for(SAMPLE, True, set()) == ["lab-homelab of HomeLAB"]
 
 
+@pytest.mark.slow
 def test_an_old_labs_runner_goes_on_and_the_protected_one_comes_beside_it(make_world: Callable[..., World]) -> None:
     """A lab made before runner_scope has an instance runner; its token, and whose jobs it takes, stay as they are."""
     world = make_world(runner_scope="instance")
@@ -92,6 +93,7 @@ def test_an_old_labs_runner_goes_on_and_the_protected_one_comes_beside_it(make_w
     assert "   done " not in world.must_run("--only", "runner").out
 
 
+@pytest.mark.slow
 def test_the_answer_groups_takes_the_runner_from_all_others(make_world: Callable[..., World]) -> None:
     world = make_world(runner_scope="instance")
     world.must_run()
@@ -116,6 +118,7 @@ def test_a_runner_of_somebody_else_is_left_alone(journey: Journey) -> None:
     assert [one for one in theirs if one["id"] not in {runner["id"] for runner in world.gitlab.runners}] == []
 
 
+@pytest.mark.slow
 def test_the_old_runner_goes_only_when_the_new_one_works(make_world: Callable[..., World]) -> None:
     """A run that ends in the middle leaves a runner that takes jobs."""
     world = make_world(runner_scope="instance")
@@ -129,6 +132,7 @@ def test_the_old_runner_goes_only_when_the_new_one_works(make_world: Callable[..
     assert "lab-homelab" not in [one["description"] for one in world.gitlab.runners]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_lab_whose_owner_brings_the_runner_ask_for_no_tag(make_world: Callable[..., World]) -> None:
     world = make_world()
     world.must_run()
@@ -143,5 +147,5 @@ def test_jobs_of_a_lab_whose_owner_brings_the_runner_ask_for_no_tag(make_world: 
 def test_a_missing_group_is_named_with_the_stage_that_makes_it(journey: Journey, stage: str, missing: str) -> None:
     world = journey.to("groups")
     run = world.run("--only", stage)
-    assert run.status == 1 and f"GitLab has no HomeLAB for the runner lab-homelab of HomeLAB" in run.err
+    assert run.status == 1 and "GitLab has no HomeLAB for the runner lab-homelab of HomeLAB" in run.err
     assert f"./lab up --only {missing}" in run.err

@@ -37,6 +37,7 @@ def test_a_dry_run_says_that_the_machine_would_be_set_up_and_leaves_it(bare: Wor
     assert not (bare.container.parent / "set up").exists()
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_be_set_up_gets_no_token(bare: World) -> None:
     (bare.container.parent / "refuses").touch()
     run = bare.run()
@@ -47,12 +48,14 @@ def test_a_machine_that_cannot_be_set_up_gets_no_token(bare: World) -> None:
     assert bare.summary()["runner up to date"]
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_while_the_machine_is_set_up_is_made_again(bare: World) -> None:
     bare.faults = [Fault("ssh", "setup.sh", "lost", times=1)]
     bare.must_run()
     assert bare.summary()["runner up to date"]
 
 
+@pytest.mark.slow
 def test_only_the_certificate_is_missing_and_cannot_be_brought(make_world: Callable[..., World]) -> None:
     """A runner that works goes on: its owner is told, whatever the system."""
     world = make_world(private_ca=True)

@@ -85,6 +85,7 @@ def wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.tool("sshd")
+@pytest.mark.slow
 def test_the_runner_is_set_up_through_a_real_sshd(machine: World) -> None:
     run = machine.must_run("--only", "preflight")
     assert "Docker 29.1.0, compose 5.0.0" in run.out

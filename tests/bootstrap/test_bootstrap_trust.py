@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Callable
 
 import pytest
+import yaml
 
 from lab_world import World
 from support.rendering import ROOT
@@ -60,3 +62,49 @@ def test_devices_are_told_what_to_do_with_this_labs_file_and_hosts(world: World)
     assert run.status == 0 and world.changes == []
     for words in (str(world.lab / "ca.crt"), world.settings["registry_address"], "iPhone", "Firefox", "registries.yaml"):
         assert words in run.out, words
+
+
+KEY = "the key of the authority, which nobody else may read"
+
+
+@pytest.fixture
+def authority(make_world: Callable[..., World]) -> World:
+    """Return a lab whose authority cert-manager has made."""
+    found = make_world(private_ca=True, tls_source="lab-authority", cluster_issuer="lab-authority")
+    found.cluster.put("Namespace", "", "cert-manager")
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in (("tls.key", KEY), ("tls.crt", "CERTIFICATE"))}
+    notes = {"cert-manager.io/certificate-name": "lab-authority", "kubectl.kubernetes.io/x": "y"}
+    found.cluster.put("Secret", "cert-manager", "lab-authority", type="kubernetes.io/tls", data=data, metadata={"annotations": notes})
+    return found
+
+
+def test_a_backup_of_the_key_is_written_after_a_yes_for_its_owner_alone(authority: World) -> None:
+    file = authority.home / "lab-authority.yaml"
+    run = authority.terminal("--backup-key", str(file), command="trust")
+    run.answer("pretend to be any host to what trusts the lab.", "yes")
+    assert run.wait() == 0 and "Keep it offline" in run.said
+    assert file.stat().st_mode & 0o777 == 0o600
+    content = yaml.safe_load(file.read_text())
+    assert base64.b64decode(content["data"]["tls.key"]).decode() == KEY
+    assert content["metadata"]["annotations"] == {"cert-manager.io/certificate-name": "lab-authority"}
+    assert KEY not in run.said and authority.changes == []
+
+
+def test_without_a_yes_in_person_no_key_is_written(authority: World) -> None:
+    """Neither a no, nor Enter, nor a script's --yes."""
+    file = authority.home / "lab-authority.yaml"
+    for word in ("no", ""):
+        run = authority.terminal("--backup-key", str(file), command="trust")
+        run.answer("Write it? [y/N]", word)
+        assert run.wait() == 1 and "Nothing was written" in run.said and not file.exists()
+    scripted = authority.run("--backup-key", str(file), command="trust")
+    assert scripted.status == 1 and "There is no terminal to ask" in scripted.err and not file.exists()
+
+
+def test_a_place_from_which_git_could_take_the_key_is_refused_before_anything_is_asked(authority: World) -> None:
+    taken = authority.home / "there"
+    taken.write_text("mine")
+    for file, words in ((authority.lab / "key.yaml", "Git could take the key"), (taken, "is there already"), (authority.home / "no/such", "no folder")):
+        run = authority.terminal("--backup-key", str(file), command="trust")
+        assert run.wait() == 1 and words in run.said and "[y/N]" not in run.said
+    assert taken.read_text() == "mine" and not (authority.lab / "key.yaml").exists()

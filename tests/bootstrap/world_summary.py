@@ -22,6 +22,9 @@ SHOWN = {
     "hooks": "url token",
     "runners": "description runner_type status token",
     "tags": "name",
+    "accounts": "username email is_admin",
+    "account_keys": "title key",
+    "members": "username access_level",
 }
 
 
@@ -102,7 +105,7 @@ def outcome(world: World) -> dict[str, Any]:
 
 
 def readable(data: dict[str, str], name: str) -> dict[str, Any]:
-    if name == "gitlab-root":
+    if name in ("gitlab-root", "gitlab-owner"):
         return {"password": f"{len(data['password'])} characters"}
     if ".dockerconfigjson" in data:
         auths = json.loads(data[".dockerconfigjson"])["auths"]

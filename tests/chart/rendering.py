@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from chart.releases import Values
 from helm_python import Chart
 from helm_python.errors import HelmError
-
-from chart.releases import Values
 from support.cluster import documents
 
 Object = dict[str, Any]

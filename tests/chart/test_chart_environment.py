@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from chart.releases import HTTP, LEAST, Values, merged
 from chart.rendering import Object, container, of_kind, pod_template, render
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.tools import tool
 
 NAMES = ["A", "B", "C", "DB_PASSWORD", "URL", "Z", "_X"]
@@ -58,6 +57,7 @@ def environments(draw: st.DrawFn) -> Values:
 
 @settings(max_examples=150, deadline=None)
 @given(environments())
+@pytest.mark.slow
 def test_a_variable_of_a_map_stands_behind_those_that_it_takes_in(env: Values) -> None:
     made = container(release({"env": env}))["env"]
     assert sorted(one["name"] for one in made) == sorted(env)
@@ -171,6 +171,7 @@ MAIL = {"services": [{"name": "imap", "servicePort": 143}]}
 
 
 @pytest.mark.parametrize("way", ["greets", "waits", "closes"])
+@pytest.mark.slow
 def test_helm_test_is_content_with_a_healthy_service_that_speaks_no_http(way: str) -> None:
     server = Greeter(way)
     try:
@@ -193,6 +194,7 @@ def test_helm_test_fails_where_nobody_listens() -> None:
     ({"services": [{"name": "api", "servicePort": 80, "appProtocol": "http"}]}, True),
     ({"services": [{"name": "api", "servicePort": 80}], "tests": {"protocol": "http"}}, True),
 ])
+@pytest.mark.slow
 def test_helm_test_asks_a_web_server_for_an_answer(web: int, values: Values, good: bool) -> None:
     scheme, code = call(values, web)
     assert (scheme, code == 0) == ("http", good)

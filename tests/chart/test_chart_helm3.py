@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-
 from chart import helm3 as helms
-from chart.drawing import Drawer
+from chart.consistent_values import settled
+from chart.drawn_values import Drawer
 from chart.releases import ARTICLE, GITLAB, LEAST, REFUSED, STATEFUL, Values, merged
 from chart.rendering import SCHEMA, refusal, render
-from chart.settling import settled
+from hypothesis import HealthCheck, Phase, given, settings
 from support.cluster import documents
+from support.depth import every
 
-EXAMPLES = 200 if os.environ.get("LONG") == "1" else 15
+EXAMPLES = 200 if every() else 15
 Helm3 = helms.CommandLine | helms.Server
 
 
@@ -53,10 +52,15 @@ def test_helm_3_makes_the_objects_that_helm_4_makes(helm3: Helm3, values: Values
 
 
 @settings(
-    max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 @given(Drawer(SCHEMA, breadth=9).draw(SCHEMA))
+@pytest.mark.slow(keep=1)
 def test_helm_3_and_helm_4_agree_on_whatever_the_schema_accepts(helm3: Helm3, drawn: Any) -> None:
     agree(helm3, settled(drawn))
 
@@ -74,10 +78,9 @@ REFUSED_BY_BOTH: dict[str, Any] = {
 def test_helm_3_and_helm_4_refuse_the_same_values_by_the_same_name(helm3: Helm3, what: str) -> None:
     values = merged(LEAST, REFUSED_BY_BOTH[what])
     three, four = helm3.template(values, ()).refusal, refusal(values)
-    checks = re.findall(r"^  - .*", four, re.M)
+    checks = re.findall(r"^  - .*", four, re.MULTILINE)
     if "cannot work" in four:
-        assert checks == re.findall(r"^  - .*", three, re.M)
+        assert checks == re.findall(r"^  - .*", three, re.MULTILINE)
     else:
         name = {"misspelt": "repositroy", "missing": "servicePort", "mistyped": "replicas"}[what]
         assert name in three and name in four
-

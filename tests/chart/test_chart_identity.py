@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_python import Chart
-
-from chart.content import VERSIONS, digest, versions
 from chart.releases import ARTICLE, GITLAB, HTTP, LEAST, STATEFUL, Values, merged
 from chart.rendering import CHART, pod_template, render
+from chart.version_digests import VERSIONS, digest, versions
+from helm_python import Chart
 from support.cluster import documents
 
 
@@ -32,7 +31,7 @@ def rendered_as(version: str, values: Values, folder: Path) -> list[dict[str, An
 def test_a_new_version_of_the_chart_changes_one_label_of_each_object_and_nothing_of_a_pod(values: Values, tmp_path: Path) -> None:
     before, after = render(values), rendered_as("9.9.9-rc.1+4f2a9c1e", values, tmp_path)
     assert len(before) == len(after)
-    for old, new in zip(before, after):
+    for old, new in zip(before, after, strict=True):
         old["metadata"]["labels"].pop("helm.sh/chart", None)
         label = new["metadata"]["labels"].pop("helm.sh/chart", None)
         assert label in {None, "app-9.9.9-rc.1_4f2a9c1e"}
@@ -85,11 +84,11 @@ def test_a_release_without_files_has_no_checksum() -> None:
 
 def test_the_charts_version_stands_for_this_content_and_no_other() -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-    assert version in versions(), f"run: .venv/bin/python tests/chart/content.py, which writes {version} into {VERSIONS.name}"
+    assert version in versions(), f"run: .venv/bin/python tests/chart/version_digests.py, which writes {version} into {VERSIONS.name}"
     assert versions()[version] == digest(), (
         f"the content of template/charts/app is not that of version {version}: Flux deploys a changed chart only under a new "
         "version. Raise `version` in Chart.yaml (the last part for a mend, the middle one for a new value), then run: "
-        ".venv/bin/python tests/chart/content.py"
+        ".venv/bin/python tests/chart/version_digests.py"
     )
 
 

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-
 from chart.api_rules import complaints
 from chart.releases import HTTP, LEAST, STATEFUL, Values, merged
 from chart.rendering import Object, container, notes, of_kind, one, pod_template, render
@@ -52,7 +51,7 @@ ENVIRONMENTS: dict[str, tuple[Any, Any]] = {
     "a boolean": ({"A": True, "B": False}, [{"name": "A", "value": "true"}, {"name": "B", "value": "false"}]),
     "texts that look like something else": (
         {"A": "0x10", "B": "yes", "C": "null", "D": "1.10", "E": "", "F": "1e3"},
-        [{"name": name, "value": value} for name, value in zip("ABCDEF", ["0x10", "yes", "null", "1.10", "", "1e3"])],
+        [{"name": name, "value": value} for name, value in zip("ABCDEF", ["0x10", "yes", "null", "1.10", "", "1e3"], strict=True)],
     ),
     "a name set to null": ({"A": None, "B": "2"}, [{"name": "B", "value": "2"}]),
     "a template": ({"A": "{{ .Values.x }}"}, [{"name": "A", "value": "{{ .Values.x }}"}]),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
+from chart.api_rules import complaints
+from chart.consistent_values import settled
+from chart.drawn_values import Drawer
+from chart.rendering import SCHEMA, manifests, objects_of, render
 from helm_python.errors import HelmError
 from hypothesis import HealthCheck, Phase, given, note, settings
-
-from chart.api_rules import complaints
-from chart.drawing import Drawer
-from chart.rendering import SCHEMA, manifests, objects_of, render
-from chart.settling import settled
+from support.depth import every
 from support.schemas import schema_errors
 
-LONG = os.environ.get("LONG") == "1"
+LONG = every()
 # With the half and the six twentieths below: 216 in all, and 4,500 with LONG=1.
 EXAMPLES = 2500 if LONG else 120
 EVERYTHING = Drawer(SCHEMA, breadth=9).draw(SCHEMA)
@@ -42,6 +41,7 @@ def test_values_that_the_schema_accepts_and_that_agree_render_to_objects_that_th
 
 @settings(often, max_examples=EXAMPLES // 2)
 @given(EVERYTHING)
+@pytest.mark.slow
 def test_values_that_the_schema_accepts_and_that_contradict_one_another_are_refused_by_name(drawn: Any) -> None:
     try:
         objects = render({**drawn, "extraObjects": []})

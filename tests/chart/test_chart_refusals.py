@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 
 import pytest
-
 from chart.releases import HTTP, LEAST, REFUSED, merged
 from chart.rendering import CHART, notes, refusal
 
 HOSTS = [{"name": "demo.lab", "servicePort": 80}, {"name": "registry.lab", "servicePort": 5050}]
 
 
-@lru_cache(maxsize=None)
+@cache
 def complaint_about(what: str) -> str:
     """Return why Helm refuses the values of a case; two tests ask."""
     return refusal(merged(LEAST, REFUSED[what][0]))
@@ -34,16 +33,16 @@ def test_all_problems_are_told_at_once_under_the_releases_name() -> None:
     wrong = {"image": {"tag": 1.1}, "services": [{**HTTP, "targetPort": "web"}], "strategy": "OnDelete"}
     complaint = refusal(wrong, name="shop")
     assert "The values of the release shop cannot work:" in complaint
-    assert len(re.findall(r"^  - ", complaint, re.M)) == 4
+    assert len(re.findall(r"^  - ", complaint, re.MULTILINE)) == 4
 
 
 @pytest.mark.xdist_group("chart-refusals")
 def test_every_message_of_the_chart_has_a_case_here() -> None:
     said = "\n".join(map(complaint_about, REFUSED)).splitlines()
     silent = []
-    for file in sorted(CHART.glob("templates/_check_*.tpl")):
-        text = re.sub(r"\{\{/\*.*?\*/\}\}", "", file.read_text(encoding="utf-8"), flags=re.S)
-        for line in text.splitlines():
+    for file in sorted(CHART.glob("templates/checks/_*.tpl")):
+        text = re.sub(r"\{\{/\*.*?\*/\}\}", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for line in map(str.strip, text.splitlines()):
             if line and not line.startswith("{{-"):
                 parts = re.split(r"(\{\{.*?\}\})", line)
                 pattern = re.compile("  - " + "".join(".*" if part.startswith("{{") else re.escape(part) for part in parts))

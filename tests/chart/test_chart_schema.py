@@ -6,12 +6,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from helm_python.errors import HelmValuesError
-from kubernetes_validate.utils import schema_contents
-
 from chart.releases import ARTICLE, merged
 from chart.rendering import DEFAULTS, SCHEMA, chart, manifests, refusal
-from chart.walking import Place, Walker
+from chart.schema_places import Place, Walker
+from helm_python.errors import HelmValuesError
+from kubernetes_validate.utils import schema_contents
 
 WALKER = Walker(SCHEMA)
 PLACES = list(WALKER.places())
@@ -57,7 +56,7 @@ def test_every_object_of_the_schema_names_its_keys_or_the_type_of_its_entries() 
 
 def test_every_definition_is_used() -> None:
     used = {id(place.schema) for place in PLACES}
-    text = repr({key: value for key, value in SCHEMA.items()})
+    text = repr(dict(SCHEMA))
     assert [name for name, value in SCHEMA["definitions"].items() if id(value) not in used and f"'#/definitions/{name}'" not in text] == []
 
 

@@ -248,7 +248,7 @@ def _build(program: Program, options: list[str]) -> None:
         return
     flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in program.variables.items())])
     for name, package in program.packages.items():
-        print(f"   building {name}", flush=True)  # noqa: T201 - a build of minutes says what it does
+        print(f"   building {name}", flush=True)
         command = ["build", "-mod=readonly", "-trimpath", "-ldflags", flags, *options, "-o", str(BIN / name), package]
         _go(PROGRAMS / program.folder, *command)
     _stamp(program).write_text(_digest(program), encoding="utf-8")

@@ -33,6 +33,7 @@ ORDER = (
     "secrets",
     "external-ssh",
     "killed",
+    "lab-authority",
     "defaults",
     "network",
     "certificates",

@@ -70,6 +70,8 @@ class GitLabWorld:
         self.deliveries: list[Delivery] = []
         self.refuses_pushes = False
         self.unpublished: set[str] = set()
+        # What another registry answers, by path: media type and content.
+        self.files: dict[str, tuple[str, bytes]] = {}
         self.settings = {
             "registry_host": answers["registry_host"],
             "gitlab_url": lab.gitlab_url,
@@ -207,7 +209,7 @@ class Handler(gitlab_http.Handler):
 
     server: Server  # type: ignore[assignment]  # the tests' own server, with what the cluster adds
 
-    def do_ANY(self) -> None:  # noqa: N802, PLR0911 - http.server's name; one line a kind of request
+    def do_ANY(self) -> None:  # noqa: N802 - http.server's name; one line a kind of request
         path = self.path.split("?")[0]
         if not self._ready_for(path):
             return self.reply(502, b"", {})
@@ -215,6 +217,11 @@ class Handler(gitlab_http.Handler):
         world = self.server.world
         if host in DOCKER_HUB:
             return self._docker_hub(path)
+        if path in world.files or host == "quay.io":
+            kind, content = world.files.get(path, ("text/plain", b""))
+            found = 200 if path in world.files or path == "/v2/" else 404
+            digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            return self.reply(found, content, {"Content-Type": kind, "Docker-Content-Digest": digest})
         if path == "/internal/allowed":
             return self._allowed()
         if path == "/internal/personal-access-token":
@@ -344,15 +351,20 @@ class Server(ThreadingHTTPServer):
         super().__init__(("0.0.0.0", port), Handler)  # each host of the world has an address of the loopback
         self.world = world
         if certificates:
-            contexts = {name: _context(*certificate) for name, certificate in certificates.items()}
-            context = contexts[""]
+            self.contexts = {name: _context(*certificate) for name, certificate in certificates.items()}
+            context = self.contexts[""]
 
             def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-                connection.context = contexts.get(name or "", context)
+                connection.context = self.contexts.get(name or "", context)
 
             context.sni_callback = choose
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+
+    def show(self, hosts: list[str], certificate: Path, key: Path) -> None:
+        """Show another certificate for some hosts from now on."""
+        made = _context(certificate, key)
+        self.contexts |= dict.fromkeys(hosts, made)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Let a broken connection be: a killed run leaves many."""

@@ -13,6 +13,7 @@ from gitlab.authority import Authority
 from stand_in_docker import write_docker, write_surroundings
 
 from cluster.api import Object
+from cluster.cert_manager import HOST as CHARTS
 from cluster.flux_processes import NAMESPACE, SERVICES
 from cluster.gitlab_server import DOCKER_HUB, INTERNAL_PORT, Server
 from cluster.sshd import Sshd, start_gitlab_sshd, start_machine_sshd
@@ -52,7 +53,7 @@ def name_everything(world: World) -> None:
     hosts |= {answers[name]: "127.0.0.1" for name in ("nfs_server",) if answers.get(name)}
     hosts |= {answers["runner_host"]: RUNNER_ADDRESS} if answers["runner_kind"] == "docker" else {}
     hosts |= {"git.example": EXTERNAL_ADDRESS, "kubernetes.default.svc": "127.0.0.1"}
-    hosts |= dict.fromkeys(DOCKER_HUB, "127.0.0.1")
+    hosts |= dict.fromkeys((*DOCKER_HUB, CHARTS), "127.0.0.1")
     hosts |= {f"{name}.{NAMESPACE}.svc.cluster.local": address for name, address in SERVICES.items()}
     world.surroundings.name_hosts(hosts)
     world.home.mkdir()
@@ -69,6 +70,9 @@ def start_gitlab(world: World) -> None:
         shutil.copy(authority.crt, world.lab / "ca.crt")
         world.git("add", "ca.crt")
         world.git("commit", "--quiet", "--message", "The certificate of my authority")
+    elif world.answers["tls_source"] == "lab-authority":
+        # Nobody trusts what stands there until the lab's own authority has issued a certificate.
+        world.surroundings.trust(everybody_trusts)
     else:
         world.surroundings.trust(everybody_trusts + authority.crt.read_text(encoding="utf-8"))
     hosts = (
@@ -79,8 +83,8 @@ def start_gitlab(world: World) -> None:
         *DOCKER_HUB,
     )
     certificate = authority.sign("lab", *hosts)
-    hub = public_authority.sign("docker-hub", *DOCKER_HUB)
-    certificates = {"": certificate, **dict.fromkeys(DOCKER_HUB, hub)}
+    public = public_authority.sign("public", *DOCKER_HUB, CHARTS)
+    certificates = {"": certificate, **dict.fromkeys((*DOCKER_HUB, CHARTS), public)}
     shown = {name: (one.crt, one.key) for name, one in certificates.items()}
     world.servers = [
         Server(world.gitlab, world.answers["https_port"], shown),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from chart.rendering import render
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.cluster import Lab, read_lab
+from support.depth import every
 from support.rendering import VALID, recorded_answers
 from test_hostile_answers import accepted, hostile_answers
 
@@ -26,7 +26,7 @@ from hooks.update import security
 
 pytestmark = pytest.mark.xdist_group("defaults")
 LEVELS = yaml.safe_load((CLUSTER / "pod_security.yml").read_text(encoding="utf-8"))
-DRAWN = 100 if os.environ.get("LONG") == "1" else 5
+DRAWN = 100 if every() else 5
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ LABS: dict[str, tuple[str, dict[str, Any]]] = {
     "defaults": ("defaults", {}),
     "external-ssh": ("article", {**EXTERNAL, "gitops_url": "ssh://git@git.example/external/lab.git"}),
     "external-https": ("article", {**EXTERNAL, "gitops_url": "https://git.example/external/lab.git"}),
+    # The lab's own cert-manager and authority, and the owner's account.
+    "lab-authority": ("tls-authority", {}),
     "runner-in-the-cluster": (
         "defaults",
         {
@@ -53,6 +55,11 @@ def test_the_bootstrap_builds_the_lab_and_flux_takes_gitlab_over_without_a_resta
     if world.answers["gitops_source"] == "self":
         assert "GitLab was not restarted" in first.text
     # The image of the sample application has just made a commit.
+    if world.answers["tls_source"] == "lab-authority":
+        assert "Kustomization cert-manager is ready" in first.text.replace("kustomizations", "Kustomization")
+        assert "Kustomization cert-issuer is ready" in first.text.replace("kustomizations", "Kustomization")
+        [made] = [one for one in world.gitlab.gitlab.accounts if one["username"] == world.answers["owner_username"]]
+        assert made["is_admin"] and len(world.gitlab.gitlab.account_keys) == 1
     for name in ("flux-system", "infrastructure", "gitlab-check", "gitlab", "automation"):
         world.wait(f"Kustomization {name}", lambda name=name: world.ready("kustomizations", name), 30)
     for name in ("gitlab-check", "gitlab"):

@@ -6,11 +6,11 @@ job_runner.py.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.depth import every
 
 from cluster.api import condition
 from cluster.conftest import Figure, Worlds
@@ -170,7 +170,7 @@ def test_an_image_that_nobody_can_pull_does_not_hold_up_the_next_commit(world: W
 def test_the_next_image_is_on_the_node_before_the_old_pod_ends(world: World, figure: Figure) -> None:
     """The first pull of an image takes long. The check pays for it, while the old GitLab serves."""
     namespace, image = world.answers["gitlab_namespace"], "gitlab/gitlab-ce:19.3.7-ce.0"
-    pull = 90 if os.environ.get("LONG") else 20
+    pull = 90 if every() else 20
     world.agent.pull_seconds = lambda one: pull if one == image else 0
     before = world.uids(namespace, "gitlab")
     world.git("pull", "--quiet", "--rebase", str(world.repository), "main")

@@ -22,6 +22,7 @@ from support.loopback import wait_for
 from support.rendering import recorded_answers
 
 from cluster.api import Object, condition
+from cluster.cert_manager import CertManager
 from cluster.control_plane import ControlPlane, remove
 from cluster.flux_processes import NAMESPACE, FluxProcesses
 from cluster.gitlab_server import GitLabWorld, Server, Status
@@ -105,6 +106,8 @@ class World:
         prepare_external_repository(self)
         if self.answers["tls_source"] == "cert-manager":
             prepare_issuer(self)
+        if self.facts.installs_cert_manager:
+            CertManager(self).start()
         self.flux.start()
         threading.Thread(target=self._pass_time, daemon=True).start()
         threading.Thread(target=self._watch_pushes, daemon=True).start()

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.rendering import ROOT
 
 sys.path.insert(0, str(ROOT / "template/.gitlab"))
-from checks import building, charts, reading, releases  # noqa: E402
+from checks import building, charts, reading, releases
 
 
 def contents(folder: Path) -> bytes | None:

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from support.rendering import required
 from support.tools import NODE_MODULES
 

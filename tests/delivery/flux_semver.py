@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import total_ordering
 
 UINT64 = 2**64 - 1
-_IDENTIFIERS = re.compile(r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*", re.A)
+_IDENTIFIERS = re.compile(r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*", re.ASCII)
 
 
 @total_ordering
@@ -49,17 +49,17 @@ def parse(tag: str) -> Version | None:
     last, dash, pre = last.partition("-")
     if plus and not _IDENTIFIERS.fullmatch(metadata):
         return None
-    if dash and (not _IDENTIFIERS.fullmatch(pre) or any(re.fullmatch(r"0\d+", one, re.A) for one in pre.split("."))):
+    if dash and (not _IDENTIFIERS.fullmatch(pre) or any(re.fullmatch(r"0\d+", one, re.ASCII) for one in pre.split("."))):
         return None
     numbers = []
     for part in (parts[0], parts[1], last):
-        if not re.fullmatch(r"0|[1-9][0-9]*", part, re.A) or int(part) > UINT64:
+        if not re.fullmatch(r"0|[1-9][0-9]*", part, re.ASCII) or int(part) > UINT64:
             return None
         numbers.append(int(part))
     return Version((numbers[0], numbers[1], numbers[2]), tuple(pre.split(".")) if dash else (), tag)
 
 
-_CONSTRAINT = re.compile(r"\s*(=|!=|>=|<=|>|<|~|\^|)\s*v?(\d+)(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(-[0-9A-Za-z.-]+)?\s*(?:,|\s|$)", re.A)
+_CONSTRAINT = re.compile(r"\s*(=|!=|>=|<=|>|<|~|\^|)\s*v?(\d+)(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(-[0-9A-Za-z.-]+)?\s*(?:,|\s|$)", re.ASCII)
 
 
 def allows(text: str) -> Callable[[Version], bool]:
@@ -80,7 +80,7 @@ def allows(text: str) -> Callable[[Version], bool]:
 
 def _check(operator: str, parts: tuple[str | None, ...]) -> Callable[[tuple[int, ...]], bool]:
     fixed = [int(part) for part in parts if part is not None and part.isdigit()]
-    low = tuple((fixed + [0, 0, 0])[:3])
+    low = tuple([*fixed, 0, 0, 0][:3])
     # ~1.2 keeps the first two numbers; ^ keeps everything up to the first that is not 0.
     keep = {"~": min(len(fixed), 2), "^": next((index + 1 for index, one in enumerate(low) if one), 3)}.get(operator, len(fixed))
 

@@ -102,16 +102,15 @@ def kept_by_kyaml(text: str) -> list[str]:
     """
     strange = []
     lines = text.split("\n")[:-1]
-    for before, line in zip([""] + lines, lines):
-        if not line.strip() or line != line.rstrip() or "\t" in line:
+    for before, line in zip(["", *lines], lines):  # noqa: B905 - the first is longer by one
+        if not line.strip() or line != line.rstrip() or "\t" in line or re.search(r"\S\s{2,}#", line) or re.search(r"[\[{]\S|\S[\]}]", line.split(" #")[0]) or re.search(r": [>|]", line) or line == "---":  # noqa: SIM114 - two reasons
             strange.append(line)
-        elif re.search(r"\S\s{2,}#", line) or re.search(r"[\[{]\S|\S[\]}]", line.split(" #")[0]):
+        elif (
+            line.lstrip().startswith("- ")
+            and before.rstrip().endswith(":")
+            and len(line) - len(line.lstrip()) - (len(before) - len(before.lstrip())) != 2
+        ):
             strange.append(line)
-        elif re.search(r": [>|]", line) or line == "---":
-            strange.append(line)
-        elif line.lstrip().startswith("- ") and before.rstrip().endswith(":"):
-            if len(line) - len(line.lstrip()) - (len(before) - len(before.lstrip())) != 2:
-                strange.append(line)
     return strange
 
 

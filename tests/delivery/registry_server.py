@@ -34,7 +34,7 @@ class Registry:
         script = "ARGF.each_line(chomp: true) { |l| u, p = l.split(\"\\t\"); puts \"#{u}:#{p.crypt('$2y$04$' + 'abcdefghijklmnopqrstuu')}\" }"
         lines = "".join(f"{user}\t{password}\n" for user, password in users.items())
         made = subprocess.run([tool("ruby"), "-e", script], input=lines, capture_output=True, text=True, check=True)
-        self.lines = dict(zip(users, made.stdout.splitlines()))
+        self.lines = dict(zip(users, made.stdout.splitlines(), strict=True))
         self.users = folder / "htpasswd"
         self.let_in(*users)
         (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=self.port))

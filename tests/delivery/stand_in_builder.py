@@ -66,7 +66,7 @@ def options(arguments: list[str], known: dict[str, bool]) -> tuple[dict[str, lis
 
 
 def stages(dockerfile: str) -> list[str]:
-    found = re.findall(r"^FROM\s+(\S+)(?:\s+AS\s+(\S+))?\s*$", read(dockerfile), re.M | re.I)
+    found = re.findall(r"^FROM\s+(\S+)(?:\s+AS\s+(\S+))?\s*$", read(dockerfile), re.MULTILINE | re.IGNORECASE)
     return [name or "" for _, name in found]
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bootstrap_secrets
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-import bootstrap_secrets
 from support.cluster import Lab, Object, namespace_of, read_lab, title
 from support.references import bootstrap_secrets as table
 from support.references import pod_of
@@ -64,6 +63,7 @@ def issued(lab: Lab) -> set[tuple[str, str]]:
 
 
 @pytest.mark.deep(keep=5)
+@pytest.mark.slow(keep=2)
 def test_every_secret_that_is_read_is_made_in_that_namespace_with_those_keys(lab: Lab) -> None:
     made, scripts, wrong = table(lab.answers), bootstrap_secrets.made(lab.path), []
     for who, space, name, kind, keys in needs(lab):
@@ -78,6 +78,7 @@ def test_every_secret_that_is_read_is_made_in_that_namespace_with_those_keys(lab
     assert wrong == []
 
 
+@pytest.mark.slow(keep=4)
 def test_the_bootstrap_writes_what_the_table_of_references_says(lab: Lab) -> None:
     """The table in tests/support/references.py names keys; the scripts write exactly those, in one of their shapes."""
     scripts = bootstrap_secrets.made(lab.path)
@@ -162,5 +163,5 @@ def test_flux_reports_to_the_project_that_it_follows(lab: Lab) -> None:
 
 @pytest.mark.parametrize("image", ["registry.lab/homelab/demo", "registry.lab:8443/homelab/demo:v1"])
 def test_a_port_is_not_taken_for_a_tag(image: str) -> None:
-    host = image.split("/")[0]
+    host = image.split("/", maxsplit=1)[0]
     assert bootstrap_secrets.credentials({host: {"username": "x"}}, image) == [{"username": "x"}]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from support.cluster import Lab
 from support.rendering import ROOT
 
@@ -21,7 +20,7 @@ LINES = re.split(r"\n(?=[a-z])", REQUIREMENTS.read_text(encoding="utf-8").strip(
 
 
 def versions(text: str) -> dict[str, str]:
-    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.M))
+    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
 
 
 def wheel(folder: Path, name: str, version: str, code: str) -> Path:
@@ -53,13 +52,13 @@ def test_every_package_has_its_hash_and_nothing_comes_from_elsewhere() -> None:
     assert len(LINES) > 20
     for line in LINES:
         assert re.fullmatch(r"[a-z0-9.-]+==[\w.]+(?: ; [^\\]+?)? \\(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+", line), line[:80]
-    assert not re.search(r"https?:|index-url|find-links|^-e|@", REQUIREMENTS.read_text(encoding="utf-8"), re.M)
+    assert not re.search(r"https?:|index-url|find-links|^-e|@", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_versions_are_those_that_the_tests_use_and_that_uv_brings_at_home() -> None:
     pinned = versions((ROOT / "requirements/test.txt").read_text(encoding="utf-8"))
     here = versions(REQUIREMENTS.read_text(encoding="utf-8"))
-    header = dict(re.findall(r'^#   "(.*)==(.*)",$', (ROOT / "template/.gitlab/check.py").read_text(encoding="utf-8"), re.M))
+    header = dict(re.findall(r'^#   "(.*)==(.*)",$', (ROOT / "template/.gitlab/check.py").read_text(encoding="utf-8"), re.MULTILINE))
     assert {name: here[name] for name in header} == header
     assert {name: version for name, version in here.items() if name in pinned and name != "copier-template-extensions"} == {
         name: pinned[name] for name in here if name in pinned and name != "copier-template-extensions"

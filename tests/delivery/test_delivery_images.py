@@ -10,9 +10,6 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from extensions import facts, images
-from hooks import release
 from support.cluster import Lab
 from support.program import gitlab_image, installed_gitlab, objects, storage
 from support.questions import labs_with
@@ -20,9 +17,12 @@ from support.rendering import ROOT, VALID, read_answers
 from test_delivery_renovate import LABS
 from test_delivery_renovate import images as of_containers
 
+from extensions import facts, images
+from hooks import release
+
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Wherever a file of a lab names an image: YAML, TOML, a Dockerfile, the lab's program.
-NAMED = re.compile(r"(?:^[ -]*(?:image|- name|name):|^FROM|\b(?:image|IMAGE) =) *\"?([a-z][\w./-]*:[\w.-]+(?:@[\w:]+)?)\"?(?: AS \w+)?$", re.M)
+NAMED = re.compile(r"(?:^[ -]*(?:image|- name|name):|^FROM|\b(?:image|IMAGE) =) *\"?([a-z][\w./-]*:[\w.-]+(?:@[\w:]+)?)\"?(?: AS \w+)?$", re.MULTILINE)
 FILES = ("runner/*", "**/.gitlab-ci.yml", ".gitlab/*.yml", "sample-app/Dockerfile", "lab_program/**/*.py", "clusters/**/*.yaml", "apps/gitlab/*.yaml")
 
 
@@ -78,7 +78,7 @@ def test_the_table_has_nothing_that_no_lab_runs(article: Lab) -> None:
 @pytest.mark.labs(**LABS)
 def test_the_readme_names_what_goes_by_its_tag(lab: Lab) -> None:
     readme = (lab.path / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^  \| (`.*?) \|", readme.partition("why by its tag alone")[2].partition("\n\n")[0], re.M)
+    rows = re.findall(r"^  \| (`.*?) \|", readme.partition("why by its tag alone")[2].partition("\n\n")[0], re.MULTILINE)
     told = {name for row in rows for name in re.findall(r"`(.*?)`", row)}
     run = {images.repository(name) for name in named(lab) if "@" not in name}
     assert told == {name for name in images.BY_TAG if name in run or name == "docker.io/curlimages/curl"}
@@ -145,7 +145,7 @@ def test_gitlabs_version_is_read_with_a_digest_behind_it(digest: str) -> None:
 
 
 def test_the_job_that_makes_the_folders_runs_the_pinned_image() -> None:
-    assert storage.IMAGE == images.pinned(storage.IMAGE.partition("@")[0]) and "@sha256:" in storage.IMAGE
+    assert images.pinned(storage.IMAGE.partition("@")[0]) == storage.IMAGE and "@sha256:" in storage.IMAGE
 
 
 def test_the_labs_here_are_of_each_kind() -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import evaluator
 import pytest
 import yaml
-
-import evaluator
 from job_shell import read_pipeline
 from support.cluster import Lab
 from support.program import propose
@@ -149,7 +147,7 @@ class Forge:
         git(clone, "checkout", "--quiet", "--detach")
         real = f'exec {tool("copier")} "$@"'
         for name, body in {
-            "copier": f'[ $1 = --version ] && echo copier 9.19.1 && exit\n{update or real}\n',
+            "copier": f"[ $1 = --version ] && echo copier 9.19.1 && exit\n{update or real}\n",
             "uv": "exit ${CHECKS_FAIL:-0}\n",
             "git": f'printf "%s\037" "$@" >> {programs}/calls\nexec {tool("git")} "$@"\n',
         }.items():
@@ -190,6 +188,7 @@ The lab before the update is the commit 0123.
 """
 
 
+@pytest.mark.slow
 def test_an_improvement_becomes_a_merge_request_once(forge: Forge) -> None:
     forge.write("two.txt", "new\n")
     forge.release("v1.1.0")
@@ -211,6 +210,7 @@ def test_an_improvement_becomes_a_merge_request_once(forge: Forge) -> None:
     assert forge.proposed("two.txt") == "newer" and forge.options()[1][3].endswith("v1.0.0 to v1.2.0")
 
 
+@pytest.mark.slow
 def test_nothing_new_proposes_nothing(forge: Forge) -> None:
     done = forge.propose("true")
     assert (done.returncode, done.stdout) == (0, "The lab is as the template has it.\n") and forge.options() == []
@@ -222,7 +222,7 @@ def test_conflicts_are_said_in_the_merge_request_and_lose_nothing(forge: Forge) 
     forge.write("one.txt", "".join(f"line {number}\n" for number in range(12)).replace("line 5", "the template's line"))
     # As the template's own steps do: a report for the owner, and a failure where something is to be resolved.
     (forge.folder / "report.md").write_text(REPORT)
-    step = f"cp {forge.folder}/report.md update-report.md; test -z \\\"$(git ls-files -u)\\\""
+    step = f'cp {forge.folder}/report.md update-report.md; test -z \\"$(git ls-files -u)\\"'
     (forge.template / "copier.yml").write_text(QUESTIONS + f"_migrations:\n  - command: \"{step}\"\n    when: \"{{{{ _stage == 'after' }}}}\"\n")
     forge.release("v1.1.0")
     done = forge.propose(CHECKS_FAIL="1")

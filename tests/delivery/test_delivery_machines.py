@@ -7,10 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import evaluator
 import pytest
 import yaml
-
-import evaluator
 from job_shell import expanded, read_pipeline
 from support.rendering import VALID, read_answers, rendered
 
@@ -47,6 +46,7 @@ def jobs(file: Path) -> dict[str, dict[str, Any]]:
     return {name: {**found.get(job.get("extends", ""), {}), **job} for name, job in found.items() if not name.startswith(".")}
 
 
+@pytest.mark.slow
 def test_plans_run_where_the_secrets_are_and_apply_on_main_alone(file: Path, tmp_path: Path) -> None:
     """The evaluator does not read `workflow`, so its rules are in a job of their own: without that there is no pipeline."""
     text = file.read_text(encoding="utf-8")

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-import pytest
-
 import evaluator
+import pytest
 from job_shell import Ran, read_pipeline, run_job, shells
 from support.cluster import Lab
 from support.loopback import free_port
@@ -95,6 +94,7 @@ def usual_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Ran]
 
 @pytest.mark.parametrize(("name", "pushes"), [("docker, job token", list(PUSHES)), ("buildkit, group's variable", ["v1.2.3", "a branch", "v1.2.3-rc1"])])
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_exactly_versions_are_built(shared: Path, tmp_path: Path, name: str, pushes: list[str]) -> None:
     pipeline = pipeline_of(lab_folder(shared, PIPELINES[name])).read_text(encoding="utf-8")
     project = evaluator.make_project(tmp_path / "project", pipeline)
@@ -102,6 +102,7 @@ def test_exactly_versions_are_built(shared: Path, tmp_path: Path, name: str, pus
     assert found == {push: PUSHES[push][1] for push in pushes}
 
 
+@pytest.mark.slow
 def test_each_lab_has_one_of_the_pipelines_that_these_tests_run(lab: Lab, shared: Path) -> None:
     def kind(text: str) -> str:
         # A version, and what only a pod's network needs.
@@ -186,7 +187,7 @@ def test_a_daemon_that_never_comes_ends_the_job_and_says_why(shared: Path, tmp_p
 
 def test_the_sample_application_is_tested_by_its_dockerfile(article: Lab) -> None:
     text = (article.path / "sample-app/Dockerfile").read_text(encoding="utf-8")
-    stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.M)
+    stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
     assert [name for _, name in stages] == ["app", "test", ""]
     assert [source for source, _ in stages[1:]] == ["app", "app"], "the test begins with the application, and what is pushed is nothing else"
     assert text.rstrip().endswith("FROM app"), "nothing is added after the test"
@@ -205,7 +206,7 @@ def test_the_test_of_the_sample_application_leaves_no_server_behind(article: Lab
     (tmp_path / "nginx").write_text(f'#!/bin/sh\nexec {real} -p {tmp_path} -c {tmp_path}/nginx.conf "$@"\n', encoding="utf-8")
     (tmp_path / "nginx").chmod(0o755)
     text = (article.path / "sample-app/Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
-    [step] = re.findall(r"^RUN (.*)$", text, re.M)
+    [step] = re.findall(r"^RUN (.*)$", text, re.MULTILINE)
     for old, new in {"127.0.0.1:8080": f"127.0.0.1:{port}", "/tmp/page": f"{tmp_path}/page", "wget": wget}.items():
         assert old in step
         step = step.replace(old, new)
@@ -229,7 +230,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "another tag": ("article", 'docker push "$IMAGE"', 'docker push "$CI_REGISTRY_IMAGE:latest"'),
     "an option that Docker does not know": ("article", "--tag", "--tagged"),
     "no TLS": ("article", "", "DOCKER_TLS_VERIFY"),
-    "a cache that is a version": ("pair-02", "--export-cache \"$CACHE", "--export-cache \"type=registry,ref=$CI_REGISTRY_IMAGE:1.0.0"),
+    "a cache that is a version": ("pair-02", '--export-cache "$CACHE', '--export-cache "type=registry,ref=$CI_REGISTRY_IMAGE:1.0.0'),
 }
 
 

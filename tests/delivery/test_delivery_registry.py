@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from bootstrap_secrets import credentials, pull_secrets
 from job_shell import read_pipeline, run_job
 from registry_server import make_image, pull, push, registry
@@ -98,5 +97,5 @@ def test_the_clusters_pull_secret_opens_each_group_with_its_own_token(shared: Pa
 def first_of(auths: dict[str, dict[str, str]], image: str, work: Path) -> Path:
     """Write the log-in that the kubelet and Flux take for an image, as skopeo reads it: by the registry, and never by a prefix."""
     config = work / "regcred.json"
-    config.write_text(json.dumps({"auths": {image.split("/")[0]: credentials(auths, image)[0]}}))
+    config.write_text(json.dumps({"auths": {image.split("/", maxsplit=1)[0]: credentials(auths, image)[0]}}))
     return config

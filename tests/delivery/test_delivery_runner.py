@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from support import program
 from support.cluster import Lab
 from support.texts import answered
@@ -40,7 +39,7 @@ def as_on_the_machine(runner: Path, target: Path) -> Path:
     """Copy a runner's files as the bootstrap does, with a token in .env."""
     shutil.copytree(runner, target)
     (target / "ca.crt").write_text("certificate\n")
-    environment = re.sub(r"^(RUNNER_TOKEN\w*)=$", rf"\1={TOKEN}", (target / ".env.example").read_text(encoding="utf-8"), flags=re.M)
+    environment = re.sub(r"^(RUNNER_TOKEN\w*)=$", rf"\1={TOKEN}", (target / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
     (target / ".env").write_text(environment, encoding="utf-8")
     (target / ".env").chmod(0o600)
     return target
@@ -90,8 +89,8 @@ def test_the_clean_up_is_a_loop_that_a_shell_reads(article: Lab, tmp_path: Path)
     (programs / "docker").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n')
     # The third sleep does not come back, or the loop would never end.
     (programs / "sleep").write_text(f"#!/bin/sh\necho $1 >> {tmp_path}/sleeps\n[ $(/usr/bin/wc -l < {tmp_path}/sleeps) -lt 3 ]\n")
-    for program in programs.iterdir():
-        program.chmod(0o755)
+    for file in programs.iterdir():
+        file.chmod(0o755)
     subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(programs)}, check=True)
     assert (tmp_path / "sleeps").read_text().split() == ["3600", "604800", "3600"]
     calls = (tmp_path / "calls").read_text().splitlines()
@@ -102,7 +101,7 @@ def test_the_clean_up_is_a_loop_that_a_shell_reads(article: Lab, tmp_path: Path)
 def test_the_token_is_nowhere_but_in_env(lab: Lab, tmp_path: Path) -> None:
     folder = as_on_the_machine(lab.path / "runner", tmp_path / "runner")
     assert [file.name for file in sorted(folder.iterdir()) if TOKEN in file.read_text(encoding="utf-8")] == [".env"]
-    variables = re.findall(r"^(\w+)=$", (lab.path / "runner/.env.example").read_text(encoding="utf-8"), re.M)
+    variables = re.findall(r"^(\w+)=$", (lab.path / "runner/.env.example").read_text(encoding="utf-8"), re.MULTILINE)
     assert [one["token"] for one in settings_of(lab)["runners"]] == [f"${name}" for name in variables]
     compose = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["services"]
     assert compose["gitlab-runner"]["env_file"] == [".env"] and "env_file" not in compose["clean-up"]

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from support.compiled import share_compiled
 from support.program import age, sealed
 from support.rendering import VALID, read_answers, rendered, required
@@ -26,8 +25,8 @@ from support.terminal import Terminal
 from support.tools import run, tool
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "template/.gitlab"))
-import check  # noqa: E402
-from checks.findings import Findings  # noqa: E402
+import check
+from checks.findings import Findings
 
 KEY, SPARE, STRANGER = (age.new_identity() for _ in range(3))
 MAIL, SHOP = "apps/gitlab/secrets/gitlab-env.sops.yaml", "apps/shop/secrets/shop-db.sops.yaml"
@@ -136,6 +135,7 @@ def test_a_private_key_shows_itself_to_nobody() -> None:
 # What is written
 
 
+@pytest.mark.slow
 def test_values_come_back_as_they_were_with_either_key_and_none_of_them_is_in_the_lab(own: Lab) -> None:
     own.set()
     for key in (KEY, SPARE):
@@ -280,6 +280,7 @@ WRONG: dict[str, tuple[Callable[[Lab], None], str, str]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 @pytest.mark.deep(keep=2)
+@pytest.mark.slow
 def test_a_wrong_file_is_named_by_check_and_program_in_one_line(own: Lab, what: str) -> None:
     own.set()
     change, of_check, of_program = WRONG[what]

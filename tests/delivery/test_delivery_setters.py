@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from flux_semver import latest
 from flux_setters import Change, kept_by_kyaml, message, set_in_text, update
 from support.cluster import Lab
 from support.references import MARKER
-
 
 with_application = pytest.mark.labs(sample_app=[True])
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
+import evaluator
 import pytest
+from flux_semver import allows, latest, parse
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-import evaluator
-from flux_semver import allows, latest, parse
 from job_shell import read_pipeline, run_job
 from support import program
 from support.cluster import Lab
+from support.depth import every
 from support.rendering import ROOT
 
-LONG = bool(os.environ.get("LONG"))
+LONG = every()
 EXAMPLES = settings(max_examples=5000 if LONG else 200, deadline=None, database=None)
 # What a registry takes as a tag (docs: distribution, reference grammar).
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.A)
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 RULE = re.compile(r"^\$CI_COMMIT_TAG =~ /(.*)\$/$")
-RANGE = re.search(r'^  semver: "(.*)"$', (ROOT / "template/charts/app/values.yaml").read_text(encoding="utf-8"), re.M)
+RANGE = re.search(r'^  semver: "(.*)"$', (ROOT / "template/charts/app/values.yaml").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def pattern_of(pipeline: Path) -> re.Pattern[str]:
@@ -31,13 +30,13 @@ def pattern_of(pipeline: Path) -> re.Pattern[str]:
     assert len(rules) == 1 and set(rules[0]) == {"if"}
     match = RULE.match(rules[0]["if"])
     assert match
-    return re.compile(match[1] + r"\Z", re.A)
+    return re.compile(match[1] + r"\Z", re.ASCII)
 
 
 PARTIAL = (ROOT / "partials/image.gitlab-ci.yml.jinja").read_text(encoding="utf-8")
 _rule = re.search(r"- if: \$CI_COMMIT_TAG =~ /(.*)\$/\n", PARTIAL)
 assert _rule and RANGE
-PATTERN, SEMVER = re.compile(_rule[1] + r"\Z", re.A), RANGE[1]
+PATTERN, SEMVER = re.compile(_rule[1] + r"\Z", re.ASCII), RANGE[1]
 
 
 def pushed(tag: str) -> bool:
@@ -56,6 +55,7 @@ def test_each_lab_pushes_by_this_rule_and_selects_by_this_range(lab: Lab) -> Non
         assert "filterTags" not in policy["spec"], "nothing else chooses among the tags"
 
 
+@pytest.mark.slow
 def test_a_tag_that_is_not_built_is_told_and_so_is_one_that_outruns_all_others(tmp_path: Path) -> None:
     for file in sorted((ROOT / "example").rglob("sample-app/.gitlab-ci.yml")):
         project = evaluator.make_project(tmp_path / "project", file.read_text(encoding="utf-8"))
@@ -154,7 +154,7 @@ def test_what_the_owner_writes_down_selects_what_the_lab_says(name: str) -> None
 
 
 def test_the_recipes_are_those_of_the_labs_own_words(article: Lab) -> None:
-    told = set(re.findall(r'imagePolicy\.semver: "?([^";\n]*?)"?(?:;|,|$)', (article.path / "automation/image-updates.yaml").read_text(), re.M))
+    told = set(re.findall(r'imagePolicy\.semver: "?([^";\n]*?)"?(?:;|,|$)', (article.path / "automation/image-updates.yaml").read_text(), re.MULTILINE))
     assert told == {"1.4.x", "1.4.2", ">=0.0.0 !=1.4.3"}
 
 

@@ -12,7 +12,6 @@ import pytest
 from rendered_labs import Object, RenderedLab
 from support.cluster import Lab, documents, namespace_of
 from support.program import settings, storage
-from support.rendering import ROOT
 from support.tools import run, tool
 
 UNITS = {"Mi": 2**20, "Gi": 2**30}

@@ -18,11 +18,12 @@ import pytest
 from authority import Authority
 from rendered_labs import Object, RenderedLab
 from stand_in_pod import BANNER, SshStub, WebStub
+from support.depth import every
 from support.cluster import merge
 from support.tools import tool
 from traefik_cluster import Address, TraefikCluster, ask, greeting
 
-LONG = os.environ.get("LONG") == "1"
+LONG = every()
 # Traefik's default is 60 s. Without LONG both it and the lab's own setting are a sixtieth of what they are.
 TRAEFIKS_DEFAULT, SHORTENED = 60, 1 if LONG else 60
 SIZE, RATE = (200_000_000, 2_900_000) if LONG else (3_000_000, 1_500_000)
@@ -87,6 +88,7 @@ def push(cluster: TraefikCluster, layer: Path, protocol: str) -> subprocess.Pope
 
 
 @pytest.mark.xdist_group("pushes")
+@pytest.mark.slow
 def test_a_large_push_outlasts_traefiks_usual_patience(traefik: Run, layer: Path) -> None:
     lab = RenderedLab({"base_domain": "lab"})
     impatient = deepcopy(lab.traefik)

@@ -136,6 +136,7 @@ def test_an_image_is_pushed_announced_and_pulled(chain: Chain, image: Path, tmp_
 
 
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_a_push_is_announced_once_and_starts_one_scan(chain: Chain, image: Path, tmp_path: Path) -> None:
     """Of an image with six layers. A pull, which Flux itself does for each application, is no news."""
     folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)
@@ -198,6 +199,7 @@ def test_docker_trusts_the_labs_authority_from_its_certs_d_and_no_other(
         assert pushed.returncode != 0 and "certificate signed by unknown authority" in pushed.stderr
 
 
+@pytest.mark.slow
 def test_a_jobs_environment_makes_docker_and_buildkit_trust_the_authority(chain: Chain, image: Path, tmp_path: Path, stranger: Path) -> None:
     """Both are Go programs, as skopeo is: they read the folders of SSL_CERT_DIR beside the system's own certificates."""
     name, _, value = Lab(chain.lab.answers).job_environment[0].partition("=")

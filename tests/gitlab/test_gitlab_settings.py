@@ -217,10 +217,10 @@ def test_the_runbook_says_how_a_secret_of_gitlab_rb_gets_into_the_cluster() -> N
 ])
 def test_the_runbook_says_where_a_gitlab_rb_beside_git_lies_and_what_is_lost(storage: str, data: str, where: str | None) -> None:
     said = RenderedLab({"storage_backend": storage, "data_backend": data}).text("README.md")
-    (paragraph,) = (part for part in said.split("\n\n") if part.startswith("**You prefer gitlab.rb on the "))
+    (paragraph,) = (part for part in said.split("\n### ") if part.startswith("Keep gitlab.rb on the "))
     assert ("storage server" in paragraph) is (storage == "nfs")
     assert (where in paragraph) if where else ("/config/gitlab.rb" not in paragraph)
-    assert "you lose its history, the checks, and the restart by commit" in paragraph
+    assert "you lose its history, the checks, and the restart by commit" in paragraph and "rollout restart deployment/gitlab" in paragraph
 
 
 def test_the_port_for_smtps_is_spoken_to_in_tls_from_the_start(tmp_path: Path) -> None:

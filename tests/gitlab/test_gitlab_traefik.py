@@ -126,6 +126,7 @@ def test_the_pod_is_told_of_https_the_host_as_typed_and_the_clients_address(case
         assert (headers["x-forwarded-proto"], headers["x-forwarded-for"]) == ("https", client)
 
 
+@pytest.mark.slow(keep=1)
 def test_a_client_cannot_pretend_to_come_from_elsewhere(case: Case) -> None:
     forged = {"X-Forwarded-For": "203.0.113.9", "X-Real-Ip": "203.0.113.9", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.lab"}
     client, host = address(), case.lab.answers["gitlab_host"]

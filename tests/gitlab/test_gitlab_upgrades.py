@@ -129,6 +129,7 @@ def test_a_step_that_is_allowed_passes(repository: Callable[..., subprocess.Comp
     assert "from 19.5.1 to 19.8.0, in one step" in repository('"19.8.0-ce.0"').stdout
 
 
+@pytest.mark.slow
 def test_a_tag_that_leaves_its_digest_behind_fails_the_labs_pipeline(repository: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """The digest decides what runs: the old GitLab, under the new one's name."""
     old, new = (f'"sha256:{letter * 64}"' for letter in "ab")
@@ -147,6 +148,7 @@ def test_without_a_commit_to_compare_with_the_check_passes_and_says_so(repositor
     assert done.returncode == 0 and "nothing to compare with" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_pipeline_compares_a_new_branch_with_where_it_left_the_default_one(
     repository: Callable[..., subprocess.CompletedProcess[str]], article: Lab, tmp_path: Path
 ) -> None:

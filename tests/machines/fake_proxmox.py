@@ -113,7 +113,7 @@ async def main(folder: str, token: str, node: str) -> None:
 
 def say(answer: Any) -> None:
     """Write a line for the test."""
-    print(json.dumps(answer, default=str), flush=True)  # noqa: T201
+    print(json.dumps(answer, default=str), flush=True)
 
 
 if __name__ == "__main__":

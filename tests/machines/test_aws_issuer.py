@@ -36,6 +36,7 @@ def verified(at: World, token: str, issuer: str, audience: str = "sts.amazonaws.
     return claims
 
 
+@pytest.mark.slow
 def test_a_token_of_a_job_is_verified_by_the_published_documents_alone(cloudy: World) -> None:
     claims = verified(cloudy, cloudy.gitlab.token(), cloudy.gitlab.issuer)
     assert claims["sub"] == "project_path:Infra/Lab/iac:ref_type:branch:ref:main"
@@ -67,6 +68,7 @@ def test_a_token_that_another_key_has_signed_is_refused_also_under_the_name_of_a
         verified(cloudy, token, cloudy.gitlab.issuer)
 
 
+@pytest.mark.slow
 def test_a_new_key_of_gitlab_shows_in_the_plan_is_published_and_takes_the_place_of_the_old_one(cloudy: World) -> None:
     before = cloudy.gitlab.token()
     verified(cloudy, before, cloudy.gitlab.issuer)

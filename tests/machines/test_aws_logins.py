@@ -40,6 +40,7 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 def test_the_valid_answers_have_each_way_to_log_in(shared: Path) -> None:
     found = {
         (answers["aws_login"], answers.get("aws_issuer_bucket", "") != "")
@@ -50,6 +51,7 @@ def test_the_valid_answers_have_each_way_to_log_in(shared: Path) -> None:
 
 @pytest.mark.deep(keep=1)
 @pytest.mark.parametrize("name", LABS)
+@pytest.mark.slow
 def test_the_code_is_applied_and_a_second_plan_is_empty(shared: Path, tmp_path: Path, name: str, engine: str) -> None:
     lab = lab_of(shared, name)
     answers = recorded_answers(lab)

@@ -40,9 +40,9 @@ def findings(text: str, now: datetime.datetime = NOW) -> tuple[list[str], list[s
 def test_each_certificate_is_named_with_its_last_day(made: dict[str, str]) -> None:
     ends = (NOW + 2 * DAY).date()
     first, second = f"Labs & Sons, 2nd floor (until {ends})", f"Second (until {ends})"
-    assert findings(made["first"]) == ([f"ca.crt, of your own authority: {first}"], [])
+    assert findings(made["first"]) == ([f"ca.crt, of your authority: {first}"], [])
     both = f"# of 2026\r\n{made['first'].replace(chr(10), chr(13) + chr(10))}\nsubject=CN=Second\n{made['second']}"
-    assert findings(both) == ([f"ca.crt, of your own authority: {first}, {second}"], [])
+    assert findings(both) == ([f"ca.crt, of your authority: {first}, {second}"], [])
 
 
 def test_the_certificate_of_a_server_in_place_of_its_authoritys_is_said(made: dict[str, str]) -> None:

@@ -114,6 +114,7 @@ def test_a_host_that_dns_does_not_know_stays_unknown() -> None:
     assert failed.value.fault in (http.Fault.DNS, http.Fault.OTHER) and not failed.value.sent
 
 
+@pytest.mark.slow
 def test_a_server_without_tls_is_told_from_one_that_is_not_trusted() -> None:
     with server(answering(OK)) as (port, _), pytest.raises(http.HttpError) as failed:
         CLIENT.send("GET", f"https://127.0.0.1:{port}/", seconds=2)

@@ -130,6 +130,7 @@ def test_a_project_begins_with_the_labs_files_and_a_second_run_changes_nothing(c
     assert world.changes == ["root token made", "root token revoked"]
 
 
+@pytest.mark.slow
 def test_the_passphrase_is_kept_where_it_is_read_and_shown_nowhere(carried: Carried) -> None:
     world = carried.again()
     file = passphrase_file(world)
@@ -144,6 +145,7 @@ def test_the_passphrase_is_kept_where_it_is_read_and_shown_nowhere(carried: Carr
     assert git(world.lab, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_what_the_owner_changed_in_the_project_outlives_what_an_update_brings(carried: Carried) -> None:
     world = carried.again()
     mine = 'resource "terraform_data" "mine" {}\n'
@@ -175,6 +177,7 @@ def test_what_the_owner_changed_in_the_project_outlives_what_an_update_brings(ca
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_second_change_joins_the_merge_request_that_waits(carried: Carried) -> None:
     world = carried.again()
     lab_changes(world, "runner.tf", '"x86-64-v2-AES"', '"host"')
@@ -187,6 +190,7 @@ def test_a_second_change_joins_the_merge_request_that_waits(carried: Carried) ->
 
 @pytest.mark.deep(keep=1)
 @pytest.mark.parametrize("squash", [True, False])
+@pytest.mark.slow
 def test_a_branch_that_was_removed_after_its_merge_comes_back_and_takes_nothing_of_the_owners_away(
     carried: Carried, squash: bool
 ) -> None:
@@ -205,6 +209,7 @@ def test_a_branch_that_was_removed_after_its_merge_comes_back_and_takes_nothing_
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_conflict_is_the_owners_to_solve_and_nothing_moves_until_then(carried: Carried) -> None:
     world = carried.again()
     owner_writes(world, runner__tf=files(world, "main")["runner.tf"].replace('"x86-64-v2-AES"', '"max"'))
@@ -217,6 +222,7 @@ def test_a_conflict_is_the_owners_to_solve_and_nothing_moves_until_then(carried:
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_merge_request_that_the_owner_closed_stays_closed_until_something_else_changes(carried: Carried) -> None:
     world = carried.again()
     lab_changes(world, "runner.tf", '"x86-64-v2-AES"', '"host"')
@@ -229,6 +235,7 @@ def test_a_merge_request_that_the_owner_closed_stays_closed_until_something_else
     assert [one["state"] for one in requests(world)] == ["closed", "opened"]
 
 
+@pytest.mark.slow
 def test_a_project_with_a_history_of_somebody_else_is_left_alone(carried: Carried) -> None:
     world = carried.again()
     repository = world.gitlab.repository(PROJECT)
@@ -248,6 +255,7 @@ def test_a_project_with_a_history_of_somebody_else_is_left_alone(carried: Carrie
     assert world.heads(repository) == there and requests(world) == []
 
 
+@pytest.mark.slow
 def test_only_what_is_committed_is_carried(carried: Carried) -> None:
     world = carried.again()
     (world.lab / "iac/runner.tf").write_text("# Half of a change\n")
@@ -260,6 +268,7 @@ def test_only_what_is_committed_is_carried(carried: Carried) -> None:
     assert run.status == 1 and "iac/ of this lab is not committed" in run.err
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_any_change_is_mended_by_the_next(carried: Carried) -> None:
     for number, what in enumerate(carried.changes, 1):
         if not LONG and not ("push" in what or "POST /projects/ops%2Fiac/variables" in what):
@@ -286,6 +295,7 @@ def comparable(summary: dict[str, Any]) -> str:
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_merge_request_whose_answer_was_lost_is_not_opened_twice(carried: Carried) -> None:
     world = carried.again()
     lab_changes(world, "runner.tf", '"x86-64-v2-AES"', '"host"')
@@ -294,6 +304,7 @@ def test_a_merge_request_whose_answer_was_lost_is_not_opened_twice(carried: Carr
     assert len(requests(world)) == 1
 
 
+@pytest.mark.slow
 def test_the_passphrase_survives_the_cluster_and_then_the_owners_copy(carried: Carried) -> None:
     world = carried.again()
     value = passphrase_file(world).read_text().strip()
@@ -309,6 +320,7 @@ def test_the_passphrase_survives_the_cluster_and_then_the_owners_copy(carried: C
     assert [v["value"] for v in world.gitlab.variables if v["key"] == "TF_VAR_state_passphrase"] == [value]
 
 
+@pytest.mark.slow
 def test_no_new_passphrase_is_made_over_a_state_that_has_another(carried: Carried) -> None:
     world = carried.again()
     project = world.gitlab.project(PROJECT)
@@ -355,15 +367,17 @@ def test_with_recipients_the_passphrase_is_encrypted_in_git_and_not_carried(
     assert "machines.sops.yaml" not in names(world, "from-the-lab") and requests(world) == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_makes_nothing_and_a_lab_without_machines_skips_the_stage(carried: Carried) -> None:
     world = carried.again(made=False)
     run = world.must_run("--dry-run", "--only", "machines")
     assert f"would  make sure that GitLab has the project {PROJECT}" in run.out and world.changes == []
     world.settings["iac_project"] = ""
     write_settings(world.lab, world.settings)
-    assert "this lab makes no machines of its own" in machines(world) and world.changes == []
+    assert "this lab makes no machines" in machines(world) and world.changes == []
 
 
+@pytest.mark.slow
 def test_jobs_that_hold_the_machines_share_their_runner_with_no_others(
     make_world: Callable[..., World], shared: Path
 ) -> None:
@@ -399,10 +413,12 @@ def test_jobs_that_hold_the_machines_share_their_runner_with_no_others(
         (Branches("", "c", "tree", ""), Step.NOTHING),
     ],
 )
+@pytest.mark.slow
 def test_the_step_follows_from_what_the_project_has(seen: Any, step: Any) -> None:
     assert iac_project.next_step(seen, "tree") is step
 
 
+@pytest.mark.slow
 def test_the_secrets_names_are_those_of_the_pipeline(shared: Path) -> None:
     pipeline = (rendered_lab(shared) / "iac/.gitlab-ci.yml").read_text()
     for name in (machine_secrets.PASSPHRASE_VARIABLE, program.runners.PROTECTED_VARIABLE):
@@ -410,6 +426,7 @@ def test_the_secrets_names_are_those_of_the_pipeline(shared: Path) -> None:
     assert f"terraform/state/{machine_secrets.STATE}\n" in pipeline
 
 
+@pytest.mark.slow
 def test_without_opentofu_the_run_ends_before_anything_and_says_where_to_get_it(
     make_world: Callable[..., World], shared: Path
 ) -> None:

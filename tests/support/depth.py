@@ -1,7 +1,8 @@
 """How deep a run of the tests looks: a few cases of each kind in `make test`, more in CI, all with LONG=1.
 
-A test that is slow beside what it adds bears the mark `deep`. CI draws a part of such tests by the commit, so that what one commit leaves
-out another one tries, and the same commit always has the same tests. `TEST_DRAW=<what the run printed>` repeats a draw.
+Two marks tell `make test` to run only the first cases of a test (`keep=3`), or none. CI runs every case of a test with the mark `slow`.
+Of one with the mark `deep`, which is slow beside what it adds, it draws some by the commit: what one commit leaves out another one tries,
+and the same commit always has the same tests. `TEST_DRAW=<what the run printed>` repeats a draw.
 """
 
 from __future__ import annotations
@@ -45,22 +46,19 @@ def is_drawn(name: str) -> bool:
 
 
 def left_out(config: pytest.Config, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests that this run leaves out.
-
-    `@pytest.mark.deep` is a test that `make test` leaves out; with `keep=3` it runs the first three of its cases. A test that is asked
-    for by its name always runs.
-    """
+    """Return the tests that this run leaves out; it never leaves out one that is asked for by its name."""
     if every() or config.option.keyword or any("::" in argument for argument in config.args):
         return []
-    return [item for item in deep_of(items) if not is_drawn(item.nodeid.split("@")[0])]
+    undrawn = [item for item in _beyond("deep", items) if not is_drawn(item.nodeid.split("@")[0])]
+    return undrawn if required() else [*undrawn, *_beyond("slow", items)]
 
 
-def deep_of(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Return the deep ones among tests."""
+def _beyond(name: str, items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests with a mark, but for the first `keep` cases of each."""
     seen: dict[tuple[str, str], int] = defaultdict(int)
     found = []
     for item in items:
-        mark = item.get_closest_marker("deep")
+        mark = item.get_closest_marker(name)
         if mark is None:
             continue
         place = (str(item.path), getattr(item, "originalname", ""))

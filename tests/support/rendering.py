@@ -16,6 +16,8 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 VALID = sorted((ROOT / "tests" / "answers" / "valid").glob("*.yml"))
+# What owners of the template and its contributors read; a lab's own pages are in the lab.
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def project_files() -> list[str]:

@@ -47,6 +47,7 @@ def point_at(house: Path, address: str) -> None:
 # --------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_ends_with_0_when_done_and_1_with_conflicts_and_2_when_refused(house: Path) -> None:
     put(house, {"dirty.txt": "x\n"})
     said = untouched(house, lambda: script(house))
@@ -193,6 +194,7 @@ def asking(house: Path, *arguments: str) -> Terminal:
     return Terminal("./lab", "update", *arguments, cwd=house)
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_where_nothing_is_new(house: Path) -> None:
     terminal = asking(house)
     assert terminal.wait() == 0, terminal.said
@@ -262,6 +264,7 @@ def test_the_checkouts_copier_is_taken_where_there_is_no_other(house: Path, tmp_
 
 @pytest.mark.parametrize("version", ["9.4.1", "9.19.0", "10.0.0"])
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_a_copier_that_does_not_fit_is_passed_over(house: Path, tmp_path: Path, version: str) -> None:
     stub = f"#!/bin/sh\n[ $1 = --version ] && echo copier {version}\n[ $1 = --version ] || exit 99\n"
     path = programs(tmp_path / "bin", copier=stub)
@@ -389,6 +392,7 @@ def test_a_folder_that_is_no_repository(house: Path) -> None:
         "ext::sh -c touch% pwned",
     ],
 )
+@pytest.mark.slow
 def test_an_address_is_never_an_option(
     house: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

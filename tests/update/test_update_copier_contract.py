@@ -34,6 +34,7 @@ def spied(monkeypatch: pytest.MonkeyPatch, worker: type, name: str) -> Iterator[
     yield calls
 
 
+@pytest.mark.slow
 def test_1_the_worker_is_on_the_stack_while_a_migration_is_rendered(
     house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_3_nothing_is_rendered_into_the_lab(house: Path, monkeypatch: pytest.Mon
     assert calls and not inside, f"Copier changed when `_subdirectory` is rendered: it wrote {inside} into the lab"
 
 
+@pytest.mark.slow
 def test_4_and_5_copier_removes_and_patches_nothing_in_the_lab(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(house / "a.txt", lambda text: "mine\n" + text)
     put(house, {"mine.txt": "mine\n", "left.txt": "left\n", "left.txt.rej": "+rejected\n"})

@@ -50,6 +50,7 @@ def test_the_backup_switched_off_is_a_job_that_flux_removes(shared: Path, articl
     assert "rolled out" not in said and "is replaced" not in said
 
 
+@pytest.mark.slow
 def test_the_sample_application_switched_off_goes_with_all_that_it_is(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, sample_app=False)
     line = next(line for line in said.splitlines() if line.startswith("Flux removes from the cluster: "))
@@ -123,7 +124,7 @@ def test_a_new_chart_is_asked_of_helm(article: Lab, helm: bool) -> None:
     before = tree(article.path)
     chart = before["charts/app/Chart.yaml"]
     newer = {**before, "charts/app/Chart.yaml": chart.replace(b"version: ", b"version: 9", 1)}
-    pod = "charts/app/templates/_pod.tpl"
+    pod = "charts/app/templates/lib/_pod.tpl"
     deeper = {**newer, pod: newer[pod].replace(b"checksum/config:", b"checksum/other:", 1)}
     answers = (article.answers, article.answers)
     said = "\n".join(effects.told(before, deeper, answers, TABLE))
@@ -167,6 +168,7 @@ def test_a_release_that_is_left_without_pods_is_told_and_so_is_the_way_back(arti
         assert "`demo`: its first pods start." in "\n".join(effects.told(after, before, answers, TABLE))
 
 
+@pytest.mark.slow
 def test_values_that_the_table_calls_harmless_leave_the_pods_alone(article: Lab) -> None:
     """Helm judges the table that speaks where it is not installed."""
     before, helm = tree(article.path), tool("helm")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from support.depth import every
 from support.rendering import VALID, copy_lab, read_answers
 from update_support import edit, files, make_lab, packed, put, real_template, release, update_here
 
-LONG = os.environ.get("LONG") == "1"
+LONG = every()
 # The others take their turn with LONG=1.
 USUAL = {"article", "defaults", "pair-07"}
 FILES = [file for file in VALID if file.stem in USUAL or LONG]

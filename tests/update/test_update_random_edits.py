@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from hooks.files import Git
 from hooks.update import journal
+from support.depth import every
 from support.rendering import required
 from support.tools import run
 from update_support import (
@@ -38,7 +39,7 @@ from update_support import (
     update_here,
 )
 
-LONG = os.environ.get("LONG") == "1"
+LONG = every()
 # What CI runs asks for every tool, and has the time.
 EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS", 2000 if LONG else 60 if required() else 12))
 # Tests, each of which draws its own: two at least, for two workers of pytest, and short ones, so that both have some to the end.
@@ -489,6 +490,7 @@ KNOWN: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, A
 
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.deep(keep=2)
+@pytest.mark.slow
 def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
     check_nothing_is_lost(start, *KNOWN[name])
 
@@ -505,6 +507,7 @@ def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
 )
 @given(owner=OWNER, template=TEMPLATE, around=surroundings)
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_every_line_that_the_owner_wrote_is_there_or_named(
     start: Path, batch: int, owner: list[Any], template: list[Any], around: dict[str, Any]
 ) -> None:

@@ -49,6 +49,7 @@ def test_copiers_own_folders_are_no_new_files_of_the_owners(house: Path) -> None
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_a_terminal_that_closes_at_a_question(house: Path, name: str) -> None:
     def close() -> CompletedProcess[str]:
         terminal = Terminal(COPIER, "update", "--trust", cwd=house)
@@ -106,7 +107,7 @@ def test_with_a_folder_where_the_template_has_a_file(house: Path) -> None:
     (house / "a.txt").unlink()
     put(house, {"a.txt/mine": "mine\n"})
     commit(house)
-    assert "`a.txt` is a folder in your lab, where the template has a file" in untouched(house, lambda: update(house)).stderr
+    assert "`a.txt` is a folder in your lab and a file in the template" in untouched(house, lambda: update(house)).stderr
 
 
 @pytest.mark.deep
@@ -175,8 +176,8 @@ def test_with_a_link_within_the_lab_where_the_template_has_a_folder(house: Path)
 @pytest.mark.parametrize(
     ("mine", "theirs", "said"),
     [
-        ("zoo", "zoo/animal", "zoo` is a file in your lab, where the template has a folder. Rename yours"),
-        ("zoo/animal", "zoo", "zoo` is a folder in your lab, where the template has a file. Rename yours"),
+        ("zoo", "zoo/animal", "zoo` is a file in your lab and a folder in the template. Rename yours"),
+        ("zoo/animal", "zoo", "zoo` is a folder in your lab and a file in the template. Rename yours"),
     ],
 )
 @pytest.mark.deep(keep=1)
@@ -254,6 +255,7 @@ def test_the_labs_own_script_updates(house: Path) -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_the_labs_own_script_reads_a_path_that_yaml_folds(house: Path, end: str) -> None:
     template, answers = house.parent / "template", house / ".copier-answers.yml"
     moved = template.rename(house.parent / f"the owner's {'long ' * 20}path")
@@ -365,7 +367,7 @@ def test_a_file_behind_a_filter_of_gits_stays_as_the_owner_sees_it(house: Path) 
     done = update(house)
     assert done.returncode == 0, done.stderr
     assert (house / "a.txt").read_text() == before and (house / "mine.txt").read_text() == "mine\n"
-    assert "- `a.txt`: A filter in .gitattributes stands before it, so it cannot be merged" in done.stderr
+    assert "- `a.txt`: A filter in .gitattributes changes it first, so it cannot be merged" in done.stderr
     assert git(house, "diff", "--name-only", "HEAD", "--", "*.txt") == ""
 
 

@@ -65,7 +65,7 @@ def test_changes_that_are_not_committed_are_refused(checkout: Path) -> None:
 def test_a_changelog_without_the_version_is_refused(checkout: Path) -> None:
     edit(checkout / "CHANGELOG.md", lambda text: text.replace("1.1.0", "Unreleased"))
     commit(checkout)
-    assert found(checkout) == ["CHANGELOG.md has no section `## 1.1.0`; call what stands under Unreleased that"]
+    assert found(checkout) == ["CHANGELOG.md has no section `## 1.1.0`; give that name to what is under Unreleased"]
 
 
 def test_a_stale_example_is_refused(checkout: Path) -> None:

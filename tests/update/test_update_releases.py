@@ -164,6 +164,7 @@ def test_the_update_ends_well_and_says_from_where_to_where(from_first: Updated, 
         assert found.report.strip() in found.done.stderr
 
 
+@pytest.mark.slow
 def test_edits_of_a_renamed_file_go_along(any_updated: Updated) -> None:
     lab = any_updated.lab
     assert not (lab / "extra" / "renamed.yaml").exists()
@@ -172,6 +173,7 @@ def test_edits_of_a_renamed_file_go_along(any_updated: Updated) -> None:
 
 
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_a_moved_folder_takes_edits_modes_and_the_owners_own_files_along(any_updated: Updated) -> None:
     lab = any_updated.lab
     text = (lab / "tools" / "run.sh").read_text()
@@ -182,6 +184,7 @@ def test_a_moved_folder_takes_edits_modes_and_the_owners_own_files_along(any_upd
 
 
 @pytest.mark.deep(keep=1)
+@pytest.mark.slow
 def test_edits_of_a_split_file_find_their_half(any_updated: Updated) -> None:
     rules = any_updated.lab / "extra" / "rules"
     assert "row 5, mine\n" in (rules / "first.yaml").read_text() and "# The first half.\n" in (rules / "first.yaml").read_text()
@@ -189,11 +192,13 @@ def test_edits_of_a_split_file_find_their_half(any_updated: Updated) -> None:
     assert not (any_updated.lab / "extra" / "rules.yaml").exists()
 
 
+@pytest.mark.slow
 def test_a_file_in_a_folder_named_after_an_answer_is_merged(any_updated: Updated) -> None:
     text = (any_updated.lab / "clusters" / "garage" / "extra.yaml").read_text()
     assert "row 10, newer\n" in text and "row 21, mine\n" in text
 
 
+@pytest.mark.slow
 def test_a_dropped_file_stays_where_the_owner_edited_it_and_the_report_says_why(from_first: Updated) -> None:
     assert (from_first.lab / "extra" / "dropped.txt").read_text() == "once\nmine\n"
     assert "`extra/dropped.txt`: Flux does this by itself now. You had edited it" in from_first.report
@@ -201,6 +206,7 @@ def test_a_dropped_file_stays_where_the_owner_edited_it_and_the_report_says_why(
     assert "- removed: `extra/unedited.txt`: Nobody needs it." in from_first.report
 
 
+@pytest.mark.slow
 def test_a_changed_binary_stays_the_owners_and_the_templates_can_be_had(from_first: Updated) -> None:
     assert (from_first.lab / "extra" / "picture.png").read_bytes() == b"\x89PNG\0mine"
     line = next(line for line in from_first.report.splitlines() if line.startswith("- `extra/picture.png`"))
@@ -208,6 +214,7 @@ def test_a_changed_binary_stays_the_owners_and_the_templates_can_be_had(from_fir
     assert subprocess.run(command.split(), cwd=from_first.lab, capture_output=True, check=True).stdout == b"\x89PNG\0second"
 
 
+@pytest.mark.slow
 def test_what_was_deleted_stays_away_and_what_is_the_owners_stays(any_updated: Updated) -> None:
     assert not (any_updated.lab / ".editorconfig").exists()
     assert (any_updated.lab / "notes" / "mine.md").read_text() == "mine\n"
@@ -215,6 +222,7 @@ def test_what_was_deleted_stays_away_and_what_is_the_owners_stays(any_updated: U
     assert (any_updated.lab / "ssh_config").read_text(encoding="utf-8").startswith("# Mine.\n")
 
 
+@pytest.mark.slow
 def test_answers_are_migrated_and_the_report_lists_what_is_new(from_first: Updated, from_second: Updated) -> None:
     answers = from_first.answers
     assert answers["display_name"] == "alice" and answers["tags"] == ["x", "y"] and "nickname" not in answers
@@ -224,16 +232,19 @@ def test_answers_are_migrated_and_the_report_lists_what_is_new(from_first: Updat
     assert from_second.answers["tags"] == ["a", "b"] and from_second.answers["colour"] == "blue"
 
 
+@pytest.mark.slow
 def test_a_changed_default_changes_no_lab(from_first: Updated) -> None:
     assert from_first.answers["colour"] == "red"
 
 
+@pytest.mark.slow
 def test_nothing_is_committed_and_nothing_is_left_behind(any_updated: Updated) -> None:
     assert git(any_updated.lab, "rev-parse", "HEAD").strip() == any_updated.before
     assert REPORT not in git(any_updated.lab, "status", "--porcelain")
     assert not list(any_updated.lab.rglob("*.rej"))
 
 
+@pytest.mark.slow
 def test_a_second_update_changes_nothing_and_a_revert_gives_back_the_lab(from_second: Updated, tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     shutil.copytree(from_second.lab, lab)
@@ -249,6 +260,7 @@ def test_a_second_update_changes_nothing_and_a_revert_gives_back_the_lab(from_se
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_a_recorded_answer_that_is_refused_today_stops_the_update_with_its_name(template: Path, tmp_path: Path) -> None:
     lab = make_lab(template, tmp_path / "lab", {"motto": "much longer than ten"}, "v1.0.0")
     edit(lab / "extra" / "renamed.yaml", lambda text: "mine\n" + text)
@@ -264,6 +276,7 @@ def test_a_recorded_answer_that_is_refused_today_stops_the_update_with_its_name(
 
 
 @pytest.mark.deep
+@pytest.mark.slow
 def test_the_report_tells_what_happens_in_the_cluster(template: Path, tmp_path: Path) -> None:
     lab = make_lab(template, tmp_path / "lab", {}, "v1.2.0")
     done = update(lab, "--data", "smtp_enabled=true", "--data", "runner_concurrent=7")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pytest
 import yaml
 
 from support.program import age
@@ -23,6 +24,7 @@ def init(lab: Path, home: Path, *arguments: str) -> CompletedProcess[str]:
     return run("./lab", "secret", "init", *arguments, cwd=lab, stdin=subprocess.DEVNULL, env=env)
 
 
+@pytest.mark.slow
 def test_init_makes_a_key_sets_the_answer_and_says_what_comes_before_the_push(tmp_path: Path) -> None:
     template = real_template(tmp_path / "template", whole=True)
     release(template, "1.0.0")

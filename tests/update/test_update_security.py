@@ -104,6 +104,7 @@ def updated(old: Path) -> tuple[Path, dict[str, Any], str]:
     return old, before, report
 
 
+@pytest.mark.slow
 def test_an_old_labs_update_stops_nothing_and_says_what_would_not_pass(updated: tuple[Path, dict[str, Any], str]) -> None:
     old, before, report = updated
     answers = recorded_answers(old)
@@ -123,6 +124,7 @@ def test_an_old_labs_update_stops_nothing_and_says_what_would_not_pass(updated: 
         assert step in part
 
 
+@pytest.mark.slow
 def test_the_limits_come_by_one_answer_and_the_tag_that_flux_wrote_stays(
     updated: tuple[Path, dict[str, Any], str], tmp_path: Path
 ) -> None:

@@ -51,5 +51,5 @@ def json_object(answer: Answer) -> Mapping[str, Any]:
     """
     content = json.loads(answer.body or b"{}")
     if not isinstance(content, dict):
-        raise Failure("GitLab answered with a list where an object was asked for.")
+        raise Failure("GitLab answered with a list, not with an object.")
     return content

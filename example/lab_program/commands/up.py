@@ -18,7 +18,7 @@ from .base import Command
 from .update import refuse_half_an_update
 
 NAMES = tuple(stage.name for stage in STAGES)
-YES = "change the cluster of your kubeconfig without asking; needed where there is no terminal"
+YES = "change the cluster of your kubeconfig without asking; needed if there is no terminal"
 ENVIRONMENT = """\
 Environment, all of it optional (the value here is the default):
   LAB_WAIT_FLUX_MINUTES=10     how long to wait for Flux' controllers, for what they apply, and for smaller things
@@ -120,7 +120,7 @@ class Up(Command):
         return f"mend that, then run ./lab up again{skips}"
 
     def after_stop(self) -> str:
-        return "run ./lab up again to go on: it mends whatever was cut in half"
+        return "run ./lab up again to go on: it mends what was left unfinished"
 
 
 class Verify(Up):

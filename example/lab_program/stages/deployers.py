@@ -43,9 +43,10 @@ class Deployers:
         images = written(settings.registry_address, self._releases())
         if settings.sample_app:
             images.setdefault(settings.sample_project.lower(), {VERSIONS})
-        seen = watched(
-            settings.registry_address, cluster.list_of(IMAGE_REPOSITORY, FLUX), cluster.list_of(IMAGE_POLICY, FLUX)
-        )
+        objects = cluster.list_of(f"{IMAGE_REPOSITORY},{IMAGE_POLICY}", FLUX)
+        repositories = [one for one in objects if one.kind == "ImageRepository"]
+        policies = [one for one in objects if one.kind == "ImagePolicy"]
+        seen = watched(settings.registry_address, repositories, policies)
         found: Images = {}
         for image, patterns in (images | seen).items():
             project = self._project_of(image)

@@ -91,7 +91,7 @@ class Machines(Stage):
     def run(self) -> None:
         settings = self.settings
         if not settings.iac_project:
-            self.console.skip("this lab makes no machines of its own")
+            self.console.skip("this lab makes no machines")
             return
         if self.lab.dry_run:
             self._tell()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping
 
 from .. import mail, runners
 from ..clients.http import HttpError
@@ -74,13 +75,13 @@ class Verify(Stage):
         self.console.have(f"{url} answers")
 
     def _verify_flux(self) -> None:
-        reason = not_ready(self.cluster.list_of("deployments", FLUX))
-        if reason is not None:
-            raise Failure(f"Flux is not whole: {reason}.", "kubectl get pods -n flux-system")
         # A commit may have just come: what is being applied is waited for, and the look that saw its end is judged.
         seen: dict[tuple[str, str], KubeObject] = {}
         with contextlib.suppress(TimedOutError):
             self.patience.wait(self.lab.limits.wait_flux_minutes, "Flux", lambda: self._applying(seen))
+        reason = _controllers_not_ready(seen)
+        if reason is not None:
+            raise Failure(f"Flux is not whole: {reason}.", "kubectl get pods -n flux-system")
         reason = readiness(seen.get(("GitRepository", FLUX)))
         if reason is not None:
             then = "mend that, then ./lab up --from sync"
@@ -99,8 +100,10 @@ class Verify(Stage):
             seen: what this look saw, by kind and name; filled here.
         """
         seen.clear()
-        listed = self.cluster.list_of(f"{GIT_REPOSITORY},{KUSTOMIZATION}", FLUX)
+        listed = self.cluster.list_of(f"deployments,{GIT_REPOSITORY},{KUSTOMIZATION}", FLUX)
         seen.update({(one.kind, one.name): one for one in listed})
+        if _controllers_not_ready(seen):
+            return None
         wanted = [("GitRepository", FLUX), *(("Kustomization", part) for part in parts(self.settings))]
         found = [seen.get(one) for one in wanted]
         return next((one.ready.message for one in found if one is not None and one.ready.status == "Unknown"), None)
@@ -162,3 +165,7 @@ class Verify(Stage):
                 what = f"The runner {one.name} is not online: GitLab calls it {states[-1]}."
                 raise Failure(what, f"{where}, and the runner's log", mend)
             self.console.have(f"the runner {one.name} is online")
+
+
+def _controllers_not_ready(seen: Mapping[tuple[str, str], KubeObject]) -> str | None:
+    return not_ready([one for one in seen.values() if one.kind == "Deployment"])

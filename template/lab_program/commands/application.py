@@ -86,7 +86,7 @@ spec:
         return f"""\
 # {self.name}, built by {self.project}. Flux scans the registry for its image and writes each new version into the
 # line with the tag.
-# 0.0.0 stands for none yet: nothing runs before the first image. automation/image-updates.yaml says how to hold it, pin
+# 0.0.0 means none yet: nothing runs before the first image. automation/image-updates.yaml says how to hold it, pin
 # it and go back.
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease

@@ -32,7 +32,7 @@ To remove an application: git rm -r apps/NAME clusters/*/NAME.yaml, commit, push
 release out of the cluster, but the volumes that it made (kubectl get pvc -A; a claim with `retain: false` goes, too).
 Its project and images in GitLab stay.
 
-To rename one: ./lab new-app NAME --rename NEW, with --project or --host where these change, too. Its pods run on, and
+To rename one: ./lab new-app NAME --rename NEW, with --project or --host if these change, too. Its pods run on, and
 its volumes stay.
 
 It asks nothing. Exit status: 0 done, 1 refused (nothing was written), 2 wrong call.

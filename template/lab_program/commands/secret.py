@@ -30,7 +30,7 @@ stringData:
   NAME: "value"
 """
 NOTES = """\
-init     makes a private key where there is none, and has an update set the answer age_recipients. It asks before it
+init     makes a private key if there is none, and has an update set the answer age_recipients. It asks before it
          takes a key that you have. With --another it makes one more, for a second recipient, or instead of one that is
          to go.
 edit     opens the Secret APPLICATION/NAME in your editor (VISUAL, EDITOR), and encrypts it; it is made if it is
@@ -117,7 +117,7 @@ class Secrets(Command):
         return f"""\
 What comes next:
 
-  1. Copy {file} to where it outlives this machine: paper, a password manager. Whoever has it reads every secret
+  1. Copy {file} to where it outlives this machine: paper, a password manager. Anyone who has it reads every secret
      of this lab; without it, no new cluster can.
   2. The update that begins now sets the answer. Read `git diff`, and commit.{rotate}
   3. Before you push: ./lab up --only flux gives the key to the cluster. Without it Flux applies nothing.

@@ -79,7 +79,7 @@ Android            Settings > Security > Encryption & credentials > Install a ce
                    it; most other apps do not
 Git, curl          git config --global http.{url}/.sslCAInfo {file}; curl --cacert {file}
 
-Whoever has the authority's key can pretend to be any host to these devices: no copy of it belongs into ca.crt."""
+Anyone who has the authority's key can pretend to be any host to these devices: no copy of it belongs into ca.crt."""
 REGISTRIES = """\
 On a k3s node instead of the system's store, in /etc/rancher/k3s/registries.yaml, then systemctl restart k3s (or k3s-agent):
 

@@ -23,7 +23,7 @@ class Groups(Stage):
         "GitLab's groups, projects, variables, protected tags and clean-up policies",
         "the images that Flux watches, and those that the cluster uses",
     )
-    changes = ("the same, where one is missing", "the sample project's first commit")
+    changes = ("the same, if one is missing", "the sample project's first commit")
 
     @classmethod
     def programs(cls, settings: Settings) -> set[str]:
@@ -169,5 +169,5 @@ class Groups(Stage):
             self.console.warn(
                 f"{VARIABLE} of {group} was open to every job. From now on only those of protected branches and tags\n"
                 f"get it. Protect the tags of projects that build with it (Settings > Repository > Protected tags);\n"
-                f"this run does so where Flux watches. To open it again: deployers"
+                f"this run does so for the projects that Flux watches. To open it again: deployers"
             )

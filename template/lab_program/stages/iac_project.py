@@ -30,8 +30,8 @@ WORDS = """\
 An update, or an answer, has changed `iac/` of the lab. This brings the changes here, and keeps what you changed in this
 project.
 
-Read the plan of the pipeline, then merge. After that apply from `main`. If there are conflicts, solve them on a branch
-of your own. The branch `from-the-lab` is the program's: leave it, and its history, as it is.
+Read the plan of the pipeline, then merge. After that apply from `main`. If there are conflicts, solve them on your
+own branch. The branch `from-the-lab` is the program's: leave it, and its history, as it is.
 """
 
 

@@ -118,7 +118,7 @@ def encryption(nodes: Sequence[KubeObject]) -> Iterator[Finding]:
             yield Good(f"k3s encrypts Secrets on {node.name}")
         else:
             yield Advice(
-                f"k3s on {node.name} keeps Secrets in the clear: whoever reads its disk, or a copy of it, has every "
+                f"k3s on {node.name} keeps Secrets in the clear: anyone who reads its disk, or a copy of it, has every "
                 f"token of the lab.\nStart a new k3s with --secrets-encryption. For one that runs, read first:\n"
                 f"https://docs.k3s.io/security/secrets-encryption"
             )

@@ -115,7 +115,7 @@ def authority_findings(held: Holding, now: datetime.datetime) -> Iterator[Findin
     if all(one.ends <= now for one in held.certificates):
         yield Problem("ca", f"every certificate in ca.crt has ended: {words}", there)
     else:
-        yield Good(f"ca.crt, of your own authority: {words}")
+        yield Good(f"ca.crt, of your authority: {words}")
 
 
 def gitlab_version(lab: Lab) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ def unfit(lab: Lab) -> Problem | None:
     commit = f"git -C {folder} add --all && git -C {folder} commit -m 'The lab as generated'"
     top = lab.git.top()
     if top and not Path(top).samefile(lab.folder):
-        what = f"the lab has no repository of its own: it lies in that of {top}, and all of that would be pushed"
+        what = f"the lab is not a separate repository: it lies in that of {top}, and all of that would be pushed"
         return Problem("repository", what, f"git init {folder} && {commit}")
     if not lab.git.head():
         return Problem("repository", "this lab has no commit yet, so there is nothing to push", commit)

@@ -35,7 +35,7 @@ class Runner(Stage):
     changes = (
         "the runner, its token and its files",
         "its container or pod, which starts again",
-        "the runner's machine, where it lacks Docker: after a yes",
+        "the runner's machine, if it lacks Docker: after a yes",
     )
 
     @classmethod
@@ -52,7 +52,7 @@ class Runner(Stage):
             names = ", ".join(one.name for one in wanted)
             self.console.would(f"make sure that GitLab has the runners {names}, their tokens only where they are read")
             if kind == "docker":
-                self.console.would(f"set up {settings.runner_host}, where it lacks Docker ({runner_machine.SCRIPT})")
+                self.console.would(f"set up {settings.runner_host} if it lacks Docker ({runner_machine.SCRIPT})")
             self.console.would(f"start the runner ({kind})")
             return
         # Before anything is looked at: without GitLab there is nothing to mend.

@@ -16,7 +16,7 @@ IMAGE = "docker.io/library/busybox:1.37.0@sha256:9db7b59979c38555a39def84a31fb98
 
 class Storage(Stage):
     name = "storage"
-    purpose = "directories and permissions, where the storage backend needs them"
+    purpose = "directories and permissions, if the storage backend needs them"
     looks_at = ("GitLab's Deployment", "the namespaces")
     changes = ("GitLab's namespace", "folders on the NFS server or the node, by a short-lived Job")
 
