@@ -253,12 +253,12 @@ class Lab:
     @cached_property
     def signs_in(self) -> bool:
         """Whether the lab runs a sign-in for its applications."""
-        return self._("sign_in") == "gitlab"
+        return self._answers["sign_in"] == "gitlab"
 
     @cached_property
     def sign_in_host(self) -> str:
         """Where people come back to from GitLab; nothing without a sign-in."""
-        return f"{SIGN_IN_NAME}.{self._('base_domain')}" if self.signs_in else ""
+        return f"{SIGN_IN_NAME}.{self._answers['base_domain']}" if self.signs_in else ""
 
     @cached_property
     def sign_in_url(self) -> str:

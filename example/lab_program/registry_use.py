@@ -14,7 +14,7 @@ SECONDS = 20
 # docs.gitlab.com/administration/packages/container_registry_metadata_database/
 HEADER = "gitlab-container-registry-database-enabled"
 SCRIPT = f"""timeout {SECONDS} du -sk {IMAGES} 2>/dev/null
-/opt/gitlab/embedded/bin/curl --silent --max-time 5 --output /dev/null --dump-header - http://127.0.0.1:5000/v2/ || true"""
+/opt/gitlab/embedded/bin/curl -s -m 5 -o /dev/null -D - http://127.0.0.1:5000/v2/ || true"""
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 

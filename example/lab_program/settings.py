@@ -186,7 +186,10 @@ class Settings:
     @cached_property
     def hosts(self) -> tuple[str, ...]:
         """The hosts that DNS has to know."""
-        sample, sign_in = [self.sample_host] if self.sample_app else [], [self.sign_in_host] if self.sign_in_host else []
+        sample, sign_in = (
+            [self.sample_host] if self.sample_app else [],
+            [self.sign_in_host] if self.sign_in_host else [],
+        )
         return (self.gitlab_host, self.registry_host, *sample, *sign_in)
 
     @cached_property

@@ -1,7 +1,7 @@
 """Which image tags must stay in the registry, and the clean-up policy that keeps them.
 
-GitLab's clean-up knows names, numbers and ages of tags. It does not know what a cluster runs. So the lab's policy names all
-tags that Flux may deploy, and all that something in the cluster or in this repository uses; it may take the rest.
+GitLab's clean-up knows names, numbers and ages of tags. It does not know what a cluster runs. So the lab's policy names
+all tags that Flux may deploy, and all that something in the cluster or in this repository uses; it may take the rest.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _without_names(pattern: str) -> str:
 
 
 def _matches(pattern: str, tag: str, *, unreadable: bool = False) -> bool:
-    """Say whether a tag has a pattern, which GitLab takes as it is between its anchors; RE2 knows what Python does not."""
+    """Say whether a tag has a pattern, which GitLab takes as it is between its anchors; some of RE2 Python does not know."""
     try:
         return re.search(rf"\A{pattern}\Z", tag) is not None
     except re.error:
@@ -140,7 +140,7 @@ def written(registry: str, releases: Iterable[str]) -> Tags:
     return found
 
 
-def _images(content: Any) -> Iterator[str]:
+def _images(content: object) -> Iterator[str]:
     if isinstance(content, Mapping):
         image = content.get("image")
         if isinstance(image, str):

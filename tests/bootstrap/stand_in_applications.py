@@ -19,7 +19,9 @@ class Applications:
         raise NotImplementedError
 
     def get_applications(self, *_: Any) -> Answer:
-        return 200, [{key: value for key, value in one.items() if key not in ("secret", "scopes")} for one in self.applications]
+        return 200, [
+            {key: value for key, value in one.items() if key not in ("secret", "scopes")} for one in self.applications
+        ]
 
     def post_applications(self, _o: Any, _s: Any, _q: Any, body: dict[str, Any], _t: str) -> Answer:
         one = {

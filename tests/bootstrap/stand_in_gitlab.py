@@ -36,7 +36,14 @@ REPOSITORY = """\
 ALIVE = {"active": True, "revoked": False, "expired": False, "expires_at": None, "created_at": "2026-01-01T00:00:00Z"}
 PLACES = ("project", "group")  # whose an item is, by its number
 # The clean-up policy that GitLab makes with each project.
-NO_CLEANUP = {"enabled": False, "cadence": "1d", "keep_n": 10, "older_than": "90d", "name_regex": ".*", "name_regex_keep": None}
+NO_CLEANUP = {
+    "enabled": False,
+    "cadence": "1d",
+    "keep_n": 10,
+    "older_than": "90d",
+    "name_regex": ".*",
+    "name_regex_keep": None,
+}
 # What may be there once in a project or a group, and how GitLab refuses the second.
 UNIQUE = {
     "variables": ("key", 400),
@@ -304,7 +311,9 @@ class GitLab(Access, Applications, Infrastructure, People, Runners):
     def put_projects_one(self, project: Item, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
         policy = body.get("container_expiration_policy_attributes", {})
         if any(len(policy.get(name) or "") > 255 for name in ("name_regex", "name_regex_keep")):
-            return 400, {"message": {"container_expiration_policy.name_regex_keep": ["is too long (maximum is 255 characters)"]}}
+            return 400, {
+                "message": {"container_expiration_policy.name_regex_keep": ["is too long (maximum is 255 characters)"]}
+            }
         project["container_expiration_policy"].update(policy)
         project.update(self.without(body, "container_expiration_policy_attributes"))
         return self.get_projects_one(project)

@@ -64,6 +64,7 @@ class SignIn(Stage):
 
 
 def application_name(settings: Settings) -> str:
+    """Return what GitLab calls the OAuth application."""
     return f"Sign-in of {settings.lab_name}"
 
 
