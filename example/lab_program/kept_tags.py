@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from .clients.gitlab_cleanup import CleanupPolicy
 from .clients.objects import KubeObject
@@ -94,7 +93,7 @@ def _without_names(pattern: str) -> str:
 
 
 def _matches(pattern: str, tag: str, *, unreadable: bool = False) -> bool:
-    """Say whether a tag has a pattern, which GitLab takes as it is between its anchors; some of RE2 Python does not know."""
+    """Say whether a tag has a pattern, which GitLab puts between its anchors. Some of RE2 Python does not read."""
     try:
         return re.search(rf"\A{pattern}\Z", tag) is not None
     except re.error:

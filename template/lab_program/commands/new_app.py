@@ -214,8 +214,8 @@ def _check_sign_in(app: Application, settings: Settings) -> None:
         )
     if not app.host.endswith(f".{settings.base_domain}"):
         raise Refusal(
-            f'"{app.host}" is not below {settings.base_domain}, where browsers show the sign-in\'s cookie: whoever logs '
-            f"in would be asked again for ever. Give a host such as {app.name}.{settings.base_domain}."
+            f'"{app.host}" is not below {settings.base_domain}, where browsers show the sign-in\'s cookie: visitors '
+            f"would be asked again for ever. Give a host such as {app.name}.{settings.base_domain}."
         )
 
 

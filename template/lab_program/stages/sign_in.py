@@ -23,7 +23,7 @@ class SignIn(Stage):
     name = "sign-in"
     purpose = "GitLab's OAuth application for the applications' sign-in, if there is one"
     looks_at = ("GitLab's OAuth applications", "the Secret sign-in")
-    changes = ("the OAuth application and the Secret, where one is missing or does not fit the other",)
+    changes = ("the OAuth application and the Secret, if one is missing or does not fit the other",)
 
     def run(self) -> None:
         settings = self.settings
