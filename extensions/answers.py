@@ -66,6 +66,14 @@ class Answers(TypedDict, total=False):
     deployers: str
     app_namespace: str
     app_security: str
+    registry_cleanup: str
+    sign_in: str
+    sign_in_groups: list[str]
+    gitlab_login: str
+    login_issuer: str
+    login_client_id: str
+    login_label: str
+    login_link: bool
     runner_kind: str
     runner_host: str
     runner_user: str

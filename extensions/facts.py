@@ -25,6 +25,8 @@ PYTHON_IMAGE = "python:3.13-slim"
 CERT_MANAGER_VERSION = "v1.21.2"
 # OpenTofu with a shell, in the jobs of the project for infrastructure.
 TOFU_IMAGE = "ghcr.io/opentofu/opentofu:1.12.6"
+# What asks visitors of an application to log in at GitLab. The newest whose digest two owners publish.
+SIGN_IN_IMAGE = "quay.io/oauth2-proxy/oauth2-proxy:v7.15.5"
 PROXMOX_PROVIDER = "~> 0.111.1"
 AWS_PROVIDER = "~> 6.62"
 HTTP_PROVIDER = "~> 3.5"
@@ -52,6 +54,10 @@ SECRETS = {
     "age": "sops-age",
     # What cert-manager proves to the DNS provider with, in its namespace.
     "acme_dns": "acme-dns",
+    # GitLab's OAuth application for the sign-in, and the key of its cookies.
+    "sign_in": "sign-in",
+    # What GitLab itself logs people in with, at a provider of the owner's.
+    "login": "gitlab-login",
     # The owner's, and optional: what gitlab.rb may read as ENV['…'].
     "gitlab_env": "gitlab-env",
     # The alarm's: the token or webhook of its channel, and its token for GitLab's API.
@@ -109,6 +115,8 @@ SIGN_UP = {
 }
 # The sample application: its project below the main group, its host below the base domain, its release.
 SAMPLE_NAME = "demo"
+# The sign-in's release, and its host below the base domain.
+SIGN_IN_NAME = "sign-in"
 # The project for infrastructure, beside the lab's own project.
 IAC_NAME = "iac"
 # What may run privileged beside a job: Docker's own image, as pipelines spell it, with or without a digest.
@@ -248,6 +256,32 @@ class Lab:
     @cached_property
     def sample_host(self) -> str:
         return f"{SAMPLE_NAME}.{self._answers['base_domain']}"
+
+    @cached_property
+    def signs_in(self) -> bool:
+        """Whether the lab runs a sign-in for its applications."""
+        return self._answers["sign_in"] == "gitlab"
+
+    @cached_property
+    def sign_in_host(self) -> str:
+        """Where people come back to from GitLab; nothing without a sign-in."""
+        return f"{SIGN_IN_NAME}.{self._answers['base_domain']}" if self.signs_in else ""
+
+    @cached_property
+    def sign_in_url(self) -> str:
+        return f"https://{self.sign_in_host}{self.port_suffix}" if self.signs_in else ""
+
+    @cached_property
+    def sign_in_image(self) -> dict[str, str]:
+        """The image, its tag and its digest apart, as charts/app takes them."""
+        name, _, digest = pinned(SIGN_IN_IMAGE).partition("@")
+        repository, _, tag = name.rpartition(":")
+        return {"repository": repository, "tag": tag, "digest": digest}
+
+    @cached_property
+    def login_callback(self) -> str:
+        """Where the owner's provider sends people back to GitLab (docs.gitlab.com/administration/auth/oidc/)."""
+        return f"{self.gitlab_url}/users/auth/openid_connect/callback"
 
     @cached_property
     def git_service_host(self) -> str:

@@ -68,6 +68,10 @@ class Settings:
     sample_app: bool
     sample_project: str
     sample_host: str
+    sign_in: str
+    sign_in_host: str
+    sign_in_url: str
+    gitlab_login: str
     runner_kind: str
     runner_host: str
     runner_user: str
@@ -104,6 +108,7 @@ class Settings:
     gitops_branch: str
     job_token_push: bool
     deployers: str
+    registry_cleanup: str
     scan_interval: str
     alerts: str
     alerts_entry: str
@@ -183,7 +188,11 @@ class Settings:
     @cached_property
     def hosts(self) -> tuple[str, ...]:
         """The hosts that DNS has to know."""
-        return (self.gitlab_host, self.registry_host, *([self.sample_host] if self.sample_app else []))
+        sample, sign_in = (
+            [self.sample_host] if self.sample_app else [],
+            [self.sign_in_host] if self.sign_in_host else [],
+        )
+        return (self.gitlab_host, self.registry_host, *sample, *sign_in)
 
     @cached_property
     def cluster_folder(self) -> str:

@@ -13,7 +13,7 @@ DOCS = "https://docs.gitlab.com/api/"
 # Attributes that several answers carry.
 SETS = {
     "GROUP": "id name path full_path visibility parent_id",
-    "PROJECT": "id name path path_with_namespace visibility default_branch empty_repo ci_push_repository_for_job_token_allowed",
+    "PROJECT": "id name path path_with_namespace visibility default_branch empty_repo ci_push_repository_for_job_token_allowed container_expiration_policy",
     "DEPLOY_TOKEN": "id name username expires_at revoked expired scopes",
     "ACCESS_TOKEN": "id name revoked active scopes user_id expires_at created_at",
     "DEPLOY_KEY": "id title key can_push",
@@ -23,6 +23,7 @@ SETS = {
     "PERSON": "id username name email is_admin",
     "HOOK": "id url push_events enable_ssl_verification",
     "MIGRATION": "id job_class_name table_name column_name status progress created_at estimated_time_remaining",
+    "APPLICATION": "id application_id application_name callback_url confidential",
     "RUNNER": "id description runner_type status online paused",
 }
 # A line a request: its method and path as the documentation writes them (`:name` is a segment; `:id` may be an encoded path), the
@@ -40,7 +41,7 @@ GET /projects/:id projects/#retrieve-a-project 200 PROJECT
 POST /projects projects/#create-a-project 201 PROJECT
     name! path namespace_id:integer visibility=private|internal|public
 PUT /projects/:id projects/#update-a-project 200 PROJECT
-    ci_push_repository_for_job_token_allowed:boolean
+    ci_push_repository_for_job_token_allowed:boolean container_expiration_policy_attributes:object
 # People
 GET /users users/#list-all-users 200+ PERSON
     ?username
@@ -89,6 +90,11 @@ GET /projects/:id/registry/protection/tag/rules container_registry_protection_ta
 POST /projects/:id/registry/protection/tag/rules container_registry_protection_tag_rules/#create-a-container-registry-protection-tag-rule 201 TAG_RULE
     tag_name_pattern! minimum_access_level_for_push=maintainer|owner|admin minimum_access_level_for_delete=maintainer|owner|admin
 DELETE /projects/:id/registry/protection/tag/rules/:rule_id container_registry_protection_tag_rules/#delete-a-container-registry-protection-tag-rule 204
+# OAuth applications of the instance
+GET /applications applications/#list-all-applications 200+ APPLICATION
+POST /applications applications/#create-an-application 201 APPLICATION secret
+    name! redirect_uri! scopes! confidential:boolean
+DELETE /applications/:id applications/#delete-an-application 204
 # Webhooks
 GET /application/settings settings/#get-details-on-current-application-settings 200 id outbound_local_requests_whitelist
 PUT /application/settings settings/#update-application-settings 200 id outbound_local_requests_whitelist

@@ -25,6 +25,8 @@ Reply = tuple[int, str, str]
 NODE_IP = "192.168.1.11"
 VALUES = ("charts/app/Chart.yaml", "apps/gitlab/values.yaml", "apps/gitlab/gitlab.rb")
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+# What a registry with a database and 2.5 GiB of images says.
+REGISTRY_SAYS = "2621440\t/var/opt/gitlab/gitlab-rails/shared/registry\nHTTP/1.1 401 Unauthorized\nGitlab-Container-Registry-Database-Enabled: true\n"
 GITLAB_START = ("Recipe: gitlab::default", "bash[migrate gitlab-rails database]", "gitlab Reconfigured!")
 # How many looks GitLab takes to become healthy.
 GITLAB_LOOKS = 8
@@ -73,6 +75,7 @@ class Cluster:
         self.releases: dict[str, str] = {}  # what Helm has installed, as a manifest, by its name
         self.gitlab_looks = self.gitlab_uid = 0
         self.gitlab_pod: Object = {}  # the metadata of the template that GitLab's pod was made from
+        self.registry_says = REGISTRY_SAYS
         self.node_ips = ""  # what GitLab's container was started with
         self.pod_commands: Callable[[list[str], str], Reply] | None = None
         self.crash = ""
@@ -227,6 +230,8 @@ class Cluster:
         if command[:2] == ["gitlab-rails", "runner"]:
             name = command[2].split("'")[1]
             return 0, f"token={self.world.gitlab.new_pat(name)}\n", 'Defaulted container "gitlab" out of: gitlab\n'
+        if command[:2] == ["sh", "-c"] and " du -sk " in command[2]:
+            return 0, self.registry_says, ""
         if command == ["sh", "-c", "cat /etc/gitlab/ssh_host_*_key.pub"]:
             return 0, self.world.host_keys, ""
         raise ValueError(f"kubectl exec {command}")

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from gitlab_api_table import find_endpoint
 from stand_in_access import ADMIN, MAINTAINER, Access
+from stand_in_applications import Applications
 from stand_in_infrastructure import Infrastructure
 from stand_in_migrations import BackgroundMigrations
 from stand_in_people import People
@@ -35,6 +36,15 @@ REPOSITORY = """\
 # What GitLab says of each token that is valid.
 ALIVE = {"active": True, "revoked": False, "expired": False, "expires_at": None, "created_at": "2026-01-01T00:00:00Z"}
 PLACES = ("project", "group")  # whose an item is, by its number
+# The clean-up policy that GitLab makes with each project.
+NO_CLEANUP = {
+    "enabled": False,
+    "cadence": "1d",
+    "keep_n": 10,
+    "older_than": "90d",
+    "name_regex": ".*",
+    "name_regex_keep": None,
+}
 # What may be there once in a project or a group, and how GitLab refuses the second.
 UNIQUE = {
     "variables": ("key", 400),
@@ -49,7 +59,7 @@ def first_words(text: str) -> list[str]:
     return text.split()[:2]
 
 
-class GitLab(Access, BackgroundMigrations, Infrastructure, People, Runners):
+class GitLab(Access, Applications, BackgroundMigrations, Infrastructure, People, Runners):
     """The state of one GitLab, and what its API does to it. All of it in plain dicts, so that it can be copied."""
 
     def __init__(self, repositories: Path) -> None:
@@ -290,6 +300,7 @@ class GitLab(Access, BackgroundMigrations, Infrastructure, People, Runners):
             "visibility": "private",
             "default_branch": None,
             "ci_push_repository_for_job_token_allowed": False,
+            "container_expiration_policy": dict(NO_CLEANUP),
         } | self.without(body, "namespace_id")
         self.projects.append(project)
         repository = self.repository(path)
@@ -299,7 +310,13 @@ class GitLab(Access, BackgroundMigrations, Infrastructure, People, Runners):
         return 201, self.get_projects_one(project)[1]
 
     def put_projects_one(self, project: Item, _s: Any, _q: Any, body: Item, _t: str) -> Answer:
-        project.update(body)
+        policy = body.get("container_expiration_policy_attributes", {})
+        if any(len(policy.get(name) or "") > 255 for name in ("name_regex", "name_regex_keep")):
+            return 400, {
+                "message": {"container_expiration_policy.name_regex_keep": ["is too long (maximum is 255 characters)"]}
+            }
+        project["container_expiration_policy"].update(policy)
+        project.update(self.without(body, "container_expiration_policy_attributes"))
         return self.get_projects_one(project)
 
     def allow_keys(self, branch: Item, allowed: list[Item]) -> Answer | None:

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-
 from lab_folder import write_settings
 from lab_world import World
 from stand_in_access import DEVELOPER, MAINTAINER

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-
 from faults import Fault
 from journeys import Journey
 from lab_folder import commit, write_settings

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import yaml
-
 from support import program
 from support.cluster import Lab, merge
 

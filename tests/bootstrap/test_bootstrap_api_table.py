@@ -8,7 +8,6 @@ import urllib.error
 import urllib.request
 
 import pytest
-
 from gitlab_api_table import DOCS, ENDPOINTS, complaints, find_endpoint
 from lab_world import World
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.cluster import Lab
 from support.program import restore
 from support.tools import run

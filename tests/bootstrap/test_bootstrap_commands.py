@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from faults import Fault
 from journeys import Journey
 from lab_world import World

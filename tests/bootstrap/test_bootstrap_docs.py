@@ -6,7 +6,6 @@ import datetime
 import re
 
 import pytest
-
 from journeys import STAGES
 from lab_folder import commit
 from lab_world import World

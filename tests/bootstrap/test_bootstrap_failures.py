@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from faults import Fault
 from journeys import LONG, STAGES, Journey, alone
 from lab_world import Call, Run

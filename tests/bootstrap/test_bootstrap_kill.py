@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from journeys import LONG, STAGES, Journey, alone
 from lab_world import Call, World
 

@@ -6,7 +6,6 @@ import importlib.util
 import re
 
 import pytest
-
 from lab_folder import ROOT
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from faults import Fault
 from journeys import LONG, Journey
 from lab_folder import commit

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from journeys import LONG, STAGES, Journey
 from lab_folder import commit, write_settings
 from lab_world import World

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
+from faults import Fault
 from hypothesis import given
 from hypothesis import strategies as st
 from lab_world import World
+from stand_in_cluster import GITLAB_LOOKS, PROBES, VALUES, Reply
 from support.program import backups, restore
 from support.rendering import ROOT
-from stand_in_cluster import GITLAB_LOOKS, PROBES, VALUES, Reply
-from faults import Fault
 
 BACKUP = "1790000000_2026_09_21_19.3.0"
 DATA, CONFIG = (

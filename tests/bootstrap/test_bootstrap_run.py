@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from gitlab_api_table import ENDPOINTS
 from journeys import LONG, Journey
 from lab_world import ROOT_TOKEN, World

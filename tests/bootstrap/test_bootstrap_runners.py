@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from faults import Fault
 from journeys import Journey
 from lab_folder import commit, write_settings

@@ -17,7 +17,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-
 from journeys import LONG
 from lab_world import Call, Run, World
 from support import program

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from faults import Fault
 from lab_world import World, ready_machine
 

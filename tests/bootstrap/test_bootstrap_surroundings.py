@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from journeys import STAGES, Journey
 from lab_folder import TEMPLATE
 from lab_world import LAB, World

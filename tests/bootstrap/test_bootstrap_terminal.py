@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faults import Fault
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from hooks import words
-from faults import Fault
 from journeys import Journey
 from lab_world import World
 from support import program
+
+from hooks import words
 
 ATTACKS = (
     "\x1b]0;title\x07", "\x1b]52;c;cm0gLXJmIH4=\x07", "\x1b]8;;http://evil\x1b\\here\x1b]8;;\x1b\\", "\x1b[1A\x1b[2K", "\x1b[c", "\x1b[?1049h", "\x1bP$qm\x1b\\",

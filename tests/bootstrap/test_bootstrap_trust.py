@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 import yaml
-
 from lab_world import World
 from support.rendering import ROOT
 

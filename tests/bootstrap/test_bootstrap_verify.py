@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from journeys import LONG, Journey
 from lab_world import World
 

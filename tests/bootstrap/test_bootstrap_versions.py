@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from support.program import versions
+
 
 @pytest.mark.parametrize(
     ("have", "want", "answer"),

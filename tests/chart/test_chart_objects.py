@@ -667,3 +667,32 @@ def test_labels_and_annotations_reach_every_object_and_leave_the_pods_alone() ->
     assert pod == {
         "labels": {"app.kubernetes.io/name": "demo", "app.kubernetes.io/instance": "demo", "pod": "1"}, "annotations": {"p": "true"},
     }
+
+
+GUARDED = {"services": [HTTP], "networkPolicy": {"enabled": True}}
+
+
+@pytest.mark.parametrize("kind", ["Ingress", "IngressRoute"])
+def test_a_host_with_a_sign_in_asks_it_before_anything_else_and_another_host_does_not(kind: str) -> None:
+    hosts = [{"name": "closed.lab"}, {"name": "closed.lab", "path": "/api"}, {"name": "open.lab", "signIn": False}]
+    ingress = {"enabled": True, "kind": kind, "middlewares": ["limit"], "signIn": {"enabled": True, "groups": ["a", "b/c"]}, "hosts": hosts}
+    objects = release({**GUARDED, "ingress": ingress})
+    (middleware,) = [thing for thing in of_kind(objects, "Middleware") if "forwardAuth" in thing["spec"]]
+    assert middleware["metadata"]["name"] == "demo-sign-in"
+    assert middleware["spec"]["forwardAuth"]["address"] == "http://sign-in-http.apps.svc.cluster.local/?allowed_groups=a%2Cb%2Fc"
+    asked = {}
+    for thing in of_kind(objects, kind):
+        if kind == "Ingress":
+            host, found = thing["spec"]["rules"][0]["host"], thing["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.middlewares"].split(",")
+        else:
+            route = thing["spec"]["routes"][-1]
+            host, found = route["match"].split("`")[1], [one["name"] for one in route["middlewares"]]
+        if not any("redirect" in one for one in found):
+            asked[host] = [one.removeprefix("apps-").removesuffix("@kubernetescrd") for one in found]
+    assert asked == {"closed.lab": ["demo-sign-in", "limit"], "open.lab": ["limit"]}
+    assert complaints(objects) == []
+
+
+def test_without_a_sign_in_there_is_no_trace_of_one() -> None:
+    for values in ({}, {"signIn": {"enabled": False, "groups": ["a"]}}):
+        assert "forwardAuth" not in json.dumps(served(values)) and "sign-in" not in json.dumps(served(values))

@@ -78,6 +78,12 @@ PROGRAM_LIST = (
     Program("kube-router", {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"}, {}),
     # Its own program is a module that no proxy serves: main.go runs cert-manager's controllers from their packages.
     Program("cert-manager", {"cert-manager": "."}, {}),
+    # Asks visitors of an application to log in at GitLab.
+    Program(
+        "oauth2-proxy",
+        {"oauth2-proxy": "github.com/oauth2-proxy/oauth2-proxy/v7"},
+        {"github.com/oauth2-proxy/oauth2-proxy/v7/pkg/version.VERSION": "v7.15.6"},
+    ),
     # A release says so itself; otherwise it calls its version a development one.
     Program(
         "opentofu",

@@ -42,6 +42,7 @@ def main() -> None:
         "tests/cluster",
         "tests/machines",
         "tests/stage_machines/test_machines_tofu.py",
+        "tests/gitlab/test_gitlab_sign_in.py",
         *many,
         "--durations=25",
         "--durations-min=10",

@@ -67,6 +67,12 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         secrets[gitlab, "alerts-gitlab"] = {"token"}
     if facts.Lab(answers).alerts_entry:
         secrets[gitlab, "alerts"] = {facts.Lab(answers).alerts_entry}
+    if answers["sign_in"] == "gitlab":
+        secrets[apps, "sign-in"] = {"client-id", "client-secret", "cookie-secret"}
+        if answers["private_ca"]:
+            secrets[apps, "lab-ca"] = {"ca.crt"}
+    if answers["gitlab_login"] == "oidc":
+        secrets[gitlab, "gitlab-login"] = {"client-secret"}
     dns = facts.Lab(answers).dns_secret
     if dns:
         secrets["cert-manager", "acme-dns"] = {one.partition("=")[0] for one in dns}

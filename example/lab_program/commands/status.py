@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .. import alarm, machines_status, node_addresses, node_status, workloads
+from .. import machines_status, node_addresses, registry_use, workloads
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
@@ -43,12 +43,10 @@ class Status(Command):
         for node in nodes:
             version = (node.status.get("nodeInfo") or {}).get("kubeletVersion", "")
             yield f"node {node.name} {version}".rstrip(), None if node.ready.is_true else node.ready.message
-        yield from node_status.lines(lab, nodes)
         yield from self._flux(lab)
         yield from self._gitlab(lab, nodes)
         yield from self._releases(lab)
         yield from machines_status.lines(lab)
-        yield from alarm.status(lab)
 
     def _gitlab(self, lab: Lab, nodes: Sequence[KubeObject]) -> Iterator[tuple[str, str | None]]:
         probes, settings = Probes(lab), self.settings
@@ -62,6 +60,8 @@ class Status(Command):
         refusal = GitLabCheck(lab).refusal()
         if refusal is not None:
             yield "GitLab's next version or settings, refused before GitLab was touched", refusal
+        if problem is None:
+            yield registry_use.line(lab), None
         if problem is None and settings.rack_attack:
             yield "GitLab bans no node", _bans(lab, nodes)
 

@@ -184,6 +184,7 @@ class Trust(Command):
     def _tell_cluster(self, lab: Lab) -> None:
         namespaces = [self.settings.gitlab_namespace, FLUX]
         namespaces += [self.settings.runner_namespace] if self.settings.runner_kind == "kubernetes" else []
+        namespaces += [self.settings.app_namespace] if self.settings.sign_in_host else []
         for namespace in namespaces:
             ensure_ca(lab, namespace, lab.cluster.find("secret", "lab-ca", namespace) or NOTHING)
         self.console.print(

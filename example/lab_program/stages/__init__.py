@@ -13,6 +13,7 @@ from .machines import Machines
 from .preflight import Preflight
 from .registry import Registry
 from .runner import Runner
+from .sign_in import SignIn
 from .storage import Storage
 from .sync import Sync
 from .verify import Verify
@@ -26,6 +27,7 @@ STAGES: tuple[type[Stage], ...] = (
     Groups,
     Account,
     Registry,
+    SignIn,
     Sync,
     Alerts,
     Machines,

@@ -10,6 +10,7 @@ from ..clients.gitlab import Group
 from ..errors import Failure
 from ..settings import Settings
 from .base import Stage
+from .cleanup import Cleanup
 from .deployers import Deployers
 
 VARIABLE = "DOCKER_REGISTRY_TOKEN"
@@ -18,7 +19,10 @@ VARIABLE = "DOCKER_REGISTRY_TOKEN"
 class Groups(Stage):
     name = "groups"
     purpose = "GitLab's groups, the lab's project and the sample project"
-    looks_at = ("GitLab's groups, projects, variables and protected tags", "the images that Flux watches")
+    looks_at = (
+        "GitLab's groups, projects, variables, protected tags and clean-up policies",
+        "the images that Flux watches, and those that the cluster uses",
+    )
     changes = ("the same, if one is missing", "the sample project's first commit")
 
     @classmethod
@@ -40,7 +44,10 @@ class Groups(Stage):
         if settings.sample_app:
             self.ensure_project(settings.sample_project, settings.group_visibility)
             self._ensure_sample_content()
-        Deployers(self.lab).ensure()
+        deployers = Deployers(self.lab)
+        projects = deployers.projects()
+        deployers.ensure(projects)
+        Cleanup(self.lab, projects).ensure()
 
     def _plan(self) -> None:
         settings, would = self.settings, self.console.would
@@ -54,6 +61,8 @@ class Groups(Stage):
         if settings.sample_app:
             would(f"make sure that GitLab has {settings.sample_project}, with sample-app/ as its content")
         would(f"let only {settings.deployers} push the tags that Flux deploys")
+        if settings.registry_cleanup == "build-tags":
+            would("have GitLab remove old image tags that are no versions and not in use")
 
     def ensure_group(self, path: str, visibility: str = "") -> Group:
         """Make a group, and the groups above it, as visible as the answer has them; return it."""

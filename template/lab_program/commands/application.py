@@ -10,6 +10,8 @@ from ..settings import Settings
 # What YAML reads as text without quotes, and words that it does not (YAML 1.1, which kustomize and Helm read).
 _PLAIN = re.compile(r"[a-z/][a-zA-Z0-9./:_-]*(?<!:)")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+# docs/sign-in.md says what the application learns of who is there.
+SIGN_IN = "      signIn:\n        enabled: true\n"
 # MiB that are set aside for an application, unless it may take less.
 REQUEST = 64
 CERTIFICATES = """\
@@ -25,6 +27,7 @@ class Application:
 
     Attributes:
         secret: the Secret whose values its environment has; none if this is empty.
+        sign_in: whether its visitors have to log in at GitLab.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Application:
     health: str
     memory: str
     secret: str = ""
+    sign_in: bool = False
 
     def image(self, settings: Settings) -> str:
         """Return its image without a tag. GitLab lowers a project's path for it."""
@@ -136,7 +140,7 @@ spec:
     ingress:
       enabled: true
       ssl: true
-{_tls(settings)}\
+{_tls(settings)}{SIGN_IN if self.sign_in else ""}\
       hosts:
         - name: {yaml(self.host)}
           servicePort: 80

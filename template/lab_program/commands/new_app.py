@@ -18,7 +18,7 @@ from .sealing import sealed_files, sealed_text
 
 PARTS_OF_THE_LAB = (
     *("gitlab", "gitlab-check", "gitlab-runner", "runner", "infrastructure", "automation", "flux-system"),
-    *("cert-manager", "cert-issuer"),
+    *("cert-manager", "cert-issuer", "sign-in"),
 )
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _IMAGE_PART = re.compile(r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*")
@@ -67,6 +67,7 @@ class NewApp(Command):
             ("rename", "NEW", "give the application NAME another name; its pods run on"),
         ):
             parser.add_argument(f"--{name}", metavar=metavar, nargs="?", const="", help=text)
+        parser.add_argument("--sign-in", action="store_true", help="visitors have to log in at GitLab first")
 
     def run(self) -> int:
         if self.options.rename is not None:
@@ -97,12 +98,13 @@ class NewApp(Command):
             health=options.health or "",
             memory=options.memory or "512Mi",
             secret=options.secret or "",
+            sign_in=options.sign_in,
         )
 
     def _rename(self) -> int:
         """Move an application's files; what it is called in the cluster stays."""
         options, old = self.options, self._application()
-        if options.port or options.health or options.memory or options.secret:
+        if options.port or options.health or options.memory or options.secret or options.sign_in:
             raise WrongCall(
                 "--rename goes with --project and --host only; the rest is in the application's helmrelease.yaml"
             )
@@ -199,6 +201,22 @@ def check(app: Application, settings: Settings, lab: Path) -> None:
         raise Refusal(f'"{app.health}" is no path: it begins with a slash, such as /healthz.')
     if not re.fullmatch(r"[1-9][0-9]{0,5}(Mi|Gi)", app.memory):
         raise Refusal(f'"{app.memory}" is no amount of memory: give one such as 512Mi or 2Gi.')
+    if app.sign_in:
+        _check_sign_in(app, settings)
+
+
+def _check_sign_in(app: Application, settings: Settings) -> None:
+    """The lab's sign-in, whose cookie goes to the hosts below its domain alone."""
+    if not settings.sign_in_host:
+        raise Refusal(
+            "This lab runs no sign-in, so nobody could log in: ./lab update --data sign_in=gitlab, commit, push and "
+            "./lab up --only sign-in first."
+        )
+    if not app.host.endswith(f".{settings.base_domain}"):
+        raise Refusal(
+            f'"{app.host}" is not below {settings.base_domain}, where browsers show the sign-in\'s cookie: visitors '
+            f"would be asked again for ever. Give a host such as {app.name}.{settings.base_domain}."
+        )
 
 
 def _check_name(name: str, settings: Settings, lab: Path) -> None:

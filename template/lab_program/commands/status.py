@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .. import alarm, machines_status, node_addresses, node_status, workloads
+from .. import alarm, machines_status, node_addresses, node_status, registry_use, workloads
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
@@ -62,6 +62,8 @@ class Status(Command):
         refusal = GitLabCheck(lab).refusal()
         if refusal is not None:
             yield "GitLab's next version or settings, refused before GitLab was touched", refusal
+        if problem is None:
+            yield registry_use.line(lab), None
         if problem is None and settings.rack_attack:
             yield "GitLab bans no node", _bans(lab, nodes)
 

@@ -12,11 +12,10 @@ from functools import partial
 
 from ..clients.gitlab_access import DEVELOPER, MAINTAINER
 from ..clients.objects import KubeObject
+from ..kept_tags import VERSIONS
 from ..lab import Lab
 from ..probes import FLUX, IMAGE_POLICY, IMAGE_REPOSITORY
 
-# Every tag that Flux reads as a version, pre-releases too: three numbers. No branch's name in a pipeline has dots.
-VERSIONS = r"^v?[0-9]+\.[0-9]+\.[0-9]+(-.*)?$"
 # Git tags of every name: a pipeline of one builds.
 ALL = "*"
 _REPOSITORY = re.compile(r'^ +repository: "?([^\s"]+)"?$', re.MULTILINE)
@@ -31,14 +30,14 @@ class Deployers:
         self.lab, self.settings, self.console = lab, lab.settings, lab.console
         self.may_be_developers = lab.settings.deployers == "developers"
 
-    def ensure(self) -> None:
+    def ensure(self, projects: Images) -> None:
         """Make the rules of each project, or take them away."""
-        for project, patterns in sorted(self._projects().items()):
+        for project, patterns in sorted(projects.items()):
             self.lab.patience.settle(f"protect the tags of {project}", partial(self._ensure_git_tags, project))
             ensure = partial(self._ensure_rules, project, patterns)
             self.lab.patience.settle(f"protect the container tags of {project}", ensure)
 
-    def _projects(self) -> Images:
+    def projects(self) -> Images:
         """Return the projects that exist, with the patterns of their deployable tags."""
         settings, cluster = self.settings, self.lab.cluster
         images = written(settings.registry_address, self._releases())

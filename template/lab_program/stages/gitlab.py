@@ -24,6 +24,7 @@ from .base import Stage
 from .credential import certificate
 from .early_secrets import bring_gitlabs
 from .following import Following
+from .login_secret import ensure_login_secret
 
 WEBHOOK_RECEIVER = "http://webhook-receiver.flux-system.svc.cluster.local"
 
@@ -55,6 +56,7 @@ class InstallGitLab(Stage):
         self._ensure_webhook_secrets()
         self._ensure_nodes_are_known()
         bring_gitlabs(self.lab)
+        ensure_login_secret(self.lab)
         if settings.self_hosted:
             self._install_infrastructure()
             self._install_gitlab()

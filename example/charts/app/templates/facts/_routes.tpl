@@ -1,6 +1,6 @@
 {{/*
-.Facts.hosts, .Facts.gatewayHosts: [{name, paths: [{path, pathType, service, port}]}], entries of
-one host together, in the order of the values.
+.Facts.hosts, .Facts.gatewayHosts: [{name, paths: [{path, pathType, service, port}], guarded}], entries of
+one host together, in the order of the values; guarded says of each whether ingress.signIn is for it.
 
 A host finds its Service by name, or by port, or takes the only port there is. A port that no
 Service has is added when another host of the release is found: one container then serves
@@ -60,12 +60,13 @@ several hosts on several ports. Otherwise the entry is lost, and the checks say 
       {{- end -}}
     {{- end -}}
     {{- if not (hasKey $groups $host.name) -}}
-      {{- $_ := set $groups $host.name (dict "name" $host.name "paths" list) -}}
+      {{- $_ := set $groups $host.name (dict "name" $host.name "paths" list "guarded" list) -}}
       {{- $grouped = append $grouped (get $groups $host.name) -}}
     {{- end -}}
     {{- $group := get $groups $host.name -}}
     {{- $path := merge (dict "path" ($host.path | default "/") "pathType" ($host.pathType | default "Prefix")) $backend -}}
     {{- $_ := set $group "paths" (append $group.paths $path) -}}
+    {{- $_ := set $group "guarded" (append $group.guarded (ne $host.signIn false)) -}}
   {{- end -}}
   {{- $_ := set $facts .fact $grouped -}}
 {{- end -}}

@@ -1,0 +1,85 @@
+"""Rules for the questions about who logs in where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import names, values
+from .answers import Answers
+from .facts import SIGN_IN_NAME
+
+# Names without an owner: no browser keeps a cookie for all hosts below one (publicsuffix.org).
+_SHARED = frozenset({"home.arpa", "duckdns.org", "ddns.net", "dyndns.org", "dedyn.io", "nip.io", "sslip.io"})
+
+
+def _sign_in(value: Any, answers: Answers) -> str | None:
+    base = answers["base_domain"]
+    if value != "gitlab":
+        return None
+    if "." not in base or base in _SHARED:
+        why = f"browsers keep no cookie for all hosts below `{base}`, and the sign-in needs one"
+        return f"`{value}` needs a base_domain of yours: {why}; answer one such as `lab.{base}`, or `none` here"
+    host = f"{SIGN_IN_NAME}.{base}"
+    if host in (answers["gitlab_host"], answers["registry_host"]):
+        return f"`{value}` puts the sign-in at `{host}`, which is another host of the lab; rename that one, or answer `none`"
+    return None
+
+
+def _sign_in_groups(value: Any, _: Answers) -> str | None:
+    if not isinstance(value, list):
+        return f"{value!r} is not a list of groups; {values.listed(value, '[homelab]')}"
+    for path in value:
+        if (found := names.group_path(path)) is not None:
+            return found
+    if len(set(value)) < len(value):
+        twice = next(path for path in value if value.count(path) > 1)
+        return f"`{twice}` is in the list twice; keep one"
+    return None
+
+
+def _issuer(value: Any, answers: Answers) -> str | None:
+    example = "https://auth.example.com"
+    if not isinstance(value, str) or not value.startswith("https://"):
+        return f"`{value}` is no issuer: it is an address with https, such as `{example}`"
+    if re.search(r"[\s<>\"'`\\\\^{|}]", value):
+        return f"`{value}` holds a character that no address has; copy it from the provider, such as `{example}`"
+    if value.rstrip("/").endswith("/.well-known/openid-configuration"):
+        return f"`{value}` is the issuer's document; give what comes before it: `{value.partition('/.well-known')[0]}`"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return f"`{value}` is no address; give one such as `{example}`"
+    if parts.query or parts.fragment or parts.username is not None:
+        return f"`{value}` has more than host and path; an issuer has no query, fragment or user"
+    if port == 0 or not parts.hostname:
+        return f"`{value}` names no server; give one such as `{example}`"
+    if (found := names.host_or_address(parts.hostname)) is not None:
+        return found
+    if parts.hostname == answers["gitlab_host"]:
+        return f"`{value}` is this GitLab itself, which cannot log people in to itself; give the address of your provider"
+    return None
+
+
+def _client_id(value: Any, _: Answers) -> str | None:
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
+        return f"`{value}` is no client ID: up to 255 letters, digits and signs without a space, such as `gitlab`"
+    return None
+
+
+def _label(value: Any, _: Answers) -> str | None:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 60:
+        return f"`{value}` is no text for a button; give up to 60 characters, such as `Authentik`"
+    return None
+
+
+RULES: dict[str, Callable[[Any, Answers], str | None]] = {
+    "sign_in": _sign_in,
+    "sign_in_groups": _sign_in_groups,
+    "login_issuer": _issuer,
+    "login_client_id": _client_id,
+    "login_label": _label,
+}
