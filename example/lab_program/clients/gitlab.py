@@ -16,6 +16,7 @@ from .gitlab_access import MAINTAINER, Access
 from .gitlab_applications import Applications
 from .gitlab_cleanup import Cleanup
 from .gitlab_infrastructure import Infrastructure
+from .gitlab_migrations import Migrations
 from .gitlab_people import People
 from .gitlab_requests import json_object, segment
 from .gitlab_runners import RunnerRequests
@@ -109,7 +110,7 @@ class Pipeline:
         return self.status in ("failed", "canceled", "skipped")
 
 
-class GitLab(Access, Applications, Cleanup, Infrastructure, People, RunnerRequests):
+class GitLab(Access, Applications, Cleanup, Infrastructure, Migrations, People, RunnerRequests):
     """The API. Every method may raise Failure, and those that make something AnswerLostError: see Transport.request."""
 
     # Groups and projects

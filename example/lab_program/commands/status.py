@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .. import machines_status, node_addresses, registry_use, workloads
+from .. import alarm, machines_status, node_addresses, node_status, registry_use, workloads
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
@@ -43,10 +43,12 @@ class Status(Command):
         for node in nodes:
             version = (node.status.get("nodeInfo") or {}).get("kubeletVersion", "")
             yield f"node {node.name} {version}".rstrip(), None if node.ready.is_true else node.ready.message
+        yield from node_status.lines(lab, nodes)
         yield from self._flux(lab)
         yield from self._gitlab(lab, nodes)
         yield from self._releases(lab)
         yield from machines_status.lines(lab)
+        yield from alarm.status(lab)
 
     def _gitlab(self, lab: Lab, nodes: Sequence[KubeObject]) -> Iterator[tuple[str, str | None]]:
         probes, settings = Probes(lab), self.settings
