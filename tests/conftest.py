@@ -7,7 +7,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -128,7 +128,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return folder
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(shared: Path, name: str) -> Lab:
     file = next(file for file in VALID if file.stem == name)
     path = rendered(shared, name, read_answers(file))

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.questions import QUESTIONS
-from support.rendering import ROOT, VALID, recorded_answers, rendered, read_answers
+from support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
 from support.texts import answered, problems
 
 sys.path.insert(0, str(ROOT / "tests" / "answers"))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from support.cluster import Lab, Object, read_lab
 from support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
 

@@ -12,11 +12,11 @@ import pytest
 from copier._template import Template
 from copier._user_data import Question
 from jinja2 import Environment
+from support.questions import PAGES, QUESTIONS, SETTINGS
+from support.rendering import ROOT, copy_lab, recorded_answers, snapshot
 
 from extensions import facts
 from extensions.rules import RULES
-from support.questions import PAGES, QUESTIONS, SETTINGS
-from support.rendering import ROOT, copy_lab, recorded_answers, snapshot
 
 PAGE_NAMES = ["lab", "domains", "ports", "storage", "gitlab", "groups", "registry", "sign_in", "runner", "machines", "aws", "flux", "owner", "extras", "alerts"]
 QUICK = {"base_domain", "tls_source", "storage_backend", "nfs_server", "groups", "runner_kind", "runner_host"}
@@ -28,7 +28,7 @@ SETTING_KEYS = {f"_{name}" for name in vars(Template) if not name.startswith("_"
 
 def test_copier_yml_is_a_table_of_contents_of_the_pages() -> None:
     text = (ROOT / "copier.yml").read_text(encoding="utf-8")
-    assert re.findall(r"^!include (.*)$", text, re.M) == [f"questions/{name}.yml" for name in PAGE_NAMES]
+    assert re.findall(r"^!include (.*)$", text, re.MULTILINE) == [f"questions/{name}.yml" for name in PAGE_NAMES]
     assert {path.stem for path in (ROOT / "questions").iterdir()} == set(PAGE_NAMES)
     assert not [name for name in SETTINGS if not name.startswith("_")]
 
@@ -82,7 +82,7 @@ def test_every_question_is_used() -> None:
         used |= jinja2.meta.find_undeclared_variables(environment.parse(path.name))
         if path.suffix == ".jinja":
             text = path.read_text(encoding="utf-8")
-            for expression in re.findall(r"\{\{.*?\}\}|\{%.*?%\}", text, re.S):
+            for expression in re.findall(r"\{\{.*?\}\}|\{%.*?%\}", text, re.DOTALL):
                 used |= set(re.findall(r"[a-z_]+", expression))
     wizard_only = {"setup_level", "base_domain"}
     assert set(QUESTIONS) - used - wizard_only == set()

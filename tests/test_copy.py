@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 from pytest_copie.plugin import Copie
-
-from extensions import lab as adapter
-from extensions.lab import destination_problems
 from support.copier_cli import copier_cli
 from support.rendering import ROOT, project_files, recorded_answers
 from support.tools import run
+
+from extensions import lab as adapter
+from extensions.lab import destination_problems
 
 COPIER = Path(sys.executable).with_name("copier")
 ARTICLE = ROOT / "tests" / "answers" / "valid" / "article.yml"

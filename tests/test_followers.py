@@ -7,12 +7,12 @@ import shlex
 from typing import Any
 
 import pytest
-
-from extensions import rules
-from hooks import followers
 from support.questions import QUESTIONS
 from support.rendering import VALID, read_answers
 from support.texts import answered, problems
+
+from extensions import rules
+from hooks import followers
 
 
 def changed(answers: dict[str, Any], **new: Any) -> dict[str, Any]:

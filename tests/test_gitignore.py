@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
-
 from support.cluster import Lab
 from support.rendering import ROOT
 

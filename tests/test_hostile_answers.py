@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from support import gitlab_rb
-from support.depth import every
 from support.cluster import documents
+from support.depth import every
 from support.program import settings_module
 from support.questions import QUESTIONS
 from support.rendering import VALID, read_answers

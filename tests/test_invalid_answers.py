@@ -10,7 +10,7 @@ import datetime
 import re
 from collections.abc import Iterator
 from copy import deepcopy
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,17 @@ import pytest
 import yaml
 from copier import _template, _vcs
 from copier.errors import UserMessageError
-
-from extensions.facts import DEFAULT_GITLAB_VERSION
-from extensions.rules import RULES, lab_name_of
 from support.questions import QUESTIONS
 from support.rendering import ROOT, copy_lab, snapshot
 from support.texts import problems
 
+from extensions.facts import DEFAULT_GITLAB_VERSION
+from extensions.rules import RULES, lab_name_of
+
 FILES = sorted((ROOT / "tests" / "answers" / "invalid").glob("*.yml"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def parts(file: Path) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     """Return the question, what is said, the answers, and those that are right instead."""
     text = file.read_text(encoding="utf-8")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from support.cluster import Lab
 
-ROW = re.compile(r"^\| (.+?) \|", re.M)
+ROW = re.compile(r"^\| (.+?) \|", re.MULTILINE)
 
 
 def page(lab: Lab, name: str) -> str:

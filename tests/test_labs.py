@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,6 @@ import yaml
 import yamllint.linter
 from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
-from yamllint.config import YamlLintConfig
-
 from support import gitlab_rb
 from support.cluster import Lab, kustomize
 from support.program import runners, settings_of
@@ -26,6 +24,7 @@ from support.rendering import ROOT
 from support.schemas import schema_errors
 from support.texts import answered, texts
 from support.tools import run, tool
+from yamllint.config import YamlLintConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,7 +72,7 @@ def check(folder: Path, name: str, *options: str) -> str:
 yamllint_settings = lru_cache(maxsize=None)(YamlLintConfig)
 
 
-@lru_cache(maxsize=None)
+@cache
 def yaml_faults(settings: str, name: str, content: bytes) -> list[str]:
     """Return what yamllint says of a file's content; the same content is read once a worker."""
     return [f"{name}:{fault}" for fault in yamllint.linter.run(content, yamllint_settings(settings), name)]
@@ -124,7 +123,7 @@ def test_nothing_is_empty_and_nothing_is_left_unrendered(lab: Lab) -> None:
             found.append(f"{name}: a tag of the template")
         # A static file may hold what Helm, kubectl or Python put between braces; of the rendered ones, Flux's commit message, and how
         # Renovate writes an image.
-        ours = re.sub(r'^ +"autoReplaceStringTemplate": .*$', "", text, flags=re.M) if name == "renovate.json" else text
+        ours = re.sub(r'^ +"autoReplaceStringTemplate": .*$', "", text, flags=re.MULTILINE) if name == "renovate.json" else text
         if name in rendered and name != "automation/image-updates.yaml" and re.search(r"\{%|%\}|\{\{", ours):
             found.append(f"{name}: an expression of the template")
         if name in rendered and file.suffix in {".yaml", ".yml", ".toml", ".rb"} and re.search(r"\b(None|Undefined|True|False)\b", text):
@@ -271,7 +270,7 @@ KIND = {"str": str, "int": int, "bool": bool, "yaml": tuple}
 
 def test_the_settings_of_the_program_are_the_answers(lab: Lab) -> None:
     settings = vars(settings_of(lab.path))
-    assert DERIVED <= settings.keys() and settings.keys() - DERIVED <= QUESTIONS.keys()
+    assert settings.keys() >= DERIVED and settings.keys() - DERIVED <= QUESTIONS.keys()
     for name in settings.keys() - DERIVED:
         wanted = lab.answers.get(name, "")
         assert isinstance(settings[name], KIND[QUESTIONS[name]["type"]]), name

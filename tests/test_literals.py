@@ -15,10 +15,10 @@ import ruamel.yaml
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from extensions import literals, names
 from support.rendering import ROOT
 from support.tools import run, tool
+
+from extensions import literals, names
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -99,7 +99,7 @@ def test_dotenv_refuses_what_it_cannot_hold_and_keeps_the_rest(value: str) -> No
 def test_markdown_keeps_a_value_inside_its_code_span(value: str) -> None:
     span = literals.markdown(value)
     fence = len(span) - len(span.lstrip("`"))
-    assert "\n" not in span and "`" * fence not in span[fence:-fence].strip(" ").replace(" ", "x") or not value.strip()
+    assert ("\n" not in span and "`" * fence not in span[fence:-fence].strip(" ").replace(" ", "x")) or not value.strip()
 
 
 def test_a_value_that_a_language_cannot_hold_is_refused() -> None:

@@ -12,12 +12,12 @@ import pytest
 from copier.errors import UserMessageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from extensions import machines
-from extensions.facts import Lab
 from support.questions import QUESTIONS
 from support.rendering import ROOT, VALID, copy_lab, read_answers, recorded_answers, rendered
 from support.texts import problems
+
+from extensions import machines
+from extensions.facts import Lab
 
 CODE = next((ROOT / "template").glob("*makes_runner*")) / "runner-variables.tf"
 PROXMOX = {"runner_machine": "proxmox"}
@@ -112,13 +112,13 @@ def test_opentofu_knows_the_wizards_tables() -> None:
     code = CODE.read_text(encoding="utf-8")
     forms = re.findall(r'"(\S+)" += \{ begin = "(\S+)", least = (\d+), most = (\d+) \}', code)
     assert {kind: (begin, int(least), int(most)) for kind, begin, least, most in forms} == machines._KEYS
-    users = re.search(r'taken_users = split\(" ", join\(" ", \[(.*?)\]\)\)', code, re.S)
+    users = re.search(r'taken_users = split\(" ", join\(" ", \[(.*?)\]\)\)', code, re.DOTALL)
     assert users is not None and set(" ".join(re.findall('"(.*)"', users[1])).split()) == machines.TAKEN_USERS
 
 
 def test_each_answer_has_a_validation_in_opentofu_and_each_variable_is_read() -> None:
     folder: Path = CODE.parent
-    variables = dict(re.findall(r'variable "(\w+)" \{\n(.*?)\n\}', CODE.read_text(encoding="utf-8"), re.S))
+    variables = dict(re.findall(r'variable "(\w+)" \{\n(.*?)\n\}', CODE.read_text(encoding="utf-8"), re.DOTALL))
     assert machines.RULES.keys() - {"runner_machine", "proxmox_endpoint"} <= variables.keys() <= QUESTIONS.keys()
     assert {name for name, text in variables.items() if "validation {" not in text} == {"trusted_proxies"}
     for name, text in variables.items():

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from support.cluster import Lab
 from support.program import COMMANDS, NAMES, cli
 from support.questions import QUESTIONS

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from detect_secrets import SecretsCollection
 from detect_secrets.settings import default_settings
-
-from extensions.facts import ISSUERS, SECRETS
 from support.cluster import Lab
 from support.program import age
 from support.rendering import once
+
+from extensions.facts import ISSUERS, SECRETS
 
 # The scanner takes `registrySecret: regcred` for a password, and `NOPASSWD:ALL` of sudo. Names of Secrets are no secrets; they are known.
 # The authority's Secret is called as its issuer.
@@ -69,7 +69,7 @@ def test_a_private_age_key_is_not_taken_for_a_public_one() -> None:
     assert suspicions("keys.yaml", f'key: "{made.private}"\n'.encode())
 
 
-@pytest.mark.parametrize("text", ["token = \"glrt-t1_Zx8cV2bN4mQ6wE9rT7yU\"\n", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "password: \"hunter2hunter2\"\n"])
+@pytest.mark.parametrize("text", ['token = "glrt-t1_Zx8cV2bN4mQ6wE9rT7yU"\n', "-----BEGIN OPENSSH PRIVATE KEY-----\n", 'password: "hunter2hunter2"\n'])
 def test_the_scanner_would_notice(text: str) -> None:
     assert suspicions("config.yaml", text.encode())
 

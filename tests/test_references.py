@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.cluster import Lab, read_lab
 from support.references import at, leaves, pod_of, problems, references
 from support.rendering import recorded_answers

@@ -7,15 +7,15 @@ from importlib.metadata import version
 
 import pytest
 import yaml
-
-from extensions import facts, images
-from hooks import release
-from hooks.update import command, copier_contract
 from support import schemas
 from support.cluster import Lab
 from support.program import preflight_cluster, preflight_here
 from support.program import update as program_update
 from support.rendering import ROOT
+
+from extensions import facts, images
+from hooks import release
+from hooks.update import command, copier_contract
 
 PAGE = (ROOT / "docs" / "supported-versions.md").read_text(encoding="utf-8")
 
@@ -48,7 +48,7 @@ def test_copier_is_capped_in_every_place_that_installs_it() -> None:
     wanted = f"copier>={oldest},<{below}"
     assert wanted in (ROOT / "requirements" / "run.in").read_text(encoding="utf-8").splitlines()
     assert yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8").split("\n---")[0].split("_min_copier_version:")[1].split("\n")[0]) == oldest
-    assert (program_update.OLDEST_COPIER, program_update.NEWER_COPIER) == (oldest, below)
+    assert (oldest, below) == (program_update.OLDEST_COPIER, program_update.NEWER_COPIER)
     assert f"\ncopier=={version('copier')} " in (ROOT / "template/.gitlab/requirements.txt").read_text(encoding="utf-8")
     said = [ROOT / "README.md", *(ROOT / "partials").rglob("*.*"), *(ROOT / "docs").glob("*.md"), *(ROOT / "template").rglob("*.md*")]
     said += [*(ROOT / "hooks").rglob("*.py"), *(ROOT / "template/lab_program").rglob("*.py")]
@@ -67,7 +67,7 @@ def test_the_copier_that_the_tests_use_is_both_of_its_ends() -> None:
 def test_the_other_figures_are_the_tests_own() -> None:
     assert NEEDED["Kubernetes"][0] == f"{schemas.OLDEST_KUBERNETES} and newer"
     assert f"schemas of {schemas.OLDEST_KUBERNETES} (of two labs; with `LONG=1` of all) and of {schemas.KUBERNETES}" in NEEDED["Kubernetes"][2]
-    built = re.search(r'^KUBERNETES = "(\d+\.\d+)', (ROOT / "tests/cluster/build.py").read_text(encoding="utf-8"), re.M)
+    built = re.search(r'^KUBERNETES = "(\d+\.\d+)', (ROOT / "tests/cluster/build.py").read_text(encoding="utf-8"), re.MULTILINE)
     assert built and f"API server of {built[1]} " in NEEDED["Kubernetes"][2] and NEEDED["kubectl"][2] == built[1]
     assert f"those of {facts.FLUX_VERSION}" in NEEDED["Flux"][1] and f"controllers of {facts.FLUX_VERSION}" in NEEDED["Flux"][2]
     assert f"Flux {facts.FLUX_VERSION.rpartition('.')[0]} asks" in NEEDED["Kubernetes"][1]

@@ -39,7 +39,7 @@ class Services:
     numbers: set[str] = field(default_factory=set)
     port: int = 0
 
-    def __enter__(self) -> Services:  # noqa: PYI034 - Self is of Python 3.11
+    def __enter__(self) -> Services:
         services = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -62,7 +62,7 @@ class Services:
                 self.end_headers()
                 self.wfile.write(text)
 
-            do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the base calls them so
+            do_GET = do_POST = do_PUT = _serve
 
             def log_message(self, *_: Any) -> None: ...
 

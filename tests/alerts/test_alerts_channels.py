@@ -147,14 +147,14 @@ class Keeping(MailServer):
 
     letters: list[Any]
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         self.letters = [
             *getattr(self, "letters", []),
             email.message_from_bytes(envelope.content, policy=email.policy.default),
         ]
         return await super().handle_DATA(server, session, envelope)
 
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:  # noqa: N802 - aiosmtpd calls it so
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if address.startswith("nobody"):
             return "550 5.1.1 no such user"
         envelope.rcpt_tos.append(address)

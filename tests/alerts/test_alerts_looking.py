@@ -47,7 +47,7 @@ class GitLab:
         self.lists: dict[str, list[Any]] = {"access_tokens": [], "runners": []}
         self.check: dict[str, Any] | None = {"severity": "danger", "latest_stable_versions": ["19.3.2"]}
 
-    def __enter__(self) -> GitLab:  # noqa: PYI034 - Self is of Python 3.11
+    def __enter__(self) -> GitLab:
         gitlab = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -94,7 +94,7 @@ def test_the_backup_may_do_no_more_than_enter_gitlabs_pod(article: Lab) -> None:
 
 def test_backups_are_kept_for_the_days_that_were_asked_and_where_restore_looks(article: Lab) -> None:
     settings = (article.path / "apps/gitlab/gitlab.rb").read_text()
-    kept = re.search(r"^gitlab_rails\['backup_keep_time'\] = (\d+)$", settings, re.M)
+    kept = re.search(r"^gitlab_rails\['backup_keep_time'\] = (\d+)$", settings, re.MULTILINE)
     assert kept and int(kept[1]) == article.answers["backup_keep_days"] * 86400
     # https://docs.gitlab.com/administration/backup_restore/: the folders where nothing else is said.
     assert "backup_path" not in settings

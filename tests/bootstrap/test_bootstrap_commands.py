@@ -24,7 +24,7 @@ def test_the_status_of_a_lab_that_works_names_versions_and_changes_nothing(journ
         "HelmRelease gitlab/gitlab",
         "image of demo v1.0.0",
     ):
-        assert re.search(rf"^   ok     {re.escape(words)}", run.out, re.M), words
+        assert re.search(rf"^   ok     {re.escape(words)}", run.out, re.MULTILINE), words
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_the_status_says_what_fails_and_why_and_goes_on(journey: Journey, breaks
 
 def test_an_application_whose_pods_are_refused_is_named_with_the_reason_in_one_line(journey: Journey) -> None:
     world = journey.to("end")
-    assert re.search(r"^   ok     Deployment default/demo$", world.must_run(command="status", yes=False).out, re.M)
+    assert re.search(r"^   ok     Deployment default/demo$", world.must_run(command="status", yes=False).out, re.MULTILINE)
     why = 'pods "demo-1" is forbidden: violates PodSecurity "restricted:latest"'
     world.cluster.refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": why}]}
     run = world.run(command="status", yes=False)

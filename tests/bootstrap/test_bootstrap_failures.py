@@ -80,7 +80,7 @@ def check_message(run: Run, where: object) -> None:
     assert "Traceback" not in run.err, (where, run.text)
     if run.status != 0:
         assert run.status == 1, (where, run.text)
-        assert re.search(r"^ {3}failed \S", run.err, re.M) and re.search(r"^ {3}then {3}\S", run.err, re.M), (
+        assert re.search(r"^ {3}failed \S", run.err, re.MULTILINE) and re.search(r"^ {3}then {3}\S", run.err, re.MULTILINE), (
             where,
             run.text,
         )
@@ -295,7 +295,7 @@ def test_a_list_of_several_pages_is_read_to_its_end(journey: Journey) -> None:
 )
 def test_an_address_without_gitlab_is_named(url: str, words: str) -> None:
     patience = program.patience.Patience(program.environment.Limits(retries=2), program.console(), sleep=lambda _: None)
-    settings = program.settings(gitlab_url=url, gitlab_host=url.split("/")[2].split(":")[0])
+    settings = program.settings(gitlab_url=url, gitlab_host=url.split("/")[2].split(":", maxsplit=1)[0])
     transport = program.gitlab_transport.Transport(program.http.Http(None, {}), patience, settings)
     with pytest.raises(program.errors.Failure) as failed:
         transport.request("GET", "/projects", "list projects", 200)

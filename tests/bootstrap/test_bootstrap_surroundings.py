@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import fcntl
-import os
 import re
 import shutil
 import subprocess
@@ -104,7 +103,7 @@ def test_list_and_help_need_nothing(world: World) -> None:
 
 def test_every_command_has_a_help_with_an_example(world: World) -> None:
     shown = world.run(command="--help", yes=False)
-    names = re.findall(r"^ {4}([a-z-]+) ", shown.out, re.M)
+    names = re.findall(r"^ {4}([a-z-]+) ", shown.out, re.MULTILINE)
     assert len(names) > 8
     for name in names:
         run = world.run("--help", command=name, yes=False, PATH="/usr/bin:/bin")

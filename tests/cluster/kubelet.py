@@ -36,7 +36,7 @@ class Kubelet:
         self.used: dict[str, int] = {"": 40}
         self.refused: list[str] = []
 
-    def __enter__(self) -> Kubelet:  # noqa: PYI034 - Self is of Python 3.11
+    def __enter__(self) -> Kubelet:
         kubelet = self
 
         class Handler(BaseHTTPRequestHandler):

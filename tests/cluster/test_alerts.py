@@ -41,7 +41,7 @@ class VersionCheck:
     def __init__(self) -> None:
         self.severity, self.asked = "success", 0
 
-    def __enter__(self) -> VersionCheck:  # noqa: PYI034 - Self is of Python 3.11
+    def __enter__(self) -> VersionCheck:
         check = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -56,7 +56,7 @@ class Watch:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
-    def __enter__(self) -> Watch:  # noqa: PYI034 - typing has no Self before 3.11
+    def __enter__(self) -> Watch:
         self.thread.start()
         return self
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from authority import Authority
 from stand_in_pod import SshStub, WebStub
 

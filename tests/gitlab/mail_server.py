@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from aiosmtpd.smtp import SMTP as Protocol
-
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from authority import Certificate
 from support.loopback import free_port
 

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from support.loopback import free_port
 import yaml
-
 from authority import signature
 from listening import Program
+from support.loopback import free_port
 from support.tools import run, tool
 
 SERVICE, ISSUER = "container_registry", "omnibus-gitlab-issuer"

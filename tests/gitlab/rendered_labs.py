@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from support import gitlab_rb, texts
 from support.cluster import Loader, documents, helm, merge
 from support.rendering import ROOT

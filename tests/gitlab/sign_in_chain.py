@@ -17,7 +17,6 @@ from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
 import yaml
-
 from address_book import AddressBook
 from authority import Authority
 from cluster.paths import BIN
@@ -54,15 +53,15 @@ class Browser:
         self.jar.add_cookie_header(request)
         parts = urlsplit(url)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        sent |= {"Cookie": cast(str, request.get_header("Cookie"))} if request.has_header("Cookie") else {}
+        sent |= {"Cookie": cast("str", request.get_header("Cookie"))} if request.has_header("Cookie") else {}
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         answer = ask(
-            self._cluster.exposed(PORT), cast(str, parts.hostname), path, port=parts.port, headers=sent, trusted=self._cluster.authority.crt,
+            self._cluster.exposed(PORT), cast("str", parts.hostname), path, port=parts.port, headers=sent, trusted=self._cluster.authority.crt,
         )
         message = Message()
         for name, value in answer.sent:
             message[name] = value
-        self.jar.extract_cookies(cast(Any, SimpleNamespace(info=lambda: message)), request)
+        self.jar.extract_cookies(cast("Any", SimpleNamespace(info=lambda: message)), request)
         return answer
 
     def visit(self, url: str) -> tuple[str, Answer]:

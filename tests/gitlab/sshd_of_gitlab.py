@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
 from address_book import pour
 from listening import Program
 from support.loopback import free_port

@@ -6,8 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from hypothesis import given, settings, strategies as st
-
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.program import versions
 from support.rendering import ROOT
 

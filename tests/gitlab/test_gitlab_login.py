@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from rendered_labs import CHART, RenderedLab, recorded
 from support import gitlab_rb
 from support.cluster import Loader, helm

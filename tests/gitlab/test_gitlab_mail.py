@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from authority import Authority, Certificate
 from mail_server import MailServer, Received
 from rendered_labs import RenderedLab, recorded
@@ -161,7 +160,7 @@ def test_the_runbook_sends_a_test_mail_to_the_administrator_by_one_command() -> 
     words = run("bash", "-c", f'kubectl() {{ printf "%s\\n" "$@"; }}; {command.strip("`.")}').stdout.splitlines()
     assert words[:6] == ["-n", "gitlab", "exec", "deployment/gitlab", "--", "gitlab-rails"]
     # What Rails would run is Ruby, and asks the pod's environment for the address.
-    script = 'class Notify; def self.test_email(*a); puts a.inspect; new; end; def deliver_now; end; end; ' + words[-1]
+    script = "class Notify; def self.test_email(*a); puts a.inspect; new; end; def deliver_now; end; end; " + words[-1]
     done = run(tool("ruby"), "-e", script, env={"GITLAB_ROOT_EMAIL": str(lab.values["env"]["GITLAB_ROOT_EMAIL"])})
     assert done.stdout == '["o\'brien@lab.example.com", "Mail from the lab", "It works."]\n', done.stderr
     assert "Notify.test_email" not in RenderedLab({}).text("README.md")

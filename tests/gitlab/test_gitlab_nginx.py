@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from nginx_of_gitlab import NginxOfGitlab
 from rendered_labs import RenderedLab, recorded
 from stand_in_pod import SshStub, WebStub

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from rendered_labs import Object, RenderedLab
 from support.cluster import Lab, documents, namespace_of
 from support.program import settings, storage

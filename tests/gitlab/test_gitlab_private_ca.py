@@ -16,12 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
 from address_book import AddressBook
 from authority import Authority
 from rendered_labs import RenderedLab
-from support.cluster import Lab
 from support import program
+from support.cluster import Lab
 from support.program import credential, objects
 from support.references import references
 from support.tools import run, tool

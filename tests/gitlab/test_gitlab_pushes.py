@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from authority import Authority
 from rendered_labs import Object, RenderedLab
 from stand_in_pod import BANNER, SshStub, WebStub
-from support.depth import every
 from support.cluster import merge
+from support.depth import every
 from support.tools import tool
 from traefik_cluster import Address, TraefikCluster, ask, greeting
 

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from address_book import AddressBook
 from authority import Authority
-from extensions.facts import JOB_CA_FOLDER, Lab
 from nginx_of_gitlab import NginxOfGitlab
 from registry_of_gitlab import LogInStub, RegistryOfGitlab, realm
 from rendered_labs import CHART, RenderedLab, recorded
@@ -24,6 +22,8 @@ from support.cluster import documents, helm
 from support.loopback import free_port, wait_for
 from support.tools import tool
 from traefik_cluster import TraefikCluster, ask
+
+from extensions.facts import JOB_CA_FOLDER, Lab
 
 USER, PASSWORD = "gitlab-ci-token", "a-job's-token"
 

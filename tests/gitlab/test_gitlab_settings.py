@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-
 from registry_of_gitlab import realm
 from rendered_labs import Object, RenderedLab, recorded
 from support import gitlab_rb
@@ -32,7 +31,7 @@ def settings(lab: Lab) -> Object:
     return _settings(lab.path / "apps/gitlab/gitlab.rb")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _settings(file: Path) -> Object:
     return gitlab_rb.settings(file, POD_ENVIRONMENT)
 
@@ -91,7 +90,7 @@ def test_the_port_for_ssh_is_the_same_in_gitlab_the_service_the_route_and_ssh_co
     routes = in_gitlabs_namespace(lab, "IngressRouteTCP").values()
     led = [one["services"][0] for route in routes for one in route["spec"]["routes"]]
     assert [(one["name"], one["port"]) for one in led] == [("gitlab-ssh", port)] * (a["ssh_exposure"] == "traefik")
-    assert re.findall(r"^ +Port (\d+)$", (lab.path / "ssh_config").read_text(), re.M) == [str(port)]
+    assert re.findall(r"^ +Port (\d+)$", (lab.path / "ssh_config").read_text(), re.MULTILINE) == [str(port)]
 
 
 def test_both_servers_believe_the_trusted_proxies_and_nobody_else(lab: Lab) -> None:
@@ -149,7 +148,7 @@ def test_every_key_is_one_that_gitlab_knows_whatever_the_pods_environment_brings
 
 def test_every_setting_stands_once(lab: Lab) -> None:
     text = (lab.path / "apps/gitlab/gitlab.rb").read_text(encoding="utf-8")
-    keys = re.findall(r"^ *(\w+(?:\['\w+'\])+|external_url|registry_external_url)(?: =| ')", text, re.M)
+    keys = re.findall(r"^ *(\w+(?:\['\w+'\])+|external_url|registry_external_url)(?: =| ')", text, re.MULTILINE)
     assert len(keys) > 20 and sorted(keys) == sorted(set(keys))
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-
 from authority import Authority
 from oidc_of_gitlab import Person
 from sign_in_chain import DOMAIN, EVE, MIA, PORT, PROGRAM, Chain, running, url_of

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from authority import Authority
 from rendered_labs import RenderedLab
 from sshd_of_gitlab import Forward, Machine, SshdOfGitlab

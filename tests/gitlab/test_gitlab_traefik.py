@@ -6,12 +6,11 @@ import itertools
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from authority import Authority
 from rendered_labs import Object, RenderedLab, recorded
 from stand_in_pod import BANNER, SshStub, WebStub
@@ -31,7 +30,7 @@ PORTS: dict[str, dict[str, Any]] = {
 COMBINATIONS = ["+".join(row) for row in itertools.product(*CHOICES.values())]
 
 
-@lru_cache(maxsize=None)
+@cache
 def lab_of(combination: str) -> RenderedLab:
     """Return the lab of one combination."""
     tls_source, ssh_exposure, ports, kind = combination.split("+")

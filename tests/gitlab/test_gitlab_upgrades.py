@@ -13,14 +13,14 @@ import copier
 import pytest
 import yaml
 from copier.errors import UserMessageError
-
-from extensions import upgrades
-from extensions.facts import DEFAULT_GITLAB_VERSION
 from support.cluster import Lab
 from support.image_tags import image_tags
 from support.program import versions as program_versions
 from support.rendering import snapshot
 from support.tools import run, tool
+
+from extensions import upgrades
+from extensions.facts import DEFAULT_GITLAB_VERSION
 
 # From, to, and the stops between them (docs.gitlab.com/update/upgrade_paths/).
 STEPS = [

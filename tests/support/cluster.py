@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class _Folder:
     files: tuple[tuple[str, bytes], ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kustomize_same(folder: _Folder) -> str:
     return _kustomize(folder.path)
 

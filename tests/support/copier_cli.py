@@ -11,12 +11,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from functools import lru_cache
+from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 
-@lru_cache(maxsize=None)
+@cache
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["copier.__main__", "copier_template_extensions", "support.copier_cli"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import yaml
@@ -21,7 +21,7 @@ from .program import node_addresses
 # What every cluster with Traefik and Flux has.
 BUILT_IN_NAMESPACES = {"default", "flux-system", "kube-system"}
 BUILT_IN_ENTRY_POINTS = {"web", "websecure"}
-MARKER = re.compile(r'^(?P<indent>\s*)(?P<key>\w+): (?P<value>\S+) # (?P<json>\{"\$imagepolicy": "(?P<policy>[^"]+)"\})$', re.M)
+MARKER = re.compile(r'^(?P<indent>\s*)(?P<key>\w+): (?P<value>\S+) # (?P<json>\{"\$imagepolicy": "(?P<policy>[^"]+)"\})$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -339,7 +339,7 @@ def entry_points(lab: Lab) -> set[str]:
     return BUILT_IN_ENTRY_POINTS.union(*map(_ports_of, texts))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _ports_of(values: str) -> frozenset[str]:
     """Return the entry points of Traefik's values; a lab's are asked for again after each reference that a test breaks."""
     return frozenset(yaml.safe_load(values).get("ports", {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def _definitions(release: str) -> Registry[Any]:
     return Registry().with_resource("_definitions.json", Resource(contents, DRAFT202012)).crawl()
 
 
-@lru_cache(maxsize=None)
+@cache
 def validator(api_version: str, kind: str, release: str = KUBERNETES) -> Draft202012Validator:
     """Return the strict validator of a kind.
 

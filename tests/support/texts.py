@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import yaml
@@ -43,7 +43,7 @@ def render_value(value: Any, answers: Any) -> Any:
     return environment().from_string(value).render(answers) if isinstance(value, str) else value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compiled(value: str) -> Any:
     return environment().from_string(value)
 

@@ -11,7 +11,6 @@ import pytest
 
 from .rendering import required
 
-
 # What requirements/package.json names is installed there.
 NODE_MODULES = Path(sys.prefix) / "node" / "node_modules"
 

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from support.compiled import share_compiled
 from support.rendering import ROOT
 from update_support import commit, edit, git, make_lab, packed, put, release, small_template

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-
-from hooks import answers, renames
 from support.rendering import ROOT, VALID, read_answers
 from support.texts import answered, problems
 from update_support import git
+
+from hooks import answers, renames
 
 
 def released() -> list[tuple[str, str]]:

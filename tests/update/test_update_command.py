@@ -12,11 +12,11 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-
-from hooks.update import command
 from support.cluster import Lab
 from support.tools import run
 from update_support import COPIER, Terminal, commit, edit, git, make_lab, put, release, script, state, untouched
+
+from hooks.update import command
 
 NEEDED = ("dirname", "git", "grep", "sed", "bash", "env", "mktemp", "tar", "rm", "uname", "cat")
 

@@ -12,10 +12,10 @@ import copier
 import pytest
 from copier._main import Worker
 from packaging.version import Version
-
-from hooks.update import command, copier_contract
 from support.rendering import ROOT, copy_lab
 from update_support import commit, edit, files, make_lab, new_repository, put, release, state, update, update_here
+
+from hooks.update import command, copier_contract
 
 ANSWERS = {"{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers | to_nice_yaml -}}\n"}
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-
-from hooks.update import effects, releases
 from support.cluster import Lab
 from support.questions import QUESTIONS
 from support.rendering import ROOT, recorded_answers, rendered
 from support.tools import tool
+
+from hooks.update import effects, releases
 
 TABLE = yaml.safe_load((ROOT / "hooks" / "effects.yml").read_text(encoding="utf-8"))
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-
 from support.depth import every
 from support.rendering import VALID, copy_lab, read_answers
 from update_support import edit, files, make_lab, packed, put, real_template, release, update_here

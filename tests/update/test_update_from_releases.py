@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from hooks import release as release_hook
 from support.rendering import ROOT, VALID, copy_lab, project_files, read_answers
 from update_support import REPORT, commit, files, git, make_lab, packed, update
+
+from hooks import release as release_hook
 
 NOW = "999.0.0"
 A_TAGGED_CLONE = "a clone with a tag of its own"

@@ -14,9 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from hooks.files import Git
-from hooks.update import journal
 from support.rendering import ROOT
 from support.tools import run
 from update_support import (
@@ -36,6 +33,9 @@ from update_support import (
     untouched,
     update,
 )
+
+from hooks.files import Git
+from hooks.update import journal
 
 ASK = ("update", "--trust")
 

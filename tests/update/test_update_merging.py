@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks.update import merging
 from hooks.files import Entry, Git
+from hooks.update import merging
 
 BASE = b"".join(b"row %d\n" % number for number in range(1, 11))
 TEXT, OTHER, BINARY, LINK = Entry(BASE), Entry(b"new\n" + BASE), Entry(b"\0\1"), Entry(b"elsewhere", link=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rendering import ROOT, read_answers
+from update_support import REPORT, commit, edit, files, make_lab, packed, put, real_template, release, update_here
 
 from extensions import facts, images
 from hooks.files import Entry, Git
 from hooks.update import merging, pins
-from support.rendering import ROOT, read_answers
-from update_support import REPORT, commit, edit, files, make_lab, packed, put, real_template, release, update_here
 
 A, B, C = (f"@sha256:{letter * 64}" for letter in "abc")
 # The owner's, the template's last and newest, and what becomes of them; None where somebody has to choose.
@@ -102,7 +102,7 @@ def test_a_lab_of_before_digests_takes_them_and_keeps_what_renovate_did(tmp_path
     template = real_template(tmp_path / "template")
     table = template / "extensions/images.py"
     with_digests = table.read_text(encoding="utf-8")
-    edit(table, lambda text: re.sub(r'^    "(?:alpine|docker|moby|registry).*\n', "", text, flags=re.M))
+    edit(table, lambda text: re.sub(r'^    "(?:alpine|docker|moby|registry).*\n', "", text, flags=re.MULTILINE))
     rules = template / "template/renovate.json.jinja"
     with_rules = rules.read_text(encoding="utf-8")
     edit(rules, lambda text: text.replace('"pinDigests": true', '"labels": ["images"]'))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import yaml
-
 from support.rendering import ROOT
 
 REMOVED = yaml.safe_load((ROOT / "hooks/renames.yml").read_text(encoding="utf-8"))["1.0.0"]["removed"]

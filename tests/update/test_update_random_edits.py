@@ -20,9 +20,6 @@ from copier._main import Worker
 from copier.errors import UserMessageError
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
-from hooks.files import Git
-from hooks.update import journal
 from support.depth import every
 from support.rendering import required
 from support.tools import run
@@ -38,6 +35,9 @@ from update_support import (
     small_template,
     update_here,
 )
+
+from hooks.files import Git
+from hooks.update import journal
 
 LONG = every()
 # What CI runs asks for every tool, and has the time.
@@ -324,7 +324,7 @@ def updated(lab: Path, around: dict[str, Any], mine: dict[str, bytes]) -> str | 
 
 def check_undo(lab: Path, report: str, committed: dict[str, bytes], mine: dict[str, bytes]) -> None:
     """The report's command brings all back but what the owner saved meanwhile: those files stay, or are as they were saved."""
-    undo = report.split("To undo all of it: `")[1].split("`.\nThe lab before")[0]
+    undo = report.split("To undo all of it: `")[1].split("`.\nThe lab before", maxsplit=1)[0]
     done = run("sh", "-c", undo, cwd=lab)
     assert done.returncode == 0, f"{undo}\n{done.stderr}"
     left, before = plain(snapshot_of(lab)), plain(mine)

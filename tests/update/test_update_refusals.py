@@ -14,10 +14,24 @@ import copier
 import pytest
 import yaml
 from copier.errors import UserMessageError
-
 from support.rendering import copy_lab
 from support.tools import run
-from update_support import COPIER, Terminal, commit, edit, files, git, in_a_larger_repository, new_repository, put, release, script, untouched, update, update_here
+from update_support import (
+    COPIER,
+    Terminal,
+    commit,
+    edit,
+    files,
+    git,
+    in_a_larger_repository,
+    new_repository,
+    put,
+    release,
+    script,
+    untouched,
+    update,
+    update_here,
+)
 
 
 def test_uncommitted_changes(house: Path) -> None:

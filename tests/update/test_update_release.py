@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from update_support import commit, edit, git, new_repository, put
 
 from hooks import answers, release
-from update_support import commit, edit, git, new_repository, put
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_a_stale_example_is_refused(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("{}", "`a.txt` is gone since the last release; say in hooks/renames.yml, under \"1.1.0\", where it moved"),
+        ("{}", '`a.txt` is gone since the last release; say in hooks/renames.yml, under "1.1.0", where it moved'),
         ('"1.1.0": {moved: {a.txt: c.txt}}', "hooks/renames.yml sends a file to `c.txt`, which no lab has"),
-        ("unreleased: {moved: {a.txt: b.txt}}", "has entries under `unreleased`; call that section \"1.1.0\""),
+        ("unreleased: {moved: {a.txt: b.txt}}", 'has entries under `unreleased`; call that section "1.1.0"'),
         ('"1.0.0": {moved: {a.txt: b.txt}}', "`a.txt` is gone"),
         ('"1.1.0": {moved: {a.txt: b.txt}}', None),
         ('"1.1.0": {split: {a.txt: [b.txt]}}', None),
@@ -122,7 +122,7 @@ def test_a_path_with_an_answer_is_named_as_the_table_names_it() -> None:
 def test_a_question_that_vanished_has_to_be_migrated(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "questions" / "lab.yml").write_text("lab_name: {}\ndisplay_name: {}\n")
     commit(checkout)
-    assert found(checkout) == ["`nickname` is asked no more; say in hooks/answers.py, under \"1.1.0\", what becomes of its answer"]
+    assert found(checkout) == ['`nickname` is asked no more; say in hooks/answers.py, under "1.1.0", what becomes of its answer']
     told: dict[str, Any] = {"1.1.0": (answers.renamed("nickname", "display_name"),)}
     monkeypatch.setattr(answers, "CHANGES", told)
     assert found(checkout) == []

@@ -11,7 +11,6 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-
 from support.rendering import recorded_answers
 from update_support import REPORT, commit, edit, files, git, make_lab, packed, put, real_template, release, update
 

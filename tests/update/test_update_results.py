@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from support.rendering import ROOT, recorded_answers
 from update_support import (
     COPIER,
@@ -213,7 +212,7 @@ def test_the_owners_hooks_run_in_no_repository_of_the_updates(
     log = tmp_path / "log"
     put(
         tmp_path / "hooks",
-        {name: HOOK % log for name in ("pre-commit", "post-commit", *(OF_GIT if way == "script" else []))},
+        dict.fromkeys(("pre-commit", "post-commit", *(OF_GIT if way == "script" else [])), HOOK % log),
     )
     for path in (tmp_path / "hooks").iterdir():
         path.chmod(0o755)
@@ -227,7 +226,7 @@ def test_the_owners_hooks_run_in_no_repository_of_the_updates(
         monkeypatch.setenv(name, value)
     done = update(house) if way == "copier" else script(house)
     assert done.returncode == 0, done.stderr
-    assert not log.exists() or way == "copier" and "checkout" in log.read_text()
+    assert not log.exists() or (way == "copier" and "checkout" in log.read_text())
     assert (house / "feature.txt").read_text() == "on\nmine\n" and (
         house / "a.txt"
     ).read_text() == "one\n" * 9 + "new\n"
@@ -287,7 +286,7 @@ def test_conflict_markers_that_were_committed_are_refused_with_file_and_line(hou
         "Conflict markers were committed: `a.txt` line 1. Keep what is right"
         in untouched(house, lambda: update(house)).stderr
     )
-    edit(house / "a.txt", lambda text: re.sub(r"<<<<<<< .*?=======\n(.*?)>>>>>>> [^\n]*\n", r"\1", text, flags=re.S))
+    edit(house / "a.txt", lambda text: re.sub(r"<<<<<<< .*?=======\n(.*?)>>>>>>> [^\n]*\n", r"\1", text, flags=re.DOTALL))
     commit(house, "Resolved")
     assert update(house).returncode == 0
 

@@ -9,7 +9,6 @@ from subprocess import CompletedProcess
 
 import pytest
 import yaml
-
 from support.program import age
 from support.rendering import VALID, read_answers, recorded_answers
 from support.tools import run

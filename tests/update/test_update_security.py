@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-
-from hooks.update import security
 from support.rendering import recorded_answers
 from update_support import REPORT, commit, edit, files, make_lab, put, real_template, release, update
+
+from hooks.update import security
 
 KEEPS = {
     "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},

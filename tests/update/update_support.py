@@ -13,7 +13,6 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import copier
-
 from support.copier_cli import copier_cli
 from support.rendering import ROOT, copy_lab, project_files, snapshot
 from support.terminal import Terminal  # noqa: F401 - tests take it from here
