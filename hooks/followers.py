@@ -4,6 +4,7 @@ themselves.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ from typing import Any
 import yaml
 
 # Answers that others are made from by default (questions/*.yml). Each is recorded, so that a new default moves no lab.
-LEADERS = ("base_domain", "lab_name", "runner_user")
+# The first are made from no other answer, even if they are spelt like one.
+FIRST = ("base_domain", "lab_name", "runner_user")
+LEADERS = (*FIRST, "admin_email")
 # What may not move with them: the cluster's folder is Flux's, and no answer makes another path on the runner's machine.
 CAUTIONS = {
     "gitlab_host": "every clone address, and what DNS has to know",
@@ -36,32 +39,42 @@ def choices() -> frozenset[str]:
     return frozenset(found)
 
 
-def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return the answers that hold what a changed answer was: by question, what they say and what they would say.
+def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the answers that hold what a changed answer was: by question, what they say and what they would say. An
+    answer is a text, or a list of texts.
 
     Args:
         before: the answers before the update.
         after: the answers now.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for leader in LEADERS:
         old, new = before.get(leader), after.get(leader)
         if not (isinstance(old, str) and isinstance(new, str) and old and old != new):
             continue
         # A whole name: `lab` is in `gitlab.lab` once, and in `homelab` not at all.
         # A repository's `.git` is no part of its name, nor is what the lab's own group adds.
-        end = r"(?![\w.-])" if leader == "base_domain" else r"(?:(?![\w.-])|(?=(?:\.git|-ops)$))"
+        end = r"(?![\w.-])" if leader in ("base_domain", "admin_email") else r"(?:(?![\w.-])|(?=(?:\.git|-ops)$))"
         whole = re.compile(rf"(?<![\w-]){re.escape(old)}{end}")
         for name, value in after.items():
-            unchanged = name not in LEADERS and isinstance(value, str) and before.get(name) == value
-            if (
-                unchanged
-                and not name.startswith("_")
-                and name not in choices()
-                and (moved := whole.sub(new.replace("\\", r"\\"), value)) != value
-            ):
+            if name in FIRST or name in choices() or name.startswith("_") or before.get(name) != value:
+                continue
+            moved = _moved(value, whole, new.replace("\\", r"\\"))
+            if moved != value:
                 found[name] = (value, moved)
     return found
+
+
+def _moved(value: Any, whole: re.Pattern[str], new: str) -> Any:
+    """Return a text, or a list's texts, with the new name; anything else as it is."""
+    if isinstance(value, list):
+        return [_moved(one, whole, new) for one in value]
+    return whole.sub(new, value) if isinstance(value, str) else value
+
+
+def _said(value: Any) -> str:
+    """Return an answer as Copier takes it from the command line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -72,8 +85,9 @@ def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
     said = [
-        f"`{name}: {value}` is as it was; it would be `{moved}`" + (f" ({CAUTIONS[name]})" if name in CAUTIONS else "")
+        f"`{name}: {_said(value)}` is as it was; it would be `{_said(moved)}`"
+        + (f" ({CAUTIONS[name]})" if name in CAUTIONS else "")
         for name, (value, moved) in found.items()
     ]
-    options = " ".join(f"--data {shlex.quote(f'{name}={moved}')}" for name, (_, moved) in found.items())
+    options = " ".join(f"--data {shlex.quote(f'{name}={_said(moved)}')}" for name, (_, moved) in found.items())
     return [*said, f"Commit, then this moves them: `./lab update {options}`. Leave out those that shall stay."]

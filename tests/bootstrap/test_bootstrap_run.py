@@ -247,6 +247,13 @@ def test_every_request_of_the_table_is_used(journey: Journey) -> None:
 
 
 USED_ELSEWHERE = {
+    # By ./lab upgrade, by the alarm in the cluster, and in a lab with sign_in.
+    "GET /admin/batched_background_migrations",
+    "GET /admin/batched_background_migrations/:id",
+    "GET /projects/:id/runners",
+    "GET /applications",
+    "POST /applications",
+    "DELETE /applications/:id",
     "GET /projects/:id/merge_requests",
     "POST /projects/:id/merge_requests",
     "DELETE /groups/:id/deploy_tokens/:token_id",

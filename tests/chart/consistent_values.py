@@ -25,6 +25,8 @@ def settled(drawn: Values) -> Values:
     _env(values)
     _volumes(values)
     _routes(values)
+    _sign_in(values)
+    _network(values)
     _workload(values)
     _containers(values)
     for number, thing in enumerate(values.get("extraObjects", [])):
@@ -204,6 +206,41 @@ def _routes(values: Values) -> None:
         _backend(values, route, tcp)
         if route.get("host", "*") != "*":
             route["passthrough"] = True
+
+
+def _sign_in(values: Values) -> None:
+    """Close what leads around a log-in; a pod with its node's network has none, for no NetworkPolicy reaches it."""
+    ingress = values.get("ingress", {})
+    if not (ingress.get("enabled") and ingress.get("signIn", {}).get("enabled")):
+        return
+    for host in ingress["hosts"]:
+        host.pop("signIn", None)
+        if values.get("hostNetwork"):
+            host["signIn"] = False
+    if values.get("hostNetwork"):
+        return
+    if ingress.get("kind") != "IngressRoute" and not ingress.get("className", "traefik").startswith("traefik"):
+        ingress["className"] = "traefik"
+    ingress.pop("ssl", None)
+    ingress.get("annotations", {}).pop("traefik.ingress.kubernetes.io/router.middlewares", None)
+    values.get("gateway", {}).pop("enabled", None)
+    policy = values.setdefault("networkPolicy", {})
+    policy["enabled"] = True
+    policy.get("from", {}).pop("everyone", None)
+    for service in values["services"]:
+        if service.get("type", "ClusterIP") != "ClusterIP":
+            service["type"] = "ClusterIP"
+        service.pop("externalIPs", None)
+
+
+def _network(values: Values) -> None:
+    policy = values.get("networkPolicy", {})
+    if values.get("hostNetwork"):
+        policy.pop("enabled", None)
+    for side in ("from", "to"):
+        for pods in policy.get(side, {}).get("pods", []):
+            if not (pods.get("release") or pods.get("namespace") or pods.get("labels")):
+                pods["release"] = "shop"
 
 
 def _backend(values: Values, entry: Values, tcp: list[Values]) -> None:

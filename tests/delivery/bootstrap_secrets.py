@@ -18,15 +18,20 @@ def made(lab: Path) -> dict[str, set[tuple[str, frozenset[str]]]]:
     """Return type and keys of each Secret that the program writes for a lab, by name. One name may come in several shapes.
 
     Read from its syntax trees: the calls of put_secret, whose values are a dictionary there, or one that is built just before.
-    The runner's has a key for each of the lab's runners, that of the DNS provider what its settings name; that of the machines no
-    object reads.
+    The runner's has a key for each of the lab's runners, that of the DNS provider what its settings name, that of the alarm what its
+    channel needs; that of the machines no object reads.
     """
     settings = program.settings_of(lab)
     tokens = frozenset(one.variable for one in program.runners.wanted(settings))
     found: dict[str, set[tuple[str, frozenset[str]]]] = {program.runner.SECRET: {("Opaque", tokens)}}
     if settings.dns_secret:
         found["acme-dns"] = {("Opaque", frozenset(one.partition("=")[0] for one in settings.dns_secret))}
-    known = {Path(program.runner.__file__), *(program.PACKAGE / "stages" / name for name in ("certificates.py", "machine_secrets.py"))}
+    if settings.alerts_entry:
+        found["alerts"] = {("Opaque", frozenset({settings.alerts_entry}))}
+    if settings.alerts != "none":
+        found["alerts-gitlab"] = {("Opaque", frozenset({"token"}))}
+    apart = ("alerts.py", "certificates.py", "machine_secrets.py")
+    known = {Path(program.runner.__file__), *(program.PACKAGE / "stages" / name for name in apart)}
     for file in sorted(set((program.PACKAGE / "stages").glob("*.py")) - known):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         words = {name.id: value.value for name, value in _assigned(tree) if isinstance(value, ast.Constant)} | {"FLUX": "flux-system"}

@@ -280,7 +280,7 @@ def test_of_two_runs_at_once_the_later_takes_nothing_from_the_earlier(article: L
         (path / "apps/shop/helmrelease.yaml").write_text("theirs\n")
 
     monkeypatch.setattr(program.new_app, "check", faster)
-    options = Namespace(names=["shop"], rename=None, project=None, host=None, port=None, health=None, memory=None, secret=None, secret_from=None)
+    options = Namespace(names=["shop"], rename=None, project=None, host=None, port=None, health=None, memory=None, secret=None, secret_from=None, sign_in=None)
     console = program.console()
     command = program.new_app.NewApp(path, console, program.programs.Programs({}, console), program.Invocation(options, [], []))
     with pytest.raises(program.errors.Failure):

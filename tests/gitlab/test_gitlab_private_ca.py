@@ -313,8 +313,8 @@ def test_the_script_takes_no_key_and_no_other_file(machine: Path, authority: Aut
 
 
 def test_without_an_own_authority_no_trace_of_one_is_left_and_with_one_everybody_names_the_same_secret(lab: Lab) -> None:
-    # The chart and the scripts in the lab's own folder are the same in every lab; the pipeline for machines looks for certificates.
-    shared = re.compile(r"charts/|lab_program/|\.gitlab/checks/|clusters/.*/gotk-components\.yaml$|(iac/)?README\.md|iac/\.gitlab-ci\.yml$|\.copier-answers\.yml|[^/]+\.sh$")
+    # The chart, the program, the alarm's code and the scripts in the lab's own folder are the same in every lab; the pipeline for machines looks for certificates.
+    shared = re.compile(r"charts/|lab_program/|apps/alerts/lab_alerts/|\.gitlab/checks/|clusters/.*/gotk-components\.yaml$|(iac/)?README\.md|iac/\.gitlab-ci\.yml$|\.copier-answers\.yml|[^/]+\.sh$")
     # Each start removes what a former authority of the lab left.
     clean = "GITLAB_PRE_RECONFIGURE_SCRIPT: rm -f /etc/gitlab/trusted-certs/lab-ca*.crt\n"
     # The certificate of the cluster's own API.
