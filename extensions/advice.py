@@ -94,11 +94,9 @@ def _data_at_risk(answers: Answers, lab: Lab, filled_in: frozenset[str]) -> Iter
     on_a_node = answers["data_backend"] == "storage-class" and answers["storage_class"] == "local-path"
     if on_a_node:
         away = " NFS has the configuration and the logs only." if answers["storage_backend"] == "nfs" else ""
-        yield (
-            "data_backend",
-            f"Repositories, database and images lie on one node's disk (local-path).{away} nfs would move them to"
-            " a storage server, against GitLab's advice; another storage_class may replicate them.",
-        )
+        now = f"Repositories, database and images lie on one node's disk (local-path).{away}"
+        other = "nfs would move them to a storage server, against GitLab's advice; another storage_class may replicate them."
+        yield "data_backend", f"{now} {other}"
         if "data_size" in filled_in:
             yield "data_size", f"{answers['data_size']} for all of them: a local-path volume cannot be enlarged later."
     if answers["data_backend"] == "nfs":

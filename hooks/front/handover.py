@@ -1,0 +1,80 @@
+"""The wizard from its first line to Copier's last: ask, hand the answers over, forget them once a lab has them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from extensions.pages import TOLD
+
+from .asking import Asking
+from .conversation import Conversation
+from .kept import Kept
+from .plain import Plain
+from .template import Template
+
+STOPPED = 130  # as a shell says of a program that Ctrl-C ended
+
+
+def wants_plain(environment: Mapping[str, str]) -> bool:
+    """Say whether lines alone may be used: PLAIN=1, or a terminal that says that it can do nothing else."""
+    return environment.get("PLAIN", "0") not in {"", "0"} or environment.get("TERM", "dumb") in {"", "dumb"}
+
+
+def run(folder: Path, given: str, copier: Sequence[str], plain: bool) -> int:
+    """Ask for a lab in *folder*, let Copier write it, and return the exit code.
+
+    Args:
+        given: the folder as the owner wrote it.
+        copier: the command that copies, up to where its options with answers go; the template and the folder follow.
+        plain: whether only lines may be used.
+    """
+    kept = Kept(folder, os.environ)
+    again = f"make lab DEST={shlex.quote(given)}" + (" PLAIN=1" if plain else "")
+    try:
+        answers = Conversation(Template(folder.name), _asking(plain), kept).run()
+    except KeyboardInterrupt:
+        print("\nStopped; nothing was written.", end="")
+        print(f" Your answers are in {kept.file}.\n{again} goes on with them." if kept.file.exists() else "")
+        return STOPPED
+    code = _copy(answers, kept, copier)
+    if code == 0:
+        kept.remove()
+    else:
+        print(f"\nThe lab was not made. Your answers are in {kept.file}.\n{again} goes on with them.", file=sys.stderr)
+    return code
+
+
+def _asking(plain: bool) -> Asking:
+    if plain:
+        return Plain()
+    from .screen import Screen  # noqa: PLC0415 - the plain way loads nothing that speaks to a cursor
+
+    return Screen()
+
+
+def _copy(answers: Mapping[str, Any], kept: Kept, copier: Sequence[str]) -> int:
+    """Run Copier with a file of the answers, which nobody else can read, and return its exit code."""
+    kept.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=kept.file.parent, prefix="answers.", suffix=".yml"
+    ) as file:
+        yaml.safe_dump(dict(answers), file, allow_unicode=True, sort_keys=False)
+        file.flush()
+        sys.stdout.flush()
+        # Ctrl-C is Copier's to handle, which removes what it had begun to write.
+        before = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            command = [*copier[:-2], "--defaults", "--data-file", file.name, *copier[-2:]]
+            return subprocess.run(command, env={**os.environ, TOLD: "1"}, check=False).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)
