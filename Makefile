@@ -11,8 +11,8 @@ help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: lab
-lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml]. The wizard in a terminal, the defaults without one
-	@$(BIN)/python hooks/make_lab.py "$(DEST)" "$(ANSWERS)"
+lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml] [PLAIN=1]. The wizard in a terminal, the defaults without one
+	@PLAIN="$(PLAIN)" $(BIN)/python hooks/make_lab.py "$(DEST)" "$(ANSWERS)"
 
 .PHONY: test
 # Each worker compiles all tests again where Python may not remember them.
@@ -70,8 +70,9 @@ example: $(VENV)/run ## Render example/ again from tests/answers/valid/article.y
 	$(BIN)/python tests/render_example.py
 
 .PHONY: answers
-answers: $(VENV)/test ## Make extensions/answers.py and the pairwise answers in tests/answers/valid/ again
+answers: $(VENV)/test ## Make again what follows from questions/: answers.example.yml, its schema, docs/questions.md, types, pairs
 	$(BIN)/python docs/tools/answers_type.py
+	$(BIN)/python docs/tools/answers_example.py
 	$(BIN)/python tests/answers/generate_pairs.py
 
 .PHONY: bench

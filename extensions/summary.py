@@ -75,9 +75,9 @@ def _outcome(answers: Answers, lab: Lab, width: int) -> Iterator[str]:
         yield from _row("sign-in", lab.sign_in_url, width)
     if answers["runner_kind"] == "docker":
         yield from _row("runner's machine", answers["runner_host"], width)
-    trust = "; a private authority: devices have to be told" if answers["private_ca"] else ""
+    told = "; devices have to be told" if answers["private_ca"] else ""
     made = _CERTIFICATES[answers["tls_source"]].format(issuer=answers["cluster_issuer"])
-    yield from _row("certificates", made + trust, width)
+    yield from _row("certificates", made + told, width)
     for part in lab.backends:
         yield from _row({"config": "configuration", "logs": "logs", "data": "Git data, database"}[part], _place(part, answers, lab), width)
     yield from _row("backups", _backups(answers, lab), width)

@@ -103,7 +103,7 @@ class Conversation:
         prompt = Prompt(
             entry.name,
             suggested if options else typed(suggested),
-            about=f"page {entry.page.replace('_', '-')}, question {layout.position(entry, entries)}",
+            about=f"page {entry.page.replace('_', '-')}, {layout.position(entry, entries)}",
             help=self.template.help(entry, entries),
             choices=options,
             name=entry.name,

@@ -39,7 +39,7 @@ def position(entry: Entry, entries: list[Entry]) -> str:
     if entry.name not in asked:
         return "not asked by itself"
     if entry.name == LEVEL:
-        return f"{asked.index(entry.name) + 1}"
+        return "the first question"
     return f"{asked.index(entry.name) + 1} of {len(asked)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import termios
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from .plain import KEY_BACK
 
 # A question's rows beside its help: the line above it, the answer's line, two of a message, and one of the keys.
 AROUND = 6
+LINE_ABOVE_GOES = "\x1b[A\x1b[2K"
 BOLD, DIM, USUAL = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -55,6 +57,8 @@ class Screen:
 
     def ask(self, prompt: Prompt, judge: Judge) -> Any:
         """Ask until the answer is not refused."""
+        # A key that was pressed for what came before is no answer to this.
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         self._present(prompt)
         if not prompt.choices:
             return self._typed(prompt, judge)
@@ -124,7 +128,9 @@ class Screen:
         return question.unsafe_ask()
 
     def _next_screen(self) -> None:
-        questionary.press_any_key_to_continue("-- any key shows more --").unsafe_ask()
+        questionary.press_any_key_to_continue("-- a key shows more --").unsafe_ask()
+        # The line itself goes, so that the answers are one list in the terminal's memory.
+        print(LINE_ABOVE_GOES, end="", flush=True)
 
     def _bold(self, text: str) -> str:
         return f"{BOLD}{text}{USUAL}" if self.colours else text
