@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import pages, soundness
+from . import pages, rules, soundness
 
 Render = Callable[[Any, Mapping[str, Any]], Any]
 
@@ -61,17 +61,24 @@ def walk(
     for page, questions in by_page.items():
         for name, question in questions.items():
             applies = _holds(question.get("when", True), answers, render)
-            default, problem = soundness.typed(question, render(question["default"], answers), "", pages.parse_yaml)
+            default, problem = meant(question, render(question["default"], answers), "")
             own = applies and name in given
             value = default
             if own:
-                value, problem = soundness.typed(question, given[name], default, pages.parse_yaml)
+                value, problem = meant(question, given[name], default)
             asked = applies and _holds(question.get("ask", True), answers, render)
             if applies and problem is None:
                 problem = refused(name, question, value, answers, render)
-            answers[name] = value
+            # What is refused would have the questions after it refused for strange reasons.
+            answers[name] = default if problem and own else value
             found.append(Entry(name, page, question, applies, asked, default, value, own, problem if applies else None))
     return found
+
+
+def meant(question: Mapping[str, Any], text: Any, default: Any) -> tuple[Any, str | None]:
+    """Return the answer that is meant in the question's type, and why it has another; None if it has not."""
+    value, message = soundness.typed(question, text, default, pages.parse_yaml)
+    return value, None if message is None else rules.one_line(message)
 
 
 def refused(name: str, question: Mapping[str, Any], value: Any, answers: Mapping[str, Any], render: Render) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 
 from extensions.pages import TOLD
+from hooks.words import clean
 
 from .asking import Asking
 from .conversation import Conversation
@@ -22,6 +24,7 @@ from .kept import Kept
 from .plain import Plain
 from .template import Template
 
+WRITTEN = re.compile(r" *create  ")  # how Copier begins the line of a file
 STOPPED = 130  # as a shell says of a program that Ctrl-C ended
 
 
@@ -46,7 +49,7 @@ def run(folder: Path, given: str, copier: Sequence[str], plain: bool) -> int:
         print("\nStopped; nothing was written.", end="")
         print(f" Your answers are in {kept.file}.\n{again} goes on with them." if kept.file.exists() else "")
         return STOPPED
-    code = _copy(answers, kept, copier)
+    code = _copy(answers, kept, copier, plain)
     if code == 0:
         kept.remove()
     else:
@@ -62,7 +65,7 @@ def _asking(plain: bool) -> Asking:
     return Screen()
 
 
-def _copy(answers: Mapping[str, Any], kept: Kept, copier: Sequence[str]) -> int:
+def _copy(answers: Mapping[str, Any], kept: Kept, copier: Sequence[str], plain: bool) -> int:
     """Run Copier with a file of the answers, which nobody else can read, and return its exit code."""
     kept.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
@@ -71,10 +74,31 @@ def _copy(answers: Mapping[str, Any], kept: Kept, copier: Sequence[str]) -> int:
         yaml.safe_dump(dict(answers), file, allow_unicode=True, sort_keys=False)
         file.flush()
         sys.stdout.flush()
+        command = [*copier[:-2], "--defaults", "--data-file", file.name, *copier[-2:]]
         # Ctrl-C is Copier's to handle, which removes what it had begun to write.
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
-            command = [*copier[:-2], "--defaults", "--data-file", file.name, *copier[-2:]]
-            return subprocess.run(command, env={**os.environ, TOLD: "1"}, check=False).returncode
+            environment = {**os.environ, TOLD: "1"}
+            if plain or os.environ.get("NO_COLOR"):
+                return _without_looks(command, environment, plain)
+            return subprocess.run(command, env=environment, check=False).returncode
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _without_looks(command: Sequence[str], environment: Mapping[str, str], plain: bool) -> int:
+    """Run Copier, which colours what it says in every terminal; in plain lines its files are counted, not listed."""
+    written = 0
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        for coloured in process.stdout or ():
+            line = clean(coloured.rstrip("\n"))
+            if plain and WRITTEN.match(line):
+                written += 1
+                continue
+            if written:
+                print(f"{written} files and folders.")
+                written = 0
+            print(line, flush=True)
+    return process.returncode

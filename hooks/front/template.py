@@ -9,8 +9,8 @@ from typing import Any
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
-from extensions import pages, soundness
-from extensions.walk import Entry, refused, walk
+from extensions import pages
+from extensions.walk import Entry, meant, refused, walk
 
 # Copier adds it to the extensions that copier.yml names: copier.readthedocs.io/en/stable/configuring/#jinja_extensions
 COPIERS_OWN = "jinja2_ansible_filters.AnsibleCoreFiltersExtension"
@@ -65,7 +65,7 @@ class Template:
         """
         if isinstance(text, str) and "choices" not in entry.question:
             text = text.strip()
-        value, message = soundness.typed(entry.question, text, entry.default, pages.parse_yaml)
+        value, message = meant(entry.question, text, entry.default)
         if message is None:
             message = refused(entry.name, entry.question, value, self._answers(entries), self.render)
         return value, message
