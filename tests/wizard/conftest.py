@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def labs(clone: Path, tmp_path: Path) -> Labs:
+def labs(clone: Path, tmp_path: Path) -> Iterator[Labs]:
     """Return a place for labs, and for the answers that are kept until they are made."""
-    return Labs(clone, tmp_path)
+    found = Labs(clone, tmp_path)
+    yield found
+    for wizard in found.begun:
+        wizard.give_up()

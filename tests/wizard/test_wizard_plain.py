@@ -123,8 +123,7 @@ def test_another_folder_is_another_lab(labs: Labs) -> None:
     wizard.until("lab_name: ")
     wizard.type(CTRL_C)
     wizard.wait()
-    other = Labs(labs.clone, labs.home)
-    wizard = Wizard(*labs.command("elsewhere", ""), cwd=labs.home, env=other.environment(PLAIN="1"))
+    wizard = labs.wizard(folder="elsewhere", PLAIN="1")
     wizard.until("setup_level: ")
     assert "Resume" not in wizard.said
     wizard.type(CTRL_C)

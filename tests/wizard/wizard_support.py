@@ -6,10 +6,11 @@ import fcntl
 import json
 import os
 import re
+import select
 import struct
 import sys
 import termios
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from support.terminal import Terminal
 CONTROL = re.compile(r"\x1b|[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
 SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CTRL_C = "\x03"
+PATIENCE = 30  # seconds without a word
 
 
 class Wizard(Terminal):
@@ -27,6 +29,17 @@ class Wizard(Terminal):
         super().__init__(*command, cwd=cwd, env=env)
         fcntl.ioctl(self.end, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.at = 0
+
+    def _read(self) -> bool:
+        if not select.select([self.end], [], [], PATIENCE)[0]:
+            raise AssertionError(f"it says nothing more, and goes on:\n{self.said[self.at :]}")
+        return super()._read()
+
+    def give_up(self) -> None:
+        """End it, if a test did not come to its end."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def until(self, text: str) -> None:
         """Read on until the program says *text*."""
@@ -52,6 +65,7 @@ class Labs:
 
     clone: Path
     home: Path
+    begun: list[Wizard] = field(default_factory=list)
 
     @property
     def lab(self) -> Path:
@@ -76,15 +90,11 @@ class Labs:
     def command(self, *arguments: str) -> list[str | Path]:
         return [sys.executable, self.clone / "hooks" / "make_lab.py", *arguments]
 
-    def wizard(self, rows: int = 24, columns: int = 80, **settings: str) -> Wizard:
+    def wizard(self, rows: int = 24, columns: int = 80, folder: str = "", **settings: str) -> Wizard:
         """Begin a lab in a terminal."""
-        return Wizard(
-            *self.command(str(self.lab), ""),
-            cwd=self.home,
-            env=self.environment(**settings),
-            rows=rows,
-            columns=columns,
-        )
+        command, seen = self.command(folder or str(self.lab), ""), self.environment(**settings)
+        self.begun.append(Wizard(*command, cwd=self.home, env=seen, rows=rows, columns=columns))
+        return self.begun[-1]
 
     def plain(self, **settings: str) -> Wizard:
         """Begin one with plain lines."""
