@@ -48,7 +48,7 @@ def test_no_cursor_moves_and_nothing_is_coloured(labs: Labs, how: dict[str, str]
     wizard = labs.wizard(**how)
     wizard.until("1. quick")
     answer(wizard, setup_level="", base_domain="https://Home.lan")
-    wizard.until("Not accepted: `https://Home.lan` is a URL; give the host only: `home.lan`")
+    wizard.hears("Not accepted: `https://Home.lan` is a URL; give the host only: `home.lan`")
     answer(wizard, base_domain="home.lan", tls_source="9")
     wizard.until("Not accepted: `9` is no choice; give a number from 1 to 6")
     answer(wizard, **{name: QUICK[name] for name in list(QUICK)[2:]})
@@ -93,7 +93,7 @@ def test_ctrl_c_keeps_the_answers_for_their_owner_alone_and_the_next_run_goes_on
     assert labs.answers_kept() == {"setup_level": "quick", "base_domain": "home.lan", "tls_source": "lab-authority"}
 
     again = labs.plain()
-    again.until("3 answers.")
+    again.hears("3 answers.")
     again.until("1. go on with these answers")
     answer(again, Resume="")
     again.until("Question: storage_backend")
@@ -197,7 +197,7 @@ def test_one_answer_is_changed_by_its_name_and_what_follows_from_it_follows(labs
     wizard.until("Not accepted: ")
     answer(wizard, timezone="Europe/Warsaw", **{"What now": "2", "Name of the answer": "base_domain"})
     answer(wizard, base_domain="garage.lan")
-    wizard.until("nfs_server is now storage.garage.lan")
+    wizard.hears("nfs_server is now storage.garage.lan")
     # A new question comes with it.
     answer(wizard, **{"What now": "2", "Name of the answer": "runner_kind"})
     answer(wizard, runner_kind="1", runner_host="builder.garage.lan")
@@ -268,7 +268,7 @@ def test_answers_that_cannot_be_read_are_set_aside(labs: Labs, content: str) -> 
     (file,) = labs.kept
     file.write_text(content)
     again = labs.plain()
-    again.until(f"It is now {file.with_suffix('.unreadable')}; the questions begin anew."[:40])
+    again.hears(f"It is now {file.with_suffix('.unreadable')}; the questions begin anew.")
     again.until("setup_level: ")
     assert file.with_suffix(".unreadable").read_text() == content
     again.type(CTRL_C)
@@ -286,8 +286,8 @@ def test_answers_of_another_version_are_asked_again_if_they_are_refused_now(labs
     file.write_text(held)
     again = labs.plain()
     answer(again, Resume="")
-    again.until("Not asked any more, and left out: gone.")
-    again.until("this one is not accepted any more")
+    again.hears("Not asked any more, and left out: gone.")
+    again.hears("this one is not accepted any more: `UPPER.lan`")
     answer(again, base_domain="lower.lan")
     again.until("storage_backend: ")
     assert labs.answers_kept() == {"setup_level": "quick", "base_domain": "lower.lan", "tls_source": "traefik"}

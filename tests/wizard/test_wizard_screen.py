@@ -153,7 +153,7 @@ def test_ctrl_c_and_the_next_run_goes_on(labs: Labs) -> None:
     assert wizard.wait() == 130 and "goes on with them" in wizard.said and "Traceback" not in wizard.said
     assert labs.answers_kept() == {"setup_level": "full"}
     again = labs.wizard()
-    again.until("1 answer.")
+    again.hears("1 answer.")
     again.until("begin anew")
     again.type("\r")
     again.until("-- lab_name (page lab, 2 of")

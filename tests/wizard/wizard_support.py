@@ -47,16 +47,10 @@ class Wizard(Terminal):
             assert self._read(), f"ended before it said {text!r}:\n{self.said[self.at :]}"
         self.at = self.said.index(text, self.at) + len(text)
 
-    def pages(self) -> None:
-        """Look through the summary, a screen at a time."""
-        while True:
-            start = self.at
-            while not re.search("shows more|What now", self.said[start:]):
-                assert self._read(), self.said[start:]
-            if "What now" in self.said[start:]:
-                return
-            self.until("shows more")
-            self.type(" ")
+    def hears(self, text: str) -> None:
+        """Read on until the program has said *text*, however its lines are wrapped."""
+        while "".join(text.split()) not in "".join(self.said[self.at :].split()):
+            assert self._read(), f"ended before it said {text!r}:\n{self.said[self.at :]}"
 
 
 @dataclass
