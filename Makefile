@@ -36,7 +36,7 @@ $(VENV)/checkov/bin/checkov: requirements/checkov.txt $(VENV)/test
 # What is held to these rules. The rest of tests/ follows folder by folder; a new file or folder of tests is added here.
 FORMATTED := docs/tools hooks extensions/answers.py template/lab template/lab_program tests/machines tests/stage_machines tests/program tests/setup
 FORMATTED += tests/cluster tests/gitlab/listening.py tests/chart/compare.py tests/chart/test_chart_compare.py tests/support/documents.py tests/support/program.py
-FORMATTED += tests/support/terminal.py tests/test_answers_type.py tests/test_documents.py tests/test_prose.py tests/test_runbook.py
+FORMATTED += tests/wizard tests/support/terminal.py tests/test_answers_example.py tests/test_summary.py tests/test_answers_type.py tests/test_documents.py tests/test_prose.py tests/test_runbook.py
 FORMATTED += $(filter-out tests/bootstrap/test_%,$(wildcard tests/bootstrap/*.py)) # what the bootstrap's tests run it against
 FORMATTED += template/apps/*alerts*/lab_alerts tests/alerts
 LINTED := $(FORMATTED) extensions tests/answers tests/chart tests/delivery

@@ -57,8 +57,9 @@ class Screen:
 
     def ask(self, prompt: Prompt, judge: Judge) -> Any:
         """Ask until the answer is not refused."""
-        # A key that was pressed for what came before is no answer to this.
-        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+        if not prompt.name:
+            # A key that was pressed to see more of the summary is no answer to what comes after it.
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         self._present(prompt)
         if not prompt.choices:
             return self._typed(prompt, judge)

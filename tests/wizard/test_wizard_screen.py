@@ -31,7 +31,17 @@ class Tmux:
         self.socket = ["-L", f"wizard-{os.getpid()}", "-f", "/dev/null"]
         words = [f"{name}={value}" for name, value in labs.environment().items() if name in {"PATH", "XDG_STATE_HOME"}]
         command = shlex.join(["env", *words, *map(str, labs.command(str(labs.lab), ""))])
-        self.run("new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), "-c", str(labs.home), f"{command}; echo ended; sleep 100")
+        self.run(
+            "new-session",
+            "-d",
+            "-x",
+            str(COLUMNS),
+            "-y",
+            str(ROWS),
+            "-c",
+            str(labs.home),
+            f"{command}; echo ended; sleep 100",
+        )
 
     def run(self, *arguments: str) -> str:
         done = subprocess.run([tool("tmux"), *self.socket, *arguments], capture_output=True, text=True, check=True)
@@ -61,10 +71,15 @@ def template() -> Template:
     return Template("lab")
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (60, 24), (40, 16)])
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (60, 24), (40, 19)])
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_question_fits_the_terminal(
-    template: Template, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, columns: int, rows: int
+    template: Template,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    columns: int,
+    rows: int,
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("LINES", str(rows))
@@ -99,7 +114,10 @@ def test_the_quick_wizard_on_80_by_24(tmux: Tmux, labs: Labs) -> None:
     steps = {
         "setup_level": (["quick", "full"], ["Enter"]),
         "base_domain": (["Traefik. One label is enough at home."], ["C-a", "C-k", "home.lan", "Enter"]),
-        "tls_source": (["HTTP-01", "an authority that the lab makes", "Traefik itself"], ["Down", "Down", "Down", "Enter"]),
+        "tls_source": (
+            ["HTTP-01", "an authority that the lab makes", "Traefik itself"],
+            ["Down", "Down", "Down", "Enter"],
+        ),
         "storage_backend": (["over NFS", "one node only"], ["Down", "Enter"]),
         "nfs_server": (["storage.home.lan"], ["Enter"]),
         "groups": (["homelab"], ["C-a", "C-k", "[home, friends/web]", "Enter"]),
@@ -118,7 +136,7 @@ def test_the_quick_wizard_on_80_by_24(tmux: Tmux, labs: Labs) -> None:
             tmux.keys("Enter")
             tmux.shows(r"-- storage_backend[^\x00]*\? nfs_server storage.home.lan$")
             tmux.keys("Enter")
-            tmux.shows(r"\? groups \[homelab\]\s*$")
+            tmux.shows(r"\? groups \[homelab\]\s*\Z")
         tmux.keys(*keys)
     for _ in range(9):
         screen = tmux.shows(r"a key shows more|\? What now")
@@ -144,11 +162,11 @@ def test_why_an_answer_is_refused_is_seen_whole_and_the_answer_is_edited(tmux: T
 
 def test_ctrl_c_and_the_next_run_goes_on(labs: Labs) -> None:
     wizard = labs.wizard()
-    wizard.until("? ")
+    wizard.until("keeps the answers")
     wizard.until("full")
     wizard.type("\x1b[B\r")
-    wizard.until("lab_name ")
-    wizard.until("? ")
+    wizard.until("keeps the answers")
+    wizard.until(" lab_name ")
     wizard.type(CTRL_C)
     assert wizard.wait() == 130 and "goes on with them" in wizard.said and "Traceback" not in wizard.said
     assert labs.answers_kept() == {"setup_level": "full"}
@@ -157,7 +175,7 @@ def test_ctrl_c_and_the_next_run_goes_on(labs: Labs) -> None:
     again.until("begin anew")
     again.type("\r")
     again.until("-- lab_name (page lab, 2 of")
-    again.until("? ")
+    again.until(" lab_name ")
     again.type(CTRL_C)
     assert again.wait() == 130
 
@@ -165,11 +183,11 @@ def test_ctrl_c_and_the_next_run_goes_on(labs: Labs) -> None:
 @pytest.mark.parametrize("colours", [True, False])
 def test_no_color_takes_the_colours_away_and_nothing_else(labs: Labs, colours: bool) -> None:  # noqa: FBT001 - a case
     wizard = labs.wizard(**({} if colours else {"NO_COLOR": "1"}))
-    wizard.until("? ")
+    wizard.until("keeps the answers")
     wizard.until("full")
     wizard.type("\r")
-    wizard.until("base_domain ")
-    wizard.until("? ")
+    wizard.until("keeps the answers")
+    wizard.until(" base_domain ")
     wizard.type(CTRL_C)
     wizard.wait()
     looks = [one for one in SEQUENCES.findall(wizard.said) if one.endswith("m")]
@@ -190,5 +208,7 @@ def test_without_a_terminal_nothing_is_asked_and_the_summary_is_the_end(labs: La
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "ALL ANSWERS" in done.stderr and done.stderr.index("WORTH A SECOND LOOK") < done.stderr.index("is ready, staged in Git")
+    assert "ALL ANSWERS" in done.stderr and done.stderr.index("WORTH A SECOND LOOK") < done.stderr.index(
+        "is ready, staged in Git"
+    )
     assert "Resume" not in done.stdout and labs.kept == []
