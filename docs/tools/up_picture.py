@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "bootstrap")]
 
-from lab_world import World, world_in  # type: ignore[import-not-found]  # noqa: E402
+from lab_world import World, world_in  # noqa: E402
 
 PICTURE = ROOT / "docs" / "pictures" / "up.svg"
 ROWS, COLUMNS = 44, 112

@@ -15,7 +15,6 @@ from support.rendering import recorded_answers
 from support.tools import tool
 from wizard_support import CTRL_C, MEANT, SEQUENCES, Labs
 
-from extensions.walk import Entry
 from hooks.front import layout
 from hooks.front.asking import Prompt
 from hooks.front.screen import Screen
@@ -94,7 +93,7 @@ def test_a_question_fits_the_terminal(
         choices=choices(entry),
         name=name,
     )
-    Screen()._present(prompt)  # noqa: SLF001 - what is drawn after it is questionary's
+    Screen()._present(prompt)
     lines = capsys.readouterr().out.strip("\n").split("\n")
     assert max(map(len, lines)) <= columns
     # The answer's line, its choices, and two lines that say why an answer is refused.
@@ -181,7 +180,7 @@ def test_ctrl_c_and_the_next_run_goes_on(labs: Labs) -> None:
 
 
 @pytest.mark.parametrize("colours", [True, False])
-def test_no_color_takes_the_colours_away_and_nothing_else(labs: Labs, colours: bool) -> None:  # noqa: FBT001 - a case
+def test_no_color_takes_the_colours_away_and_nothing_else(labs: Labs, colours: bool) -> None:
     wizard = labs.wizard(**({} if colours else {"NO_COLOR": "1"}))
     wizard.until("keeps the answers")
     wizard.until("full")
