@@ -258,6 +258,17 @@ def test_a_copy_that_fails_keeps_the_answers(labs: Labs) -> None:
     assert [path.name for path in labs.lab.iterdir()] == ["mine"]
 
 
+def test_ctrl_c_while_the_lab_is_written_leaves_no_half_of_it_and_keeps_the_answers(labs: Labs) -> None:
+    wizard = labs.plain()
+    answer(wizard, **QUICK)
+    wizard.until(REVIEW)
+    wizard.type("1\r")
+    wizard.until("Copying from template version")
+    wizard.type(CTRL_C)
+    assert wizard.wait() == 1 and "The lab was not made." in wizard.said and "Traceback" not in wizard.said
+    assert not labs.lab.exists() and labs.answers_kept() == MEANT
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"answers": 1}'])
 def test_answers_that_cannot_be_read_are_set_aside(labs: Labs, content: str) -> None:
     wizard = labs.plain()

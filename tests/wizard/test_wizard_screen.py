@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 from support.questions import QUESTIONS
-from support.rendering import recorded_answers
-from support.tools import tool
+from support.rendering import ROOT, recorded_answers
+from support.tools import run, tool
 from wizard_support import CTRL_C, MEANT, SEQUENCES, Labs
 
 from hooks.front import layout
@@ -195,19 +195,11 @@ def test_no_color_takes_the_colours_away_and_nothing_else(labs: Labs, colours: b
     assert "» quick" in SEQUENCES.sub("", wizard.said)
 
 
-def test_without_a_terminal_nothing_is_asked_and_the_summary_is_the_end(labs: Labs) -> None:
-    environment = labs.environment()
-    done = subprocess.run(
-        [str(word) for word in labs.command(str(labs.lab), "")],
-        cwd=labs.home,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.parametrize("answers", ["", str(ROOT / "answers.example.yml")], ids=["defaults", "ANSWERS"])
+def test_without_a_terminal_nothing_is_asked_and_the_summary_comes_at_the_end(labs: Labs, answers: str) -> None:
+    done = run(*labs.command(str(labs.lab), answers), cwd=labs.home, env=labs.environment(), stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
-    assert "ALL ANSWERS" in done.stderr and done.stderr.index("WORTH A SECOND LOOK") < done.stderr.index(
-        "is ready, staged in Git"
-    )
-    assert "Resume" not in done.stdout and labs.kept == []
+    made = done.stderr.partition("ALL ANSWERS")[2]
+    assert "* timezone            Etc/UTC" in made and "  base_domain         lab.example.com" in made
+    assert made.index("WORTH A SECOND LOOK") < made.index("is ready, staged in Git")
+    assert "Question" not in done.stdout and labs.kept == []
