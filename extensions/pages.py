@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,24 @@ LEVEL = "setup_level"
 TOLD = "HOMELAB_NEEDS_ARE_TOLD"
 
 
+class _Page(dict[str, Question]):
+    """The questions of a file, and the page's name."""
+
+    name = "more"
+
+
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads copier.yml with its pages."""
 
 
-Loader.add_constructor("!include", lambda loader, node: _documents(ROOT / loader.construct_scalar(node))[0])
+def _included(_: Any, node: yaml.ScalarNode) -> _Page:
+    file = ROOT / str(node.value)
+    page = _Page(_documents(file)[0])
+    page.name = file.stem
+    return page
+
+
+Loader.add_constructor("!include", _included)
 
 
 def _documents(file: Path) -> list[Any]:
@@ -35,8 +47,10 @@ def settings() -> dict[str, Any]:
 
 def pages() -> dict[str, dict[str, Question]]:
     """Return the questions of each page, by name, in the order in which they are asked."""
-    names = re.findall(r"^!include questions/(\w+)\.yml$", (ROOT / "copier.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    return dict(zip(names, _documents(ROOT / "copier.yml")[1:], strict=True))
+    found: dict[str, dict[str, Question]] = {}
+    for page in _documents(ROOT / "copier.yml")[1:]:
+        found.setdefault(getattr(page, "name", _Page.name), {}).update(page)
+    return found
 
 
 def questions() -> dict[str, Question]:

@@ -40,6 +40,7 @@ class Conversation:
     def __init__(self, template: Template, asking: Asking, kept: Kept) -> None:
         self.template, self.asking, self.kept = template, asking, kept
         self.given: dict[str, Any] = {}
+        self.unkept = False
         # What was answered before the owner went back, if it was not the default.
         self.taken_back: dict[str, Any] = {}
 
@@ -115,7 +116,16 @@ class Conversation:
         self.given[entry.name] = answer
         self.taken_back.pop(entry.name, None)
         self._let_defaults_follow(entries, entry.name)
-        self.kept.write(self.given)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep the answers so far; a state folder that cannot be written stops nobody from making a lab."""
+        try:
+            self.kept.write(self.given)
+        except OSError as error:
+            if not self.unkept:
+                self.asking.say(f"Your answers cannot be kept: {error}. If you stop now, they are lost.")
+            self.unkept = True
 
     def _let_defaults_follow(self, before: list[Entry], changed: str) -> None:
         """Give answers that were the template's own, such as hosts of the old domain, what the template says now."""
@@ -148,7 +158,7 @@ class Conversation:
         del self.given[last]
         if asked[last].value != asked[last].default:
             self.taken_back[last] = asked[last].value
-        self.kept.write(self.given)
+        self._keep()
 
     def _reviewed(self, entries: list[Entry]) -> bool:
         """Show the summary; say whether the lab may be written."""

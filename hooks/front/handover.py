@@ -67,10 +67,9 @@ def _asking(plain: bool) -> Asking:
 
 def _copy(answers: Mapping[str, Any], kept: Kept, copier: Sequence[str], plain: bool) -> int:
     """Run Copier with a file of the answers, which nobody else can read, and return its exit code."""
-    kept.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=kept.file.parent, prefix="answers.", suffix=".yml"
-    ) as file:
+    # Elsewhere if nothing can be kept there; the file is its owner's alone in any folder.
+    folder = kept.file.parent if kept.file.exists() else None
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix="answers.", suffix=".yml") as file:
         yaml.safe_dump(dict(answers), file, allow_unicode=True, sort_keys=False)
         file.flush()
         sys.stdout.flush()

@@ -5,6 +5,7 @@ It is there from the first answer until the lab is written: Ctrl-C, a closed ter
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -54,7 +55,7 @@ class Kept:
         try:
             held = json.loads(self.file.read_text(encoding="utf-8"))
             when = datetime.datetime.fromtimestamp(self.file.stat().st_mtime).astimezone()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise Unreadable(f"`{self.file}` cannot be read: {error}") from error
@@ -89,4 +90,5 @@ class Kept:
 
     def remove(self) -> None:
         """Forget the answers: the lab records them now, or the owner begins anew."""
-        self.file.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):
+            self.file.unlink(missing_ok=True)

@@ -306,6 +306,15 @@ def test_answers_of_another_version_are_asked_again_if_they_are_refused_now(labs
     again.wait()
 
 
+def test_a_state_folder_that_cannot_be_written_stops_nobody(labs: Labs) -> None:
+    (labs.home / "file").write_text("mine")
+    wizard = labs.plain(XDG_STATE_HOME=str(labs.home / "file"))
+    answer(wizard, **QUICK)
+    said = finished(wizard)
+    assert said.count("Your answers cannot be kept: ") == 1 and "Traceback" not in said
+    assert recorded_answers(labs.lab).items() >= MEANT.items() and (labs.home / "file").read_text() == "mine"
+
+
 def test_nobody_else_sees_the_answers_on_their_way_to_copier(labs: Labs, tmp_path: Path) -> None:
     """The file for Copier is in the same folder, under the same rights, and gone afterwards."""
     wizard = labs.plain()
