@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from dataclasses import dataclass
 
 from extensions.pages import LEVEL
@@ -24,7 +26,13 @@ class Size:
 
 def size() -> Size:
     """Return the terminal's size; 80 by 24 if it does not tell."""
-    found = shutil.get_terminal_size()
+    try:
+        found = os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError):
+        found = os.terminal_size((0, 0))
+    if 0 in found:
+        # COLUMNS and LINES come second: a shell's may be those of another terminal.
+        found = shutil.get_terminal_size()
     return Size(max(20, min(found.columns, 100)), max(8, found.lines))
 
 
