@@ -203,3 +203,12 @@ def test_without_a_terminal_nothing_is_asked_and_the_summary_comes_at_the_end(la
     assert "* timezone            Etc/UTC" in made and "  base_domain         lab.example.com" in made
     assert made.index("WORTH A SECOND LOOK") < made.index("is ready, staged in Git")
     assert "Question" not in done.stdout and labs.kept == []
+
+
+def test_the_terminal_says_its_size_not_what_a_shell_left_in_lines_and_columns(labs: Labs) -> None:
+    wizard = labs.wizard(columns=60, PLAIN="1", LINES="100", COLUMNS="200")
+    wizard.until("setup_level: ")
+    wizard.type(CTRL_C)
+    wizard.wait()
+    question = wizard.said.replace("\r", "").partition("Question: ")[2].partition("setup_level: ")[0]
+    assert 50 < max(map(len, question.split("\n"))) <= 60
