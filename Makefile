@@ -11,8 +11,8 @@ help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: lab
-lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml]. The wizard in a terminal, the defaults without one
-	@$(BIN)/python hooks/make_lab.py "$(DEST)" "$(ANSWERS)"
+lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml] [PLAIN=1]. The wizard in a terminal, the defaults without one
+	@PLAIN="$(PLAIN)" $(BIN)/python hooks/make_lab.py "$(DEST)" "$(ANSWERS)"
 
 .PHONY: test
 # Each worker compiles all tests again where Python may not remember them.
@@ -36,7 +36,7 @@ $(VENV)/checkov/bin/checkov: requirements/checkov.txt $(VENV)/test
 # What is held to these rules. The rest of tests/ follows folder by folder; a new file or folder of tests is added here.
 FORMATTED := docs/tools hooks extensions/answers.py template/lab template/lab_program tests/machines tests/stage_machines tests/program tests/setup
 FORMATTED += tests/cluster tests/gitlab/listening.py tests/chart/compare.py tests/chart/test_chart_compare.py tests/support/documents.py tests/support/program.py
-FORMATTED += tests/support/terminal.py tests/test_answers_type.py tests/test_documents.py tests/test_prose.py tests/test_runbook.py
+FORMATTED += tests/wizard tests/support/terminal.py tests/test_answers_example.py tests/test_summary.py tests/test_answers_type.py tests/test_documents.py tests/test_prose.py tests/test_runbook.py
 FORMATTED += $(filter-out tests/bootstrap/test_%,$(wildcard tests/bootstrap/*.py)) # what the bootstrap's tests run it against
 FORMATTED += template/apps/*alerts*/lab_alerts tests/alerts
 LINTED := $(FORMATTED) extensions tests/answers tests/chart tests/delivery
@@ -70,8 +70,9 @@ example: $(VENV)/run ## Render example/ again from tests/answers/valid/article.y
 	$(BIN)/python tests/render_example.py
 
 .PHONY: answers
-answers: $(VENV)/test ## Make extensions/answers.py and the pairwise answers in tests/answers/valid/ again
+answers: $(VENV)/test ## Make again what follows from questions/: answers.example.yml, its schema, docs/questions.md, types, pairs
 	$(BIN)/python docs/tools/answers_type.py
+	$(BIN)/python docs/tools/answers_example.py
 	$(BIN)/python tests/answers/generate_pairs.py
 
 .PHONY: bench

@@ -52,31 +52,12 @@ def _sibling(name: str, folder: str = "extensions") -> ModuleType:
 
 
 if TYPE_CHECKING:  # what mypy and an editor follow
-    from . import facts, literals, machines, names, rules, soundness
+    from . import facts, literals, machines, names, pages, rules, soundness, summary, walk
     from .answers import Answers
 else:
-    facts, literals, machines, names, rules, soundness = (
-        _sibling(name) for name in ("facts", "literals", "machines", "names", "rules", "soundness")
+    facts, literals, machines, names, pages, rules, soundness, summary, walk = (
+        _sibling(name) for name in ("facts", "literals", "machines", "names", "pages", "rules", "soundness", "summary", "walk")
     )
-ROOT = Path(__file__).resolve().parent.parent
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads copier.yml with its pages."""
-
-
-_Loader.add_constructor("!include", lambda loader, node: _read(ROOT / loader.construct_scalar(node))[0])
-
-
-def _read(file: Path) -> list[Any]:
-    return list(yaml.load_all(file.read_text(encoding="utf-8"), _Loader))
-
-
-def _parse_yaml(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
 
 
 def _leave_the_callers_repository() -> None:
@@ -138,14 +119,14 @@ def _copier_problems() -> list[str]:
 
 
 def _problems(context: Context, recorded: Mapping[str, Any], outdated: list[str] | None = None) -> list[str]:
-    questions = {name: question for page in _read(ROOT / "copier.yml")[1:] for name, question in page.items()}
+    questions = pages.questions()
 
     def render(value: Any, answers: Any) -> Any:
         return context.environment.from_string(value).render(answers) if isinstance(value, str) else value
 
     around = {"_folder_name": context["_folder_name"]}
     conf = context["_copier_conf"]
-    return soundness.problems(questions, conf["data"], recorded, render, _parse_yaml, around, not conf["defaults"], _replays(conf), outdated)
+    return soundness.problems(questions, conf["data"], recorded, render, pages.parse_yaml, around, not conf["defaults"], _replays(conf), outdated)
 
 
 def _replays(conf: Mapping[str, Any]) -> bool:
@@ -226,12 +207,23 @@ def update_step(context: Context, step: str) -> bool:
 
 def _recorded(file: Path) -> dict[str, Any]:
     try:
-        recorded = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a safe one
+        recorded = yaml.load(file.read_text(encoding="utf-8"), pages.Loader)  # noqa: S506 - it is a safe one
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserMessageError(f"{file} cannot be read: {str(error).splitlines()[0]}. Restore it with `git checkout`.") from error
     return recorded if isinstance(recorded, dict) else {}
+
+
+@pass_context
+def answers_summary(context: Context) -> str:
+    """Return the summary of all answers, for what Copier says after a copy."""
+    def render(value: Any, answers: Any) -> Any:
+        return context.environment.from_string(value).render(answers) if isinstance(value, str) else value
+
+    by_page = pages.pages()
+    given = {name: context[name] for questions in by_page.values() for name in questions if name in context}
+    return "\n".join(summary.lines(walk.walk(by_page, given, render, {"_folder_name": context["_folder_name"]})))
 
 
 def updating() -> bool:
@@ -323,6 +315,9 @@ class LabExtension(ContextHook):
         environment.globals["template_folder"] = template_folder
         environment.globals["problem"] = problem
         environment.globals["answers_are_sound"] = answers_are_sound
+        environment.globals["answers_summary"] = answers_summary
+        # The front end of `make lab` has told it before its questions.
+        environment.globals["needs_are_told"] = os.environ.get(pages.TOLD) == "1"
         environment.globals["default_gitlab_version"] = facts.DEFAULT_GITLAB_VERSION
         environment.globals["default_docker_version"] = facts.DEFAULT_DOCKER_VERSION
         environment.globals["default_vm_image"] = facts.DEFAULT_VM_IMAGE

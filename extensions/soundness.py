@@ -50,16 +50,16 @@ def problems(  # noqa: PLR0913, PLR0917 - what Copier knows, in its own terms
     found = [_unknown(str(name), questions) for name in given if not replayed and not _known(str(name), questions)]
     answers: dict[str, Any] = dict(context)
     for name, question in questions.items():
-        applies = _boolean(render(question.get("when", True), answers)) is not False
-        default = _typed(question, render(question["default"], answers), "", parse_yaml)[0]
+        applies = boolean(render(question.get("when", True), answers)) is not False
+        default = typed(question, render(question["default"], answers), "", parse_yaml)[0]
         if name not in given and (name not in recorded or not applies):
             answers[name] = default
-            asked = interactive and _boolean(render(question.get("ask", True), answers)) is not False
+            asked = interactive and boolean(render(question.get("ask", True), answers)) is not False
             message = _refused(name, answers) if applies and not asked else None
             if message is not None:
                 found.append(f"{name}: its default does not go with the other answers: {message}. Give another with `--data {name}=…`")
             continue
-        value, message = _typed(question, given.get(name, recorded.get(name)), default, parse_yaml)
+        value, message = typed(question, given.get(name, recorded.get(name)), default, parse_yaml)
         answers[name] = value
         # Copier checks a given answer even where its question does not apply.
         if message is None and (applies or name in given):
@@ -93,7 +93,7 @@ def _outdated(name: str, message: str) -> str:
     return f"{name}: the recorded answer is refused today: {message}. Give another with `--data {name}=…`"
 
 
-def _typed(
+def typed(
     question: Mapping[str, Any], value: Any, default: Any, parse_yaml: Callable[[str], Any]
 ) -> tuple[Any, str | None]:
     """Return the answer in the question's type, and why it is refused, if it is."""
@@ -105,7 +105,7 @@ def _typed(
         near = difflib.get_close_matches(str(value), choices, n=1)
         return value, f"{shown} is no choice; give {' or '.join(choices)}" + (f"; did you mean `{near[0]}`?" if near else "")
     if kind == "bool":
-        meant = _boolean(value)
+        meant = boolean(value)
         return value if meant is None else meant, f"{shown} is neither yes nor no; give true or false" if meant is None else None
     if kind == "int":
         # No answer has more digits than that, and Python itself refuses to read thousands of them.
@@ -128,7 +128,7 @@ def _typed(
     return value, f"{shown} is {what}, not a text; give one such as `{default}`, in quotes if YAML needs them"
 
 
-def _boolean(value: Any) -> bool | None:
+def boolean(value: Any) -> bool | None:
     """Return what a yes or no means, or None where it is neither."""
     if isinstance(value, bool):
         return value

@@ -1,7 +1,7 @@
-"""What `make lab` runs: Copier from this checkout, with the wizard, the defaults, or a file of answers.
+"""What `make lab` runs: Copier from this checkout, with the answers of the wizard, the defaults, or a file of answers.
 
-Arguments: the lab's folder, and a file of answers or an empty string. Exits with Copier's code; 2 where an argument is
-wrong.
+Arguments: the lab's folder, and a file of answers or an empty string; `--plain` before them keeps the wizard to plain
+lines. Exits with Copier's code; 2 if an argument is wrong; 130 if the owner stopped the wizard.
 """
 
 from __future__ import annotations
@@ -64,23 +64,33 @@ def answers_problem(file: Path) -> str | None:
     return None if strange is None and None not in data else f"holds `{strange}`, which is no question's name"
 
 
-def main(destination: str, answers: str) -> int:
-    """Hand over to Copier, or return the exit code."""
+def folder_problem(destination: str) -> str | None:
+    """Return why no lab can be made in this folder."""
     if not destination:
-        return fail("Where shall the lab go? For example: make lab DEST=../my-lab")
+        return "Where shall the lab go? For example: make lab DEST=../my-lab"
     folder = Path(destination).expanduser().absolute()
     if folder.exists() and not folder.is_dir():
-        return fail(f"`{destination}` is a file; give a folder that does not exist yet: make lab DEST=../my-lab")
+        return f"`{destination}` is a file; give a folder that does not exist yet: make lab DEST=../my-lab"
     if folder.is_dir() and any(entry.name != ".git" for entry in folder.iterdir()):
-        return fail(
+        return (
             f"`{destination}` is not empty. For a new lab give another folder; to bring a lab up to date, run"
             " `./lab update` inside it."
         )
     if ROOT.resolve() in (folder.resolve(), *folder.resolve().parents):
-        return fail(
+        return (
             f"`{destination}` lies inside of the template's own checkout; give a folder beside it:"
             f" make lab DEST=../{folder.name}"
         )
+    return None
+
+
+def main(destination: str, answers: str, plain: bool = False) -> int:
+    """Make the lab, or return the exit code."""
+    if (problem := folder_problem(destination)) is not None:
+        return fail(problem)
+    if answers and (problem := answers_problem(Path(answers))) is not None:
+        return fail(f"`{answers}` {problem}; give a file such as answers.example.yml")
+    folder = Path(destination).expanduser().absolute()
     command = [str(Path(sys.executable).with_name("copier")), "copy", "--trust"]
     if (ROOT / ".git").exists():
         command += ["--vcs-ref", "HEAD"]
@@ -90,17 +100,19 @@ def main(destination: str, answers: str) -> int:
                 " commit them first, unless it is for a try.",
                 file=sys.stderr,
             )
-    if answers:
-        if (problem := answers_problem(Path(answers))) is not None:
-            return fail(f"`{answers}` {problem}; give a file such as tests/answers/valid/article.yml")
-        command += ["--defaults", "--data-file", answers]
-    elif not (sys.stdin.isatty() and sys.stdout.isatty()):
-        command.append("--defaults")
     # An absolute path: `copier update` reads it from the lab's folder later on.
-    command += [str(ROOT), str(folder)]
+    places = [str(ROOT), str(folder)]
+    if not answers and sys.stdin.isatty() and sys.stdout.isatty():
+        from hooks.front import handover  # noqa: PLC0415 - only the wizard needs what it loads
+
+        return handover.run(folder, destination, [*command, *places], plain or handover.wants_plain(os.environ))
+    command += ["--defaults", *(["--data-file", answers] if answers else []), *places]
     sys.stdout.flush()
     return os.execv(command[0], command)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    # Python has put the folder of this file there.
+    sys.path[0] = str(ROOT)
+    words = [word for word in sys.argv[1:] if word != "--plain"]
+    sys.exit(main(words[0], words[1], plain=len(words) < len(sys.argv) - 1))

@@ -78,11 +78,11 @@ def at_home(line: str, world: World) -> str:
     return line.replace(str(world.lab), "~/my-lab").replace(str(world.home), "~")
 
 
-def drawn(lines: list[str], title: str) -> str:
+def drawn(lines: list[str], title: str, columns: int = COLUMNS, rows: int = ROWS) -> str:
     """Return the last lines as an SVG; a screen reader reads its text."""
-    last = lines[-ROWS:]
+    last = lines[-rows:]
     plain = "\n".join(SEQUENCE.sub("", line) for line in last)
-    wide, high = COLUMNS * WIDE + 2 * EDGE, len(last) * HIGH + 2 * EDGE
+    wide, high = columns * WIDE + 2 * EDGE, len(last) * HIGH + 2 * EDGE
     return (
         "\n".join(
             [
@@ -91,7 +91,7 @@ def drawn(lines: list[str], title: str) -> str:
                 f"<desc>{escape(plain)}</desc>",
                 f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
                 f'<g font-family="ui-monospace, Menlo, Consolas, \'DejaVu Sans Mono\', monospace" font-size="14" xml:space="preserve" fill="{TEXT}">',
-                *(piece for row, line in enumerate(last) for piece in pieces(row, line)),
+                *(piece for row, line in enumerate(last) for piece in pieces(row, line, columns)),
                 "</g>",
                 "</svg>",
             ]
@@ -100,14 +100,14 @@ def drawn(lines: list[str], title: str) -> str:
     )
 
 
-def pieces(row: int, line: str) -> Iterator[str]:
+def pieces(row: int, line: str, columns: int = COLUMNS) -> Iterator[str]:
     """Return the parts of a line that look alike, each at its place."""
     column, look = 0, ""
     for number, part in enumerate(SEQUENCE.split(line)):
         if number % 2:
             look = f' fill="{COLOURS[part]}"' if part in COLOURS else ' font-weight="bold"' if part == BOLD else ""
             continue
-        text = part[: max(0, COLUMNS - column)]
+        text = part[: max(0, columns - column)]
         if text.strip():
             x, y = EDGE + column * WIDE, EDGE + row * HIGH + 14
             yield f'<text x="{x:g}" y="{y:g}" textLength="{len(text) * WIDE:g}"{look}>{escape(text)}</text>'

@@ -1,0 +1,94 @@
+"""Asking with plain lines: no cursor is moved, nothing is coloured or drawn again, and choices are numbered.
+
+A screen reader reads it in order; a terminal that can do nothing else shows it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from extensions.summary import wrapped
+from hooks.words import clean
+
+from . import layout
+from .asking import BACK, Judge, Prompt
+
+KEY_BACK = "<"
+EMPTY = "''"
+
+
+class Plain:
+    """Speaks to standard output, listens to standard input."""
+
+    def width(self) -> int:
+        """Return how many columns a line may have."""
+        return layout.size().columns
+
+    def say(self, text: str) -> None:
+        """Show lines, wrapped."""
+        for line in text.split("\n"):
+            print("\n".join(wrapped(clean(line), self.width())))
+        sys.stdout.flush()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Show many lines. A reader may stop and go back in them, so nothing waits in between."""
+        print("\n".join(clean(line) for line in lines), flush=True)
+
+    def ask(self, prompt: Prompt, judge: Judge) -> Any:
+        """Ask, and ask again after saying why an answer is refused."""
+        self._present(prompt)
+        while True:
+            typed = self._line(prompt, empty=judge("")[1] is None)
+            if typed == KEY_BACK:
+                if prompt.back:
+                    return BACK
+                self.say("This is the first question.")
+                continue
+            answer, unclear = _meant(prompt, typed)
+            value, message = (None, unclear) if unclear else judge(answer)
+            if message is None:
+                return value
+            self.say(f"Not accepted: {message}")
+
+    def _present(self, prompt: Prompt) -> None:
+        place = f", {prompt.about}" if prompt.about else ""
+        self.say(f"\nQuestion: {prompt.label}{place}.")
+        if prompt.name:
+            self.say(f"Page: {layout.address(prompt.name)}")
+        if prompt.help:
+            self.say(prompt.help.rstrip("\n"))
+        for number, choice in enumerate(prompt.choices, 1):
+            self.say(
+                f"{number}. {choice.title}"
+                + (f" ({choice.value})" if prompt.name and choice.title != choice.value else "")
+            )
+
+    def _line(self, prompt: Prompt, *, empty: bool) -> str:
+        if prompt.choices:
+            number = next(n for n, choice in enumerate(prompt.choices, 1) if choice.value == prompt.suggested)
+            self.say(f"A number; Enter for {number}, {prompt.choices[number - 1].title}.")
+        elif prompt.suggested == "" and empty:
+            self.say("Enter leaves it empty.")
+        elif prompt.suggested:
+            self.say(f"Enter for {prompt.suggested}{f'; {EMPTY} for nothing' if empty else ''}.")
+        print(f"{prompt.label}: ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:  # Ctrl-D
+            raise KeyboardInterrupt
+        return clean(line).strip()
+
+
+def _meant(prompt: Prompt, typed: str) -> tuple[Any, str | None]:
+    """Return the answer that a line means, and what is unclear about it."""
+    if typed == "":
+        return prompt.suggested, None
+    if not prompt.choices:
+        return "" if typed == EMPTY else typed, None
+    if typed.isdecimal() and 1 <= int(typed) <= len(prompt.choices):
+        return prompt.choices[int(typed) - 1].value, None
+    for choice in prompt.choices:
+        if typed.lower() in {str(choice.title).lower(), str(choice.value).lower()}:
+            return choice.value, None
+    return None, f"`{typed}` is no choice; give a number from 1 to {len(prompt.choices)}"
