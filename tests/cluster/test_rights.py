@@ -38,7 +38,7 @@ def test_a_webhook_with_another_token_is_refused(world: World) -> None:
 def test_a_deploy_key_without_the_right_to_push_is_told_and_mended(world: World) -> None:
     with world.gitlab.lock:
         world.gitlab.gitlab.deploy_keys[0]["can_push"] = False
-    world.tag_sample("v1.0.1")
+    world.tag_sample(world.next_sample_tag())
     world.wait(
         "the image automation's word",
         lambda: condition(world.api.get("imageupdateautomations", "apps", "flux-system"))[0] == "False",

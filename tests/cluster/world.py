@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -241,6 +242,13 @@ class World:
             body = {"tag_name": tag, "ref": "main"}
             status, answer = self.gitlab.gitlab.post_projects_one_repository_tags(project, {}, {}, body, "")
         assert status == 201, answer
+
+    def next_sample_tag(self) -> str:
+        """Return a tag that the sample project has not: other tests of the world have tagged it, too."""
+        with self.gitlab.lock:
+            project = self.gitlab.gitlab.project(self.facts.sample_project)
+            taken = {one["name"] for one in self.gitlab.gitlab.tags if one["project"] == project["id"]}
+        return next(name for name in (f"v1.0.{number}" for number in itertools.count()) if name not in taken)
 
     # The lab's repository
 
