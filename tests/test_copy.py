@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from pytest_copie.plugin import Copie
 from support.copier_cli import copier_cli
-from support.rendering import ROOT, project_files, recorded_answers
+from support.rendering import ROOT, copy_lab, project_files, recorded_answers, snapshot
 from support.tools import run
 
 from extensions import lab as adapter
@@ -361,3 +361,13 @@ def test_a_refused_answer_leaves_nothing_behind(clone: Path, tmp_path: Path) -> 
     assert done.stderr.rstrip().endswith("trusted_proxies: `10.42.0.7/16` has host bits set; did you mean `10.42.0.0/16`?")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "lab").exists()
+
+
+def test_what_python_compiled_in_an_unpacked_archive_is_in_no_lab(tmp_path: Path) -> None:
+    template = snapshot(tmp_path / "template")
+    compiled = template / "template" / "lab_program" / "__pycache__"
+    compiled.mkdir()
+    (compiled / "age.cpython-310.pyc").write_bytes(b"\x00")
+    copy_lab(template, tmp_path / "lab", {})
+    assert (tmp_path / "lab" / "lab_program").is_dir() and not list((tmp_path / "lab").rglob("*.pyc"))
+    assert not list((tmp_path / "lab").rglob("__pycache__"))

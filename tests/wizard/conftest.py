@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.rendering import snapshot
+from support.rendering import ROOT, snapshot
 from wizard_support import Labs
 
 
@@ -15,6 +16,8 @@ from wizard_support import Labs
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a repository with the template's files, committed."""
     folder = snapshot(tmp_path_factory.mktemp("wizard") / "template")
+    # What Python compiles there is no change of the checkout.
+    shutil.copy2(ROOT / ".gitignore", folder)
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "The template"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder

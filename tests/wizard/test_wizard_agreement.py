@@ -18,6 +18,7 @@ from hooks.front.template import Template, choices
 
 
 @pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)
+@pytest.mark.slow(keep=3)
 def test_the_answers_are_those_that_copier_records(shared: Path, file: Path) -> None:
     made = recorded_answers(rendered(shared, file.stem, read_answers(file)))
     entries = Template(file.stem).walk(read_answers(file))
@@ -31,6 +32,7 @@ def template() -> Template:
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if parts(file)[0] in QUESTIONS], ids=lambda file: file.stem)
+@pytest.mark.slow(keep=60)
 def test_what_copier_refuses_is_refused_with_its_message(template: Template, file: Path) -> None:
     question, said, data, instead = parts(file)
     entry = next(one for one in template.walk(data) if one.name == question)

@@ -9,7 +9,7 @@ from support.rendering import ROOT
 from support.tools import tool
 
 
-@pytest.mark.deep
+@pytest.mark.slow
 def test_the_picture_of_the_wizard_is_fresh() -> None:
     """Otherwise: python docs/tools/wizard_picture.py."""
     tool("tmux")

@@ -44,6 +44,7 @@ def test_the_lab_is_the_one_that_copier_makes_of_the_same_answers(labs: Labs) ->
 
 
 @pytest.mark.parametrize("how", [{"PLAIN": "1"}, {"TERM": "dumb"}, {"PLAIN": "1", "TERM": "xterm-256color"}], ids=str)
+@pytest.mark.slow(keep=1)
 def test_no_cursor_moves_and_nothing_is_coloured(labs: Labs, how: dict[str, str]) -> None:
     wizard = labs.wizard(**how)
     wizard.until("1. quick")
@@ -156,6 +157,7 @@ def test_the_first_question_has_nothing_before_it(labs: Labs) -> None:
     assert wizard.wait() == 130 and labs.kept == []
 
 
+@pytest.mark.slow
 def test_the_summary_shows_everything_before_anything_is_written(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, **QUICK)
@@ -184,6 +186,7 @@ def test_the_summary_shows_everything_before_anything_is_written(labs: Labs) -> 
     assert told.count(summary[: summary.index("Question: What now")].strip()) == 2
 
 
+@pytest.mark.slow
 def test_one_answer_is_changed_by_its_name_and_what_follows_from_it_follows(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, **QUICK)
@@ -212,6 +215,7 @@ def test_one_answer_is_changed_by_its_name_and_what_follows_from_it_follows(labs
     assert made.items() >= expected.items()
 
 
+@pytest.mark.slow
 def test_from_the_summary_one_goes_back_to_the_last_question(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, **QUICK)
@@ -270,6 +274,7 @@ def test_ctrl_c_while_the_lab_is_written_leaves_no_half_of_it_and_keeps_the_answ
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"answers": 1}'])
+@pytest.mark.slow(keep=1)
 def test_answers_that_cannot_be_read_are_set_aside(labs: Labs, content: str) -> None:
     wizard = labs.plain()
     answer(wizard, setup_level="full")
@@ -306,6 +311,7 @@ def test_answers_of_another_version_are_asked_again_if_they_are_refused_now(labs
     again.wait()
 
 
+@pytest.mark.slow
 def test_a_state_folder_that_cannot_be_written_stops_nobody(labs: Labs) -> None:
     (labs.home / "file").write_text("mine")
     wizard = labs.plain(XDG_STATE_HOME=str(labs.home / "file"))

@@ -72,6 +72,7 @@ def template() -> Template:
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (60, 24), (40, 19)])
 @pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.slow(keep=60)
 def test_a_question_fits_the_terminal(
     template: Template,
     capsys: pytest.CaptureFixture[str],
