@@ -15,7 +15,7 @@ from typing import Any
 NO_SUCH_FOLDER = 3
 PIECE = 64 * 1024
 # A target that does not answer is tried for minutes, not for hours.
-PATIENCE = ("--retries", "3", "--low-level-retries", "5", "--contimeout", "30s", "--timeout", "2m")
+PATIENCE = ("--config", "", "--retries", "3", "--low-level-retries", "5", "--contimeout", "30s", "--timeout", "2m")
 
 
 class TargetError(Exception):
@@ -43,7 +43,7 @@ class Target:
         self._hidden: list[str] = []
         self.environment = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         # Go looks for authorities in the folders of this list; the lab's own is among the secrets.
-        self.environment |= {"SSL_CERT_DIR": f"/etc/ssl/certs:{secrets}", "RCLONE_CONFIG": ""}
+        self.environment |= {"SSL_CERT_DIR": f"/etc/ssl/certs:{secrets}"}
         if self._is_s3:
             keys = {name: _read(secrets / name) for name in ("access-key-id", "secret-access-key")}
             self._hidden = list(keys.values())
