@@ -30,7 +30,11 @@ def folder(value: Any, answers: Answers) -> str | None:
         return found
     own = f"{answers['storage_root']}/gitlab"
     backends = {answers["storage_backend"], answers["data_backend"]}
-    same_place = "host-path" in backends if not answers["backup_nfs_server"] else "nfs" in backends and answers["backup_nfs_server"] == answers["nfs_server"]
+    same_place = (
+        "host-path" in backends
+        if not answers["backup_nfs_server"]
+        else "nfs" in backends and answers["backup_nfs_server"] == answers["nfs_server"]
+    )
     if same_place and (value == own or value.startswith(f"{own}/") or own.startswith(f"{value}/")):
         return f"`{value}` and GitLab's own folder, `{own}`, lie in one another, so a lost disk takes both; give a folder of another disk, such as `/mnt/usb/gitlab`"
     return None
@@ -83,7 +87,9 @@ def bucket(value: Any, answers: Answers) -> str | None:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])", value) or ".." in value:
         return f"`{value}` is not a bucket's name: a-z, 0-9, dashes and dots inside; give one such as `{example}`"
     if "." in value and not answers["backup_endpoint"]:
-        return f"`{value}` has a dot, for which AWS's certificate does not hold; did you mean `{value.replace('.', '-')}`?"
+        return (
+            f"`{value}` has a dot, for which AWS's certificate does not hold; did you mean `{value.replace('.', '-')}`?"
+        )
     return None
 
 
@@ -93,7 +99,9 @@ def prefix(value: Any, answers: Answers) -> str | None:
         return f"`{value[:20]}…` has {len(value)} characters; {LONGEST_PREFIX} at most"
     if isinstance(value, str) and value.strip("/") != value and value.strip("/"):
         return f"`{value}` has a slash at its beginning or end; did you mean `{value.strip('/')}`?"
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", value):
+    if not isinstance(value, str) or not re.fullmatch(
+        r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", value
+    ):
         return f"`{value}` is no folder in a bucket: letters, digits, `-`, `_`, and dots inside, with `/` between; give one such as `{answers['lab_name']}`"
     return None
 

@@ -126,7 +126,5 @@ def test_openssl_agrees_with_the_labs_own_keys_and_both_sides_share_a_secret() -
 def test_openssl_computes_what_the_rfc_says() -> None:
     # RFC 8439, section 2.8.2, without its associated data, which changes the tag alone.
     key, nonce = bytes(range(0x80, 0xA0)), bytes.fromhex("070000004041424344454647")
-    plain = (
-        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it."
-    )
+    plain = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it."
     assert openssl.seal(key, nonce, plain)[:16] == bytes.fromhex("d31a8d34648e60db7b86afbc53ef7ec2")

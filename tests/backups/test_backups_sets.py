@@ -19,7 +19,9 @@ FILES = {sets.DATA: 1000, sets.CONFIG: 100, sets.MANIFEST: 50}
 
 
 def manifest(name: str = NAME, **more: Any) -> sets.Manifest:
-    parts = tuple(sets.Part(part, f"{part}.tar", FILES[part], "a" * 64, 10, "b" * 64) for part in (sets.CONFIG, sets.DATA))
+    parts = tuple(
+        sets.Part(part, f"{part}.tar", FILES[part], "a" * 64, 10, "b" * 64) for part in (sets.CONFIG, sets.DATA)
+    )
     found = sets.Manifest(name, "lab", "19.3.0", "ce", True, NOW, ("age1x",), parts)
     return dataclasses.replace(found, **more)
 
@@ -42,7 +44,13 @@ def test_without_a_manifest_it_is_half_whatever_is_there(there: dict[str, int]) 
 @pytest.mark.parametrize(
     ("files", "text", "own", "state", "words"),
     [
-        (FILES | {sets.DATA: 999}, manifest().text(), "lab", sets.BROKEN, "data.tar.age has 999 bytes, and should have 1000"),
+        (
+            FILES | {sets.DATA: 999},
+            manifest().text(),
+            "lab",
+            sets.BROKEN,
+            "data.tar.age has 999 bytes, and should have 1000",
+        ),
         ({sets.DATA: 1000, sets.MANIFEST: 1}, manifest().text(), "lab", sets.BROKEN, "config.tar.age is missing"),
         (FILES, manifest().text()[:-20], "lab", sets.BROKEN, "cannot be read"),
         (FILES, "", "lab", sets.BROKEN, "cannot be read"),
@@ -181,7 +189,9 @@ def test_an_archive_in_another_format_of_tar_is_read(tmp_path: Path) -> None:
 
 def test_an_empty_place_where_sets_were_is_refused_and_not_begun_anew() -> None:
     state = program.seen({}, "nas:/backups", [sets.Set(NAME, sets.WHOLE, NOW, 1)], NOW)
-    with pytest.raises(program.RefusedError, match=r"nas:/backups is empty, and 1 sets were there: is the disk mounted"):
+    with pytest.raises(
+        program.RefusedError, match=r"nas:/backups is empty, and 1 sets were there: is the disk mounted"
+    ):
         program.check_place(state, "nas:/backups", [])
     program.check_place(state, "another:/place", [])
     program.check_place({}, "nas:/backups", [])

@@ -125,7 +125,9 @@ def test_plain_text_in_the_place_of_a_part_is_found(place: Place, volumes: Volum
 def test_what_is_old_goes_and_the_newest_whole_set_stays(place: Place, volumes: Volumes, key: Key) -> None:
     names = [volumes.back_up(NOW + days * DAY) for days in (0, 10, 20)]
     for name in names:
-        pair = archives.Pair(name, volumes.data / f"{name}_gitlab_backup.tar", next(volumes.config.glob(f"*{int(name[:10]) - 20}*")))
+        pair = archives.Pair(
+            name, volumes.data / f"{name}_gitlab_backup.tar", next(volumes.config.glob(f"*{int(name[:10]) - 20}*"))
+        )
         place.sender().send(pair, [key.recipient], NOW)
     assert [one.name for one in place.sender().sets()] == names[::-1]
     gone = place.sender().prune(7, NOW + 18 * DAY)
@@ -167,7 +169,9 @@ def test_a_broken_archive_is_not_sent(place: Place, volumes: Volumes, key: Key) 
     assert place.files() == {}
 
 
-def test_a_removal_that_is_cut_off_leaves_a_half(place: Place, volumes: Volumes, key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removal_that_is_cut_off_leaves_a_half(
+    place: Place, volumes: Volumes, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = volumes.back_up()
     found = send(place, volumes, key)
     sender, deleted = place.sender(), []
@@ -185,14 +189,18 @@ def test_a_removal_that_is_cut_off_leaves_a_half(place: Place, volumes: Volumes,
     assert states(place) == {name: sets.HALF}
 
 
-def test_there_is_no_room_and_nothing_is_begun(tmp_path: Path, volumes: Volumes, key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_room_and_nothing_is_begun(
+    tmp_path: Path, volumes: Volumes, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
     place = Place({"kind": "folder", "folder": str(folder), "place": "x"}, tmp_path, folder)
     name = volumes.back_up(size=3 << 20)
     sender = place.sender()
     monkeypatch.setattr(sender.target, "free", lambda: 1 << 20)
-    with pytest.raises(sending.RefusedError, match=rf"{name} takes 4 MiB at the target, and 1 MiB are free.*keep sets for fewer days"):
+    with pytest.raises(
+        sending.RefusedError, match=rf"{name} takes 4 MiB at the target, and 1 MiB are free.*keep sets for fewer days"
+    ):
         sender.send(archives.newest(volumes.data, volumes.config), [key.recipient], NOW)
     assert place.files() == {}
 
@@ -241,12 +249,18 @@ class Proxy:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let rclone give up soon."""
-    monkeypatch.setattr(target, "PATIENCE", ("--config", "", "--retries", "1", "--low-level-retries", "1", "--contimeout", "2s", "--timeout", "3s"))
+    monkeypatch.setattr(
+        target,
+        "PATIENCE",
+        ("--config", "", "--retries", "1", "--low-level-retries", "1", "--contimeout", "2s", "--timeout", "3s"),
+    )
 
 
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
 @pytest.mark.parametrize("most", [1_000, 30_000, 200_000, 1_500_000])
-def test_a_network_that_is_lost_leaves_no_set_that_looks_whole(most: int, place: Place, volumes: Volumes, key: Key, hasty: None) -> None:
+def test_a_network_that_is_lost_leaves_no_set_that_looks_whole(
+    most: int, place: Place, volumes: Volumes, key: Key, hasty: None
+) -> None:
     name = volumes.back_up(size=2_000_000)
     direct = place.settings["endpoint"]
     proxy = Proxy(direct, most)
@@ -282,13 +296,18 @@ def test_a_short_loss_is_tried_again(place: Place, volumes: Volumes, key: Key, h
 
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
 def test_a_wrong_key_a_missing_bucket_and_a_dead_server_are_told_without_secrets(place: Place, hasty: None) -> None:
-    for change, words in (({"bucket": "nowhere"}, "NoSuchBucket|not exist|not found"), ({"endpoint": "http://127.0.0.1:9"}, "refused")):
+    for change, words in (
+        ({"bucket": "nowhere"}, "NoSuchBucket|not exist|not found"),
+        ({"endpoint": "http://127.0.0.1:9"}, "refused"),
+    ):
         wrong = Place(place.settings | change, place.secrets, None, place.client)
         with pytest.raises(target.TargetError, match=words) as failed:
             wrong.target().write("x/y", 1, iter([b"z"]))
         assert KEYS["secret-access-key"] not in str(failed.value)
     (place.secrets / "access-key-id").unlink()
-    with pytest.raises(target.TargetError, match=r"the Secret backup-target has no access-key-id: \./lab up --only backups"):
+    with pytest.raises(
+        target.TargetError, match=r"the Secret backup-target has no access-key-id: \./lab up --only backups"
+    ):
         place.target()
 
 

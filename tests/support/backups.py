@@ -85,5 +85,7 @@ class Volumes:
         }
         packed(self.data / f"{name}_gitlab_backup.tar", members | ({"registry.tar.gz": b"images"} if registry else {}))
         config = self.config / f"gitlab_config_{second - apart}_2026_09_21.tar"
-        packed(config, {"/etc/gitlab/gitlab.rb": b"", "/etc/gitlab/gitlab-secrets.json": b'{"secret": "the key of all"}'})
+        packed(
+            config, {"/etc/gitlab/gitlab.rb": b"", "/etc/gitlab/gitlab-secrets.json": b'{"secret": "the key of all"}'}
+        )
         return name

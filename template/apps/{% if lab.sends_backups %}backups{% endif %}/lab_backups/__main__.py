@@ -1,11 +1,11 @@
 """What the pods of the backups run.
 
-    send              the newest backup of GitLab to the target; what is too old goes there
-    drill             the newest set at the target, read whole and compared with its manifest
-    list              which sets there are, as JSON
-    check NAME        one set, read whole and compared with its manifest
-    cat NAME PART     one encrypted part, to standard output
-    look data NAME    an archive that comes through standard input, as `./lab backup drill` decrypts it; look config, too
+send              the newest backup of GitLab to the target; what is too old goes there
+drill             the newest set at the target, read whole and compared with its manifest
+list              which sets there are, as JSON
+check NAME        one set, read whole and compared with its manifest
+cat NAME PART     one encrypted part, to standard output
+look data NAME    an archive that comes through standard input, as `./lab backup drill` decrypts it; look config, too
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def check_place(state: State, place: str, found: Sequence[Set]) -> None:
 def seen(state: State, place: str, found: Sequence[Set], now: float) -> State:
     """Return the state after a look at the target."""
     newest = next((one for one in found if one.state == WHOLE), None)
-    known = [{"name": one.name, "state": one.state, "made": one.made, "size": one.size, "why": one.why} for one in found]
+    known = [
+        {"name": one.name, "state": one.state, "made": one.made, "size": one.size, "why": one.why} for one in found
+    ]
     whole = {"name": newest.name, "made": newest.made, "size": newest.size} if newest else None
     return {**state, "place": place, "looked": now, "sets": known, "whole": whole}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -69,8 +70,8 @@ def look_at_data(stream: IO[bytes], name: str) -> bool:
     parts, information = set(), ""
     for member, content in _members(stream, "the archive of the data"):
         parts.add(member.partition("/")[0])
-        if member == INFORMATION and content is not None:
-            information = content.read(64 * 1024).decode("utf-8", "replace")
+        if member == INFORMATION:
+            information = content.decode("utf-8", "replace")
     version = _VERSION.search(information)
     if version is None:
         raise ArchiveError(f"the archive of the data has no {INFORMATION} that names GitLab's version")
@@ -94,13 +95,15 @@ def look_at_config(stream: IO[bytes]) -> None:
         raise ArchiveError("the archive of the configuration holds no gitlab-secrets.json")
 
 
-def _members(stream: IO[bytes], what: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """Yield each member's name and content; the end has to be that of an archive."""
+def _members(stream: IO[bytes], what: str) -> Iterator[tuple[str, bytes]]:
+    """Yield each member's name, and what the member with the version holds; the end has to be that of an archive."""
     counted = _Counted(stream)
     try:
         with tarfile.open(fileobj=counted, mode="r|") as archive:
             for member in archive:
-                yield member.name.removeprefix("./").lstrip("/"), archive.extractfile(member)
+                name = member.name.removeprefix("./").lstrip("/")
+                content = archive.extractfile(member) if name == INFORMATION else None
+                yield name, content.read(64 * 1024) if content is not None else b""
         while counted.read(1 << 16):
             pass
     except (OSError, EOFError, tarfile.TarError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -76,9 +77,12 @@ class Target:
             TargetError: it ended before its end; what was yielded is not whole.
         """
         command = [self._rclone, *PATIENCE, "cat", f"{self._place}/{path}"]
-        with tempfile.TemporaryFile() as said, subprocess.Popen(
-            command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
-        ) as program:
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(
+                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            ) as program,
+        ):
             assert program.stdout is not None
             while piece := program.stdout.read(PIECE):
                 yield piece
@@ -94,19 +98,24 @@ class Target:
         """
         # A stream cannot be begun again by rclone; whoever calls does.
         command = [self._rclone, *PATIENCE, "rcat", f"--size={size}", f"{self._place}/{path}"]
-        with tempfile.TemporaryFile() as said, subprocess.Popen(
-            command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
-        ) as program:
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(
+                command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+            ) as program,
+        ):
             assert program.stdin is not None
             try:
-                for piece in pieces:
-                    program.stdin.write(piece)
-                program.stdin.close()
-            except BrokenPipeError:
-                pass
+                # Once rclone has given up, its words say why.
+                with contextlib.suppress(BrokenPipeError):
+                    for piece in pieces:
+                        program.stdin.write(piece)
             except BaseException:
                 program.kill()
                 raise
+            finally:
+                with contextlib.suppress(BrokenPipeError):
+                    program.stdin.close()
             status = program.wait()
             said.seek(0)
             self._check(subprocess.CompletedProcess(command, status, b"", said.read()), f"write {path}")
@@ -131,9 +140,7 @@ class Target:
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         command = [self._rclone, *PATIENCE, *words]
-        return subprocess.run(
-            command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
+        return subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
     def _check(self, done: subprocess.CompletedProcess[bytes], what: str) -> None:
         if done.returncode:
