@@ -166,13 +166,24 @@ def opened(lab: Lab) -> Iterator[Target]:
         raise Failure(
             "What looks at the target is not in the cluster yet.", look, "commit and push this lab; Flux brings it"
         )
-    lab.cluster.apply(f"Pod {namespace}/{name}, which reads the target", reader(template, name, namespace))
     try:
+        with _without_asking(lab):
+            lab.cluster.apply(f"Pod {namespace}/{name}, which reads the target", reader(template, name, namespace))
         _wait(lab, name)
         yield Target(lab, name)
     finally:
-        with contextlib.suppress(Failure):
+        with contextlib.suppress(Failure), _without_asking(lab):
             lab.cluster.delete("pod", name, namespace, f"remove the pod {name}", wait=False)
+
+
+@contextlib.contextmanager
+def _without_asking(lab: Lab) -> Iterator[None]:
+    """Look at the target without the owner's consent: the pod changes nothing, and goes again."""
+    given, lab.consent.given = lab.consent.given, True
+    try:
+        yield
+    finally:
+        lab.consent.given = given
 
 
 def reader(template: Mapping[str, Any], name: str, namespace: str) -> dict[str, Any]:
@@ -288,6 +299,7 @@ def line(found: Known | None, place: str, now: float) -> tuple[str, str | None]:
 
 
 def day(seconds: float) -> str:
+    """Return a time, to the minute."""
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 

@@ -28,7 +28,7 @@ class Key:
         file = lab.sops.key_file
         mine = key_file.of_this_lab(key_file.keys_in(file), backup.recipients)
         if not mine:
-            then = f"copy the key file that you keep elsewhere to {file} (chmod 600), or name where it is in {key_file.KEY_FILE}"
+            then = f"copy your key file to {file} (chmod 600), or name where it is in {key_file.KEY_FILE}"
             for_whom = ", ".join(backup.recipients)
             raise Failure(f"No private key in {file} opens {backup.name}, which is encrypted for {for_whom}.", "", then)
         self.recipients = tuple(one.recipient for one in mine)

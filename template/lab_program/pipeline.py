@@ -1,4 +1,4 @@
-"""Programs one after another, each reading what the one before writes; nothing of it is ever in a file here, or whole in memory."""
+"""Programs that read what the one before writes; nothing of it is ever in a file here, or whole in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, cast
 
 from .programs import Programs, last_line
 
@@ -53,18 +53,16 @@ def pour(programs: Programs, source: Sequence[str], *steps: Sequence[str]) -> Po
                 running[-2].stdout.close()
             reads = running[-1].stdout
         try:
-            assert first.stdout is not None
-            sink = running[1].stdin
-            assert sink is not None
+            source_of_all, sink = cast("IO[bytes]", first.stdout), cast("IO[bytes]", running[1].stdin)
             # A program that has given up says why; the one before it is stopped by that.
             with contextlib.suppress(BrokenPipeError):
-                while piece := first.stdout.read(PIECE):
+                while piece := source_of_all.read(PIECE):
                     digest.update(piece)
                     size += len(piece)
                     sink.write(piece)
             with contextlib.suppress(BrokenPipeError):
                 sink.close()
-            first.stdout.close()
+            source_of_all.close()
             statuses = [one.wait() for one in running]
         except BaseException:
             for one in running:

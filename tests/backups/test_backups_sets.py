@@ -168,9 +168,12 @@ def test_an_archive_that_lacks_something_is_named(members: dict[str, bytes], wor
 
 
 def test_a_configuration_without_its_keys_is_refused(tmp_path: Path) -> None:
-    with packed(tmp_path / "x.tar", {"etc/gitlab/gitlab.rb": b""}).open("rb") as stream:
-        with pytest.raises(archives.ArchiveError, match=r"holds no gitlab-secrets\.json"):
-            archives.look_at_config(stream)
+    words = r"holds no gitlab-secrets\.json"
+    with (
+        packed(tmp_path / "x.tar", {"etc/gitlab/gitlab.rb": b""}).open("rb") as stream,
+        pytest.raises(archives.ArchiveError, match=words),
+    ):
+        archives.look_at_config(stream)
     with pytest.raises(archives.ArchiveError, match="broken"):
         archives.look_at_config(io.BytesIO(b"no archive"))
 

@@ -58,7 +58,9 @@ class Backups(Stage):
             self.console.would(f"bring {', '.join(missing)} into Secret {namespace}/{NAME}")
         else:
             # All of them: what is not applied again would be taken away.
-            values = {key: there.secret(key) for key in settings.backup_entries if key not in missing}
+            values: dict[str, str | Secret] = {
+                key: there.secret(key) for key in settings.backup_entries if key not in missing
+            }
             values |= {key: self._recipients() if key == RECIPIENTS else self._ask(key) for key in missing}
             self.cluster.put_secret(namespace, NAME, values)
 

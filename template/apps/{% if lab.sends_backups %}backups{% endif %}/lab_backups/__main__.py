@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import archives, sets
-from .openssl import OpenSslError
+from . import archives
 from .age import RecipientError
+from .openssl import OpenSslError
 from .sending import RefusedError, Sender
 from .sets import WHOLE, ManifestError, Set
 from .state import Keeper, State, StateError
@@ -64,7 +64,7 @@ def check_place(state: State, place: str, found: Sequence[Set]) -> None:
     """
     if not found and state.get("place") == place and state.get("sets"):
         raise RefusedError(
-            f"{place} is empty, and {len(state['sets'])} sets were there: is the disk mounted, the bucket the right one?"
+            f"{place} is empty, and {len(state['sets'])} sets were there: is the disk mounted, the bucket right?"
             " If you have emptied it: kubectl delete configmap backups-state, which Flux makes anew"
         )
 

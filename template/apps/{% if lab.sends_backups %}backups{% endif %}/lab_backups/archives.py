@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from .sets import made_at, version_of
 
@@ -99,7 +99,7 @@ def _members(stream: IO[bytes], what: str) -> Iterator[tuple[str, bytes]]:
     """Yield each member's name, and what the member with the version holds; the end has to be that of an archive."""
     counted = _Counted(stream)
     try:
-        with tarfile.open(fileobj=counted, mode="r|") as archive:
+        with tarfile.open(fileobj=cast("IO[bytes]", counted), mode="r|") as archive:
             for member in archive:
                 name = member.name.removeprefix("./").lstrip("/")
                 content = archive.extractfile(member) if name == INFORMATION else None

@@ -1,4 +1,4 @@
-"""A set on its way: encrypted while it is read, both checksums taken on the way, and the manifest after everything else."""
+"""A set on its way: encrypted while it is read, its checksums taken in passing, and the manifest after all else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from . import archives, sets
 from .age import CHUNK, Encryption, header_of, sealed_size
@@ -14,6 +14,7 @@ from .sets import BROKEN, CONFIG, DATA, FOREIGN, HALF, MANIFEST, WHOLE, Manifest
 from .target import Target, TargetError
 
 TRIES, PAUSE = 3, 30
+Result = TypeVar("Result")
 # What a header of some recipients takes at most; a manifest is smaller.
 SPARE = 1 << 20
 
@@ -106,15 +107,14 @@ class Sender:
         Raises:
             RefusedError: it is not there, or not whole.
         """
-        found = self.whole(name)
-        assert found.manifest is not None
-        for part in found.manifest.parts:
-            self._check_part(found.manifest, part)
+        manifest = self.whole(name)
+        for part in manifest.parts:
+            self._check_part(manifest, part)
             self.say(f"{name}: {part.name}, {sets.in_words(part.size)}, has its checksum")
-        return found.manifest
+        return manifest
 
-    def whole(self, name: str) -> Set:
-        """Return a whole set of this lab's.
+    def whole(self, name: str) -> Manifest:
+        """Return the manifest of a whole set of this lab's.
 
         Raises:
             RefusedError: there is none of the name, or it is half, broken or foreign.
@@ -123,9 +123,9 @@ class Sender:
         found = next((one for one in known if one.name == name), None)
         if found is None:
             raise RefusedError(f"there is no set {name} at the target; ./lab backup list shows which there are")
-        if found.state != WHOLE:
+        if found.state != WHOLE or found.manifest is None:
             raise RefusedError(f"{name} is {found.state}: {found.why}")
-        return found
+        return found.manifest
 
     def _check_part(self, manifest: Manifest, part: Part) -> None:
         digest, size, beginning = hashlib.sha256(), 0, b""
@@ -179,7 +179,7 @@ class Sender:
             raise TargetError(f"{file.name} changed while it was sent")
         return Part(part, file.name, sealed.size, sealed.digest, plain.size, plain.digest)
 
-    def _try(self, what: str, step: Callable[[], Any]) -> Any:
+    def _try(self, what: str, step: Callable[[], Result]) -> Result:
         for number in range(1, TRIES + 1):
             try:
                 return step()

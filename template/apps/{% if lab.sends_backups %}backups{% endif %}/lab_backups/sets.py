@@ -1,4 +1,4 @@
-"""What a set is, which state each one at the target is in, and which go. Functions of what was seen; nothing here looks.
+"""What a set is, in which state each one at the target is, and which go: by what was seen. Nothing here looks.
 
 A set is a folder of the backup's name: the data, the configuration that was saved with it, and a manifest, which is
 written last. A folder without a manifest is the half of a set, whatever else is in it.
@@ -6,7 +6,6 @@ written last. A folder without a manifest is the half of a set, whatever else is
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,18 +122,17 @@ def manifest_of(text: str, name: str) -> Manifest:
     """
     try:
         content = json.loads(text)
-        if content["format"] != FORMAT:
-            raise ManifestError(f"its manifest has format {content['format']}, and this program knows {FORMAT}")
+        known = content["format"] == FORMAT
         parts = tuple(Part(**one) for one in content.pop("parts"))
         recipients = tuple(content.pop("recipients"))
         found = Manifest(**content, parts=parts, recipients=recipients)
         numbers = [number for one in parts for number in (one.size, one.plain_size)]
         sums = [text for one in parts for text in (one.sha256, one.plain_sha256)]
         sound = all(type(one) is int and one > 0 for one in numbers) and all(_SHA256.fullmatch(one) for one in sums)
-    except ManifestError:
-        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"its manifest cannot be read ({type(error).__name__})") from None
+    if not known:
+        raise ManifestError(f"its manifest has format {found.format}, and this program knows {FORMAT}")
     if not sound or {one.name for one in parts} != PARTS or len(parts) != len(PARTS):
         raise ManifestError("its manifest does not say the sizes and checksums of both parts")
     if found.set != name:
@@ -145,7 +143,7 @@ def manifest_of(text: str, name: str) -> Manifest:
 
 
 def grouped(files: Iterable[tuple[str, int]]) -> dict[str, dict[str, int]]:
-    """Return the files of each folder at the target, with their sizes; what is deeper or beside counts to its folder."""
+    """Return the files of each folder at the target, with their sizes; what is deeper counts to it."""
     found: dict[str, dict[str, int]] = {}
     for path, size in files:
         folder, slash, name = path.partition("/")
@@ -201,10 +199,6 @@ def to_remove(sets: Sequence[Set], keep_days: int, now: float) -> list[Set]:
         if (old and newest) or (one.state == HALF and age > UNDER_WAY):
             found.append(one)
     return sorted(found, key=lambda one: one.made)
-
-
-def day(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def in_words(count: float) -> str:

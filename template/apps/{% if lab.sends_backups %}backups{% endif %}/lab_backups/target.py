@@ -1,4 +1,7 @@
-"""Where sets lie: a folder, or a bucket of S3. rclone moves them; its exit statuses are in rclone.org/docs/#exit-code."""
+"""Where sets lie: a folder, or a bucket of S3. rclone moves them.
+
+Its exit statuses: rclone.org/docs/#exit-code.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 NO_SUCH_FOLDER = 3
 PIECE = 64 * 1024
@@ -83,8 +86,7 @@ class Target:
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
             ) as program,
         ):
-            assert program.stdout is not None
-            while piece := program.stdout.read(PIECE):
+            while piece := program.stdout.read(PIECE) if program.stdout else b"":
                 yield piece
             status = program.wait()
             said.seek(0)
@@ -104,18 +106,18 @@ class Target:
                 command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
             ) as program,
         ):
-            assert program.stdin is not None
+            sink = cast("IO[bytes]", program.stdin)
             try:
                 # Once rclone has given up, its words say why.
                 with contextlib.suppress(BrokenPipeError):
                     for piece in pieces:
-                        program.stdin.write(piece)
+                        sink.write(piece)
             except BaseException:
                 program.kill()
                 raise
             finally:
                 with contextlib.suppress(BrokenPipeError):
-                    program.stdin.close()
+                    sink.close()
             status = program.wait()
             said.seek(0)
             self._check(subprocess.CompletedProcess(command, status, b"", said.read()), f"write {path}")
