@@ -25,6 +25,8 @@ from support.tools import tool
 pytestmark = pytest.mark.skipif(
     not (RCLONE.exists() or with_the_clusters_programs()), reason="make cluster-test builds rclone and age"
 )
+FOLDER = pytest.mark.parametrize("place", ["folder"], indirect=True)
+S3 = pytest.mark.parametrize("place", ["s3"], indirect=True)
 HERE = Path(__file__).resolve().parent
 PRIVATE = lab_age.encode(lab_age.IDENTITY, bytes(range(32))).upper()
 RECIPIENT = lab_age.identities(PRIVATE)[0].recipient
@@ -167,7 +169,6 @@ def world(shared: Path, tmp_path: Path, place: Place, request: pytest.FixtureReq
     return made
 
 
-@pytest.mark.parametrize("place", ["folder"], indirect=True)
 def test_a_backup_now_is_sent_and_status_knows_it(world: World) -> None:
     said = world.must("backup", "--yes")
     (found,) = world.place.sender("lab").sets()
@@ -175,6 +176,7 @@ def test_a_backup_now_is_sent_and_status_knows_it(world: World) -> None:
     assert f"the last backup that is known to be whole: {found.name} of " in said
 
 
+@FOLDER
 def test_the_list_names_whole_half_broken_foreign_and_old_ones(world: World) -> None:
     name = world.back_up()
     (world.folder / "version").write_text("19.2.4")
@@ -191,7 +193,6 @@ def test_the_list_names_whole_half_broken_foreign_and_old_ones(world: World) -> 
     assert "(old: it fits GitLab 19.3.2 alone, and this lab has 19.2.4)" in world.must("backup", "list")
 
 
-@pytest.mark.parametrize("place", ["folder"], indirect=True)
 def test_a_check_and_a_drill_pass_for_a_whole_one_and_leave_no_pod(world: World) -> None:
     name = world.back_up()
     assert f"{name} is whole: sizes, checksums, and 1 keys that open it" in world.must("backup", "check", name)
@@ -204,6 +205,7 @@ def test_a_check_and_a_drill_pass_for_a_whole_one_and_leave_no_pod(world: World)
     assert PRIVATE not in said and "AGE-SECRET" not in "".join(world.calls())
 
 
+@FOLDER
 def test_a_drill_without_the_private_key_says_which_is_needed(world: World) -> None:
     name = world.back_up()
     world.key_file.unlink()
@@ -212,9 +214,8 @@ def test_a_drill_without_the_private_key_says_which_is_needed(world: World) -> N
     assert "No private key in" in world.refused("backup", "drill")
 
 
-@pytest.mark.parametrize("place", ["folder"], indirect=True)
-@pytest.mark.parametrize("place", ["folder"], indirect=True)
 @pytest.mark.parametrize("part", [sets.DATA, sets.CONFIG])
+@FOLDER
 def test_a_drill_finds_what_was_changed_at_the_target(part: str, world: World) -> None:
     name = world.back_up()
     content = world.place.read(f"{name}/{part}")
@@ -225,6 +226,7 @@ def test_a_drill_finds_what_was_changed_at_the_target(part: str, world: World) -
     assert f"{name} is broken: {part} has another checksum" in world.refused("backup", "check", name)
 
 
+@FOLDER
 def test_a_drill_looks_into_the_archives(world: World) -> None:
     """Encrypted well, checksums right, and no GitLab in it."""
     name = world.back_up()
@@ -239,7 +241,6 @@ def test_a_drill_looks_into_the_archives(world: World) -> None:
     assert "the archive of the data is broken" in world.refused("backup", "drill", name)
 
 
-@pytest.mark.parametrize("place", ["folder"], indirect=True)
 def test_a_lost_house_comes_back_up_to_gitlabs_own_commands(world: World) -> None:
     name = world.back_up()
     plain = next((world.folder / "gitlab/var/opt/gitlab/backups").iterdir()).read_bytes()
@@ -255,6 +256,7 @@ def test_a_lost_house_comes_back_up_to_gitlabs_own_commands(world: World) -> Non
     assert not [key for key in world.objects() if key.startswith("pod/")]
 
 
+@FOLDER
 def test_without_a_name_the_newest_whole_one_is_restored(world: World) -> None:
     name = world.back_up()
     world.place.write("1999999999_2033_01_01_19.3.2/data.tar.age", b"half")
@@ -262,8 +264,8 @@ def test_without_a_name_the_newest_whole_one_is_restored(world: World) -> None:
     assert f"restored {name}" in world.must("restore", "--target", "--yes")
 
 
-@pytest.mark.parametrize("place", ["folder"], indirect=True)
 @pytest.mark.parametrize("kind", ["half", "broken", "foreign", "old", "ee", "missing"])
+@FOLDER
 def test_what_cannot_be_restored_is_refused_by_name_before_anything_changes(kind: str, world: World) -> None:
     name = world.back_up()
     manifest = json.loads(world.place.read(f"{name}/{sets.MANIFEST}"))
@@ -297,9 +299,8 @@ def test_what_cannot_be_restored_is_refused_by_name_before_anything_changes(kind
     assert not list((world.folder / "gitlab/var/opt/gitlab/backups").iterdir())
 
 
-@pytest.mark.parametrize("place", ["folder"], indirect=True)
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
 @pytest.mark.parametrize("cut", [10, 500, 70_000, 300_000])
+@S3
 def test_a_connection_that_is_lost_brings_no_archive_that_looks_whole(cut: int, world: World) -> None:
     name = world.back_up()
     world.new_cluster()
@@ -313,6 +314,7 @@ def test_a_connection_that_is_lost_brings_no_archive_that_looks_whole(cut: int, 
     assert f"restored {name}" in world.must("restore", "--target", name, "--yes")
 
 
+@FOLDER
 def test_the_reader_is_a_pod_like_the_drills_that_ends_by_itself(world: World) -> None:
     from support.program import backup_target
 
@@ -323,7 +325,6 @@ def test_the_reader_is_a_pod_like_the_drills_that_ends_by_itself(world: World) -
     assert pod["spec"]["volumes"] == drill["spec"]["volumes"]
 
 
-@pytest.mark.parametrize("place", ["folder"], indirect=True)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -332,6 +333,7 @@ def test_the_reader_is_a_pod_like_the_drills_that_ends_by_itself(world: World) -
         (["restore", "--target", "--from", "lab"], "--target brings both files"),
     ],
 )
+@FOLDER
 def test_a_wrong_call_is_told(words: list[str], said: str, world: World) -> None:
     done = world.run(*words)
     assert done.returncode == 2 and said in done.stdout + done.stderr
