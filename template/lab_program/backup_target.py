@@ -178,7 +178,7 @@ def opened(lab: Lab) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def _without_asking(lab: Lab) -> Iterator[None]:
-    """Look at the target without the owner's consent: the pod changes nothing, and goes again."""
+    """Look at the target, and note what was seen, without asking: that changes nothing else in the cluster."""
     given, lab.consent.given = lab.consent.given, True
     try:
         yield
@@ -266,7 +266,8 @@ def remember_drill(lab: Lab, name: str) -> None:
     text = json.dumps({"name": name, "at": int(time.time())})
     metadata = {"name": STATE, "namespace": lab.settings.gitlab_namespace}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {DRILL_KEY: text}}
-    lab.cluster.apply_text("what the drill found", json.dumps(manifest), MANAGER)
+    with _without_asking(lab):
+        lab.cluster.apply_text("what the drill found", json.dumps(manifest), MANAGER)
 
 
 def status(lab: Lab) -> Iterator[tuple[str, str | None]]:

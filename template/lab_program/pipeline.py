@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import shlex
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, cast
 
 from .programs import Programs, last_line
 
 PIECE = 1 << 16
+# A program whose reader is gone says so, or is ended by a signal.
+_STOPPED = (-signal.SIGPIPE, 128 + signal.SIGPIPE)
+_BROKEN_PIPE = re.compile(r"broken ?pipe", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,14 +76,22 @@ def pour(programs: Programs, source: Sequence[str], *steps: Sequence[str]) -> Po
                 one.wait()
             raise
         words_of = [_words(file) for file in said]
-    # The last one that failed is the cause: those before it could not write any more.
-    failed = [number for number, status in enumerate(statuses) if status]
-    problem = ""
-    if failed:
-        number = failed[-1]
-        problem = f"{commands[number][0]}: {last_line(words_of[number]) or f'status {statuses[number]}'}"
+    problem = _problem(commands, statuses, words_of)
+    if problem:
         programs.console.log(f"  {problem}")
     return Poured(size, digest.hexdigest(), problem, last_line(words_of[-1]))
+
+
+def _problem(commands: Sequence[Sequence[str]], statuses: Sequence[int], words: Sequence[str]) -> str:
+    """Return why it failed: in the words of the first program that did, and not because the next one had."""
+    failed = [number for number, status in enumerate(statuses) if status]
+    if not failed:
+        return ""
+    own = [one for one in failed if statuses[one] not in _STOPPED and not _BROKEN_PIPE.search(words[one])]
+    number = own[0] if own else failed[-1]
+    lines = [line for line in words[number].splitlines() if "error:" in line] or [last_line(words[number])]
+    said = lines[0].removeprefix(f"{commands[number][0]}: ")
+    return f"{Path(commands[number][0]).name}: {said or f'status {statuses[number]}'}"
 
 
 def _start(

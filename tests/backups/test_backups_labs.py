@@ -93,7 +93,12 @@ def test_no_pod_has_a_privilege_that_it_does_not_need(lab: Lab) -> None:
 @pytest.mark.labs(backup_target=SENT)
 def test_the_drill_may_write_what_it_saw_and_nothing_else(lab: Lab) -> None:
     (role,) = [one for one in lab.of_kind("Role") if one["metadata"]["name"] == "gitlab-backup-drill"]
-    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["backups-state"], "verbs": ["get", "patch"]}
+    rule = {
+        "apiGroups": [""],
+        "resources": ["configmaps"],
+        "resourceNames": ["backups-state"],
+        "verbs": ["get", "patch"],
+    }
     assert role["rules"] == [rule]
 
 
@@ -137,7 +142,10 @@ def known(**more: Any) -> backup_target.Known:
 
 def test_status_names_the_last_backup_that_is_known_to_be_whole() -> None:
     what, problem = backup_target.line(known(), "nas:/x", NOW + 3600)
-    assert what == f"the last backup that is known to be whole: {NAME} of 2026-09-21 14:13 UTC at nas:/x" and problem is None
+    assert (
+        what == f"the last backup that is known to be whole: {NAME} of 2026-09-21 14:13 UTC at nas:/x"
+        and problem is None
+    )
     checked = {"name": NAME, "at": NOW + 60, "problem": ""}
     what, problem = backup_target.line(known(checked=checked), "nas:/x", NOW + 3600)
     assert what.endswith("(checksums compared 2026-09-21 14:14 UTC)") and problem is None
@@ -147,7 +155,7 @@ def test_status_says_what_is_wrong_with_them() -> None:
     day = 86400
     assert backup_target.line(None, "nas:/x", NOW) == ("backups at nas:/x", "none was sent yet: ./lab backup")
     state = program.seen({}, "nas:/x", [sets.Set(NAME, sets.HALF, NOW, 1)], NOW)
-    what, problem = backup_target.line(backup_target.known({"state.json": json.dumps(state)}), "nas:/x", NOW)
+    _, problem = backup_target.line(backup_target.known({"state.json": json.dumps(state)}), "nas:/x", NOW)
     assert problem is not None and "no whole one" in problem
     assert "none came for 4 days" in str(backup_target.line(known(), "nas:/x", NOW + 4 * day)[1])
     broken = {"name": NAME, "at": NOW, "problem": f"{NAME} is broken"}
