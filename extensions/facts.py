@@ -516,8 +516,10 @@ class Lab:
     @cached_property
     def backup_entries(self) -> list[str]:
         """What the Secret for the place of the backups holds: an access key for S3, and a public key if the lab has none of its own."""
+        if not self.sends_backups:
+            return []
         keys = ["access-key-id", "secret-access-key"] if self._answers["backup_target"] == "s3" else []
-        return [*keys, *([] if self._answers["age_recipients"] else ["recipients"])] if self.sends_backups else []
+        return [*keys, *([] if self._answers["age_recipients"] else ["recipients"])]
 
     @cached_property
     def unbanned_networks(self) -> list[str]:

@@ -155,7 +155,7 @@ def opened(lab: Lab) -> Iterator[Target]:
         Failure: the lab sends no backups, or the pod does not start.
     """
     settings = lab.settings
-    if settings.backup_target == "none":
+    if not settings.backup_place:
         then = "./lab update --data backup_target=s3, or folder: docs/backups.md"
         raise Failure("This lab sends its backups nowhere: backup_target is none.", "docs/backups.md", then)
     namespace, name = settings.gitlab_namespace, f"backups-reader-{secrets.token_hex(4)}"
@@ -272,7 +272,7 @@ def remember_drill(lab: Lab, name: str) -> None:
 
 def status(lab: Lab) -> Iterator[tuple[str, str | None]]:
     """Yield the line of `./lab status`, and what is wrong, or None. A lab that sends no backups has none."""
-    if lab.settings.backup_target != "none":
+    if lab.settings.backup_place:
         yield line(read_known(lab), lab.settings.backup_place, time.time())
 
 

@@ -112,7 +112,6 @@ class Settings:
     deployers: str
     registry_cleanup: str
     scan_interval: str
-    backup_target: str
     backup_place: str
     backup_entries: tuple[str, ...]
     alerts: str

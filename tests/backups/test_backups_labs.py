@@ -114,7 +114,7 @@ def test_a_failed_sending_does_not_back_gitlab_up_again(lab: Lab) -> None:
 @pytest.mark.labs(backup_target=SENT)
 def test_the_alarm_and_the_labs_program_know_of_it(lab: Lab) -> None:
     found = settings_of(lab.path)
-    assert found.backup_target == lab.answers["backup_target"] and found.backup_place
+    assert found.backup_place
     if lab.answers["alerts"] != "none":
         alarm = json.loads((lab.path / "apps/alerts/settings.json").read_text())
         assert alarm["backups"] == ["gitlab-backup", "gitlab-backup-drill"]
@@ -125,7 +125,7 @@ def test_the_alarm_and_the_labs_program_know_of_it(lab: Lab) -> None:
 def test_a_lab_that_sends_nothing_has_nothing_of_it(article: Lab) -> None:
     assert not (article.path / "apps/backups").exists()
     assert not [one for one in article.of_kind("CronJob") if one["metadata"]["name"] == "gitlab-backup-drill"]
-    assert settings_of(article.path).backup_target == "none"
+    assert settings_of(article.path).backup_place == ""
     assert set(cronjob(article, "gitlab-backup")) == {"backoffLimit", "activeDeadlineSeconds", "template"}
 
 

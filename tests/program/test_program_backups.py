@@ -51,7 +51,7 @@ def stage(tmp_path: Path, world: World, entries: tuple[str, ...] = S3, text: str
     if text is not None:
         (tmp_path / "given").write_text(text, encoding="utf-8")
         environment["LAB_BACKUPS_FILE"] = str(tmp_path / "given")
-    answers = {"backup_target": "s3", "backup_place": "s3://b/home", "backup_entries": entries, "age_recipients": ()}
+    answers = {"backup_place": "s3://b/home", "backup_entries": entries, "age_recipients": ()}
     console, limits = program.console(assume_yes=True), program.environment.Limits()
     settings = program.settings(**{**answers, **more})
     return Backups(lab_module.Lab(tmp_path, settings, limits, console, Faked(world), tmp_path, environment))
@@ -99,7 +99,7 @@ def test_what_is_missing_is_added_and_the_rest_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("entries", "more"),
-    [(S3, {"backup_target": "none"}), ((), {"backup_target": "folder", "age_recipients": ("age1x",)})],
+    [(S3, {"backup_place": ""}), ((), {"age_recipients": ("age1x",)})],
 )
 def test_a_lab_that_needs_nothing_gets_nothing(entries: tuple[str, ...], more: dict[str, Any], tmp_path: Path) -> None:
     world = World()

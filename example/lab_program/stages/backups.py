@@ -40,7 +40,7 @@ class Backups(Stage):
 
     def run(self) -> None:
         settings = self.settings
-        if settings.backup_target == "none":
+        if not settings.backup_place:
             self.console.skip("nothing to do: backup_target is none")
             return
         if not settings.backup_entries:
