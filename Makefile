@@ -38,7 +38,7 @@ FORMATTED := docs/tools hooks extensions/answers.py template/lab template/lab_pr
 FORMATTED += tests/cluster tests/gitlab/listening.py tests/chart/compare.py tests/chart/test_chart_compare.py tests/support/documents.py tests/support/program.py
 FORMATTED += tests/wizard tests/support/terminal.py tests/test_answers_example.py tests/test_summary.py tests/test_answers_type.py tests/test_documents.py tests/test_prose.py tests/test_runbook.py
 FORMATTED += $(filter-out tests/bootstrap/test_%,$(wildcard tests/bootstrap/*.py)) # what the bootstrap's tests run it against
-FORMATTED += template/apps/*alerts*/lab_alerts tests/alerts
+FORMATTED += template/apps/*alerts*/lab_alerts tests/alerts template/apps/*backups*/lab_backups tests/backups extensions/backups.py
 LINTED := $(FORMATTED) extensions tests/answers tests/chart tests/delivery
 LINTED_YAML := copier.yml .pre-commit-config.yaml .yamllint.yaml questions hooks tests
 LINTED_SHELL := .ci/run .ci/install-tools $(wildcard template/*.sh template/.gitlab/*.sh template/scripts/*.sh example/runner/*.sh example/scripts/*.sh)
@@ -54,7 +54,7 @@ lint-python: $(VENV)/test
 
 .PHONY: lint-types
 lint-types: $(VENV)/test
-	$(BIN)/mypy template/lab_program hooks extensions docs/tools template/apps/*alerts*/lab_alerts
+	$(BIN)/mypy template/lab_program hooks extensions docs/tools template/apps/*alerts*/lab_alerts template/apps/*backups*/lab_backups
 
 .PHONY: lint-yaml
 lint-yaml: $(VENV)/test

@@ -122,6 +122,14 @@ class Answers(TypedDict, total=False):
     backup_schedule: str
     backup_keep_days: int
     backup_registry: bool
+    backup_target: str
+    backup_nfs_server: str
+    backup_folder: str
+    backup_endpoint: str
+    backup_region: str
+    backup_bucket: str
+    backup_prefix: str
+    backup_target_keep_days: int
     alerts: str
     alerts_url: str
     alerts_topic: str

@@ -27,6 +27,8 @@ CERT_MANAGER_VERSION = "v1.21.2"
 TOFU_IMAGE = "ghcr.io/opentofu/opentofu:1.12.6"
 # What asks visitors of an application to log in at GitLab. The newest whose digest two owners publish.
 SIGN_IN_IMAGE = "quay.io/oauth2-proxy/oauth2-proxy:v7.15.5"
+# What moves backups to another place.
+RCLONE_IMAGE = "rclone/rclone:1.75.1"
 PROXMOX_PROVIDER = "~> 0.111.1"
 AWS_PROVIDER = "~> 6.62"
 HTTP_PROVIDER = "~> 3.5"
@@ -63,6 +65,8 @@ SECRETS = {
     # The alarm's: the token or webhook of its channel, and its token for GitLab's API.
     "alerts": "alerts",
     "alerts_gitlab": "alerts-gitlab",
+    # The access key of the place that backups are sent to, and the public key that they are encrypted for.
+    "backup_target": "backup-target",
 }
 # What the alarm's Secret holds for each answer to `alerts`; mail goes by GitLab's own settings.
 ALERTS_SECRETS = {"ntfy": "token", "gotify": "token", "matrix": "token", "discord": "url", "slack": "url"}
@@ -161,6 +165,7 @@ class Lab:
     shell_image = pinned(JOB_IMAGE)
     buildkit_image = pinned(BUILDKIT_IMAGE)
     python_image = pinned(PYTHON_IMAGE)
+    rclone_image = pinned(RCLONE_IMAGE)
     proxmox_provider = PROXMOX_PROVIDER
     aws_provider = AWS_PROVIDER
     http_provider = HTTP_PROVIDER
@@ -492,6 +497,29 @@ class Lab:
     @cached_property
     def backup_keep_seconds(self) -> int:
         return self._answers["backup_keep_days"] * 86400
+
+    @cached_property
+    def sends_backups(self) -> bool:
+        """Whether each backup is sent to another place as well."""
+        return self._answers["backups"] and self._answers["backup_target"] != "none"
+
+    @cached_property
+    def backup_place(self) -> str:
+        """Where backups are sent to, for people; nothing if they are not."""
+        if not self.sends_backups:
+            return ""
+        if self._answers["backup_target"] == "s3":
+            return f"s3://{self._answers['backup_bucket']}/{self._answers['backup_prefix']}"
+        server = self._answers["backup_nfs_server"]
+        return f"{server}:{self._answers['backup_folder']}" if server else self._answers["backup_folder"]
+
+    @cached_property
+    def backup_entries(self) -> list[str]:
+        """What the Secret for the place of the backups holds: an access key for S3, and a public key if the lab has none of its own."""
+        if not self.sends_backups:
+            return []
+        keys = ["access-key-id", "secret-access-key"] if self._answers["backup_target"] == "s3" else []
+        return [*keys, *([] if self._answers["age_recipients"] else ["recipients"])]
 
     @cached_property
     def unbanned_networks(self) -> list[str]:

@@ -15,6 +15,7 @@ DIGESTS = {
     "ghcr.io/opentofu/opentofu:1.12.6": "sha256:22cb52f6c5bf5c72a48a8f56d993d8df3e9462b1cdfb5db7e77143c87e8d159f",
     "moby/buildkit:v0.33.0-rootless": "sha256:80b15f0735e87bab7bf59ec4d695dfb4a7cfb25521cf56dc75d6f256285b63ef",
     "quay.io/oauth2-proxy/oauth2-proxy:v7.15.5": "sha256:8498b0d0ef0a7b29686414000a08aee467f02d0299c9ed1e006a8f33fc017916",
+    "rclone/rclone:1.75.1": "sha256:45401ad7410db1d67ffdb58e19059ad20b0d8e0285a60e38bbec55cc1019c7a5",
     "registry.k8s.io/kubectl:v1.36.4": "sha256:b8d523e7b8cdc5e3caa0f8891ee9f504abf137dec786e6e0ddd33e4f272c2f13",
     # In files of the lab that are not rendered; a test compares them.
     "docker.io/library/busybox:1.37.0": "sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0",

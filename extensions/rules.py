@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from . import age, alerts, aws, literals, machines, names, owner, sign_in, values
+from . import age, alerts, aws, backups, literals, machines, names, owner, sign_in, values
 from .answers import Answers
 from .facts import ACME_SOURCES, IAC_NAME, POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
@@ -395,6 +395,5 @@ RULES: dict[str, Rule] = {
     "sync_interval": lambda value, _: values.duration(value),
     "scan_interval": lambda value, _: values.duration(value),
     "age_recipients": lambda value, _: age.recipients_problem(value),
-    "backup_schedule": lambda value, _: values.cron(value),
-    "backup_keep_days": lambda value, _: values.whole_number(value, 1, 3650, "days"),
+    **backups.RULES,
 }

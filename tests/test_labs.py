@@ -92,6 +92,7 @@ def test_every_path_of_the_design_is_there_and_nothing_of_a_switched_off_feature
         f"clusters/{a['cluster_name']}/flux-system/sync.yaml": True, "automation/kustomization.yaml": True,
         "apps/gitlab/helmrelease.yaml": True, "apps/gitlab/values.yaml": True, "apps/gitlab/gitlab.rb": True,
         "apps/gitlab/kustomization.yaml": True, "apps/gitlab/backup.yaml": a["backups"],
+        **dict.fromkeys(("apps/backups/drill.yaml", f"clusters/{a['cluster_name']}/backups.yaml"), a["backups"] and a["backup_target"] != "none"),
         "apps/demo": a["sample_app"], "apps/demo/helmrelease.yaml": a["sample_app"], "sample-app": a["sample_app"],
         "sample-app/Dockerfile": a["sample_app"], "sample-app/.gitlab-ci.yml": a["sample_app"],
         f"clusters/{a['cluster_name']}/demo.yaml": a["sample_app"],
@@ -262,7 +263,7 @@ DERIVED = {
     "installs_cert_manager", "dns_secret", "cluster_issuer",
     "iac_project", "unbanned_networks", "own_public_networks",
     "gitlab_url", "registry_address", "registry_push_user", "lab_project", "sample_project", "sample_host", "sign_in_host", "sign_in_url", "runner_namespace", "gitops_url",
-    "flux_version", "alerts_entry",
+    "flux_version", "alerts_entry", "backup_place", "backup_entries",
 }
 # An answer that does not apply is empty in the settings.
 KIND = {"str": str, "int": int, "bool": bool, "yaml": tuple}

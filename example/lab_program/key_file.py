@@ -70,4 +70,4 @@ def loose(file: Path) -> bool:
         return False
 
 
-__all__ = ["add_key", "key_file", "keys_in", "loose", "mend", "of_this_lab", "problem"]
+__all__ = ["KEY_FILE", "add_key", "key_file", "keys_in", "loose", "mend", "of_this_lab", "problem"]

@@ -48,6 +48,7 @@ PAGES = {
     "helm": "https://helm.sh/docs/intro/install/",
     "flux": "https://fluxcd.io/flux/installation/",
     "tofu": "https://opentofu.org/docs/intro/install/",
+    "age": "https://github.com/FiloSottile/age/releases",
     "sops": "https://github.com/getsops/sops/releases",
 }
 PACKAGES = {"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}

@@ -13,7 +13,9 @@ from .errors import Failure
 
 FILE = "lab_program/settings.json"
 # Lists that mean something without an item: this is off, or is found elsewhere.
-MAY_BE_EMPTY = frozenset({"age_recipients", "dns_secret", "owner_ssh_keys", "runner_dns", "runner_ssh_keys"})
+MAY_BE_EMPTY = frozenset(
+    {"age_recipients", "backup_entries", "dns_secret", "owner_ssh_keys", "runner_dns", "runner_ssh_keys"}
+)
 # What makes the lab's certificates, if the lab has cert-manager's ClusterIssuer made.
 MADE_ISSUERS = frozenset({"letsencrypt-http", "letsencrypt-dns", "lab-authority"})
 LAB_AUTHORITY = "lab-authority"
@@ -110,6 +112,8 @@ class Settings:
     deployers: str
     registry_cleanup: str
     scan_interval: str
+    backup_place: str
+    backup_entries: tuple[str, ...]
     alerts: str
     alerts_entry: str
     age_recipients: tuple[str, ...]

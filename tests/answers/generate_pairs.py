@@ -76,6 +76,7 @@ def answers(number: int, row: dict[str, object]) -> dict[str, object]:
     result["sign_up"] = ["closed", "approval", "open", "as-set"][number % 4]
     if row["backups"]:
         result["backup_registry"] = number % 3 != 0
+        result |= target_answers(number)
     result |= alerts_answers(number, bool(row["smtp_enabled"]))
     result["app_security"] = ["warned", "enforced", "enforced"][number % 3]
     if number % 4 == 0:
@@ -97,6 +98,15 @@ def alerts_answers(number: int, has_mail: bool) -> dict[str, object]:
     url = {"alerts_url": ["https://ntfy.sh", "http://push.apps.svc:8080/lab"][number % 2]} if channel in ("ntfy", "gotify", "matrix") else {}
     more: dict[str, dict[str, object]] = {"ntfy": {"alerts_topic": "lab-3f9c1d7e5b2a4860"}, "matrix": {"alerts_room": "!abc123:matrix.org"}}
     return {"alerts": channel, **url, **more.get(channel, {})}
+
+
+def target_answers(number: int) -> dict[str, object]:
+    """Return where backups are sent to: a folder of the node, an NFS share, AWS, another server of S3, or nowhere."""
+    kind = ["none", "s3", "folder"][number % 3]
+    if kind == "folder":
+        return {"backup_target": kind, "backup_nfs_server": ["", "nas.example.net"][number // 3 % 2], "backup_folder": "/mnt/usb/gitlab"}
+    server = {"backup_endpoint": "https://s3.example.net:9000", "backup_region": "garage", "backup_bucket": "the.backups", "backup_prefix": "a/lab"}
+    return {"backup_target": kind} | (server if kind == "s3" and number // 3 % 2 else {})
 
 
 def aws_answers(number: int, private: bool, usual_port: bool) -> dict[str, object]:

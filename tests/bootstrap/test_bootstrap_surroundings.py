@@ -96,7 +96,7 @@ def test_list_and_help_need_nothing(world: World) -> None:
     shown = world.run("--help", PATH="/usr/bin:/bin")
     variables = set(re.findall(r"LAB_[A-Z_]+", shown.out))
     text = "".join(p.read_text() for p in world.lab.glob("lab_program/**/*.py") if p.name != "up.py")
-    read = set(re.findall(r"LAB_(?:GIT_|PROXMOX_|ACME_|ALERTS_FILE|LOGIN_|SKIP)[A-Z_]*", text)) | {f"LAB_{name.upper()}" for name in program.environment.Limits.__dataclass_fields__}
+    read = set(re.findall(r"LAB_(?:GIT_|PROXMOX_|ACME_|ALERTS_FILE|BACKUPS_FILE|LOGIN_|SKIP)[A-Z_]*", text)) | {f"LAB_{name.upper()}" for name in program.environment.Limits.__dataclass_fields__}
     assert variables == read, "every variable of the environment is documented, and no other"
     assert world.calls == []
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.paths import BIN, PROGRAMS, ROOT
-from extensions.facts import FLUX_VERSION
+from extensions.facts import AGE_VERSION, FLUX_VERSION
 
 KUBERNETES = "1.36.3"
 FLUX = FLUX_VERSION
@@ -90,6 +90,10 @@ PROGRAM_LIST = (
         {"tofu": "github.com/opentofu/opentofu/cmd/tofu"},
         {"github.com/opentofu/opentofu/version.dev": "no"},
     ),
+    # What moves backups: two of its backends, and the commands that they need, of seventy.
+    Program("rclone", {"rclone": "."}, {}),
+    # What opens them.
+    Program("age", {"age": "filippo.io/age/cmd/age"}, {"main.Version": f"v{AGE_VERSION}"}),
     # The provider that runs at home, which OpenTofu's own registry has as a binary only.
     Program(
         "terraform-provider-proxmox",

@@ -43,6 +43,7 @@ def main() -> None:
         "tests/machines",
         "tests/stage_machines/test_machines_tofu.py",
         "tests/gitlab/test_gitlab_sign_in.py",
+        "tests/backups",
         *many,
         "--durations=25",
         "--durations-min=10",

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "template"))
 from lab_program import (
     age,
     background_migrations,
+    backup_target,
     backups,
     certificates,
     cli,
@@ -115,6 +116,7 @@ __all__ = [
     "Invocation",
     "age",
     "background_migrations",
+    "backup_target",
     "backups",
     "certificates",
     "cleanup",

@@ -67,6 +67,8 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         secrets[gitlab, "alerts-gitlab"] = {"token"}
     if facts.Lab(answers).alerts_entry:
         secrets[gitlab, "alerts"] = {facts.Lab(answers).alerts_entry}
+    if facts.Lab(answers).backup_entries:
+        secrets[gitlab, "backup-target"] = set(facts.Lab(answers).backup_entries)
     if answers["sign_in"] == "gitlab":
         secrets[apps, "sign-in"] = {"client-id", "client-secret", "cookie-secret"}
         if answers["private_ca"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .alerts import Alerts
+from .backup import Backup
 from .base import Command
 from .check import Check
 from .new_app import NewApp
@@ -27,6 +28,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Update,
     Upgrade,
     Rescue,
+    Backup,
     Restore,
     Secrets,
     Trust,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import versions
+from .. import backup_target, decrypting, versions
 from ..backups import (
     BACKUPS_IN_POD,
     CONFIGS_IN_POD,
@@ -39,6 +39,9 @@ Brings GitLab's data back from a backup of GitLab's own tools, in the pod that r
 A backup fits the very version of GitLab that wrote it, and is worth nothing without its gitlab-secrets.json, which is
 in the backup of the configuration (gitlab_config_*.tar). Without --config that of the same night is taken: from the
 pod, or with --from from the folder of FILE.
+
+With --target it comes from where the lab sends its backups (backup_target), and is decrypted on this machine, with your
+private age key. On a new cluster: ./lab up first, then ./lab backup list, then ./lab restore --target NAME.
 https://docs.gitlab.com/administration/backup_restore/restore_gitlab/
 """
 
@@ -46,7 +49,10 @@ https://docs.gitlab.com/administration/backup_restore/restore_gitlab/
 class Restore(Command):
     name = "restore"
     purpose = "bring GitLab's data back from a backup"
-    example = "./lab restore --list, then ./lab restore 1790000000_2026_09_21_19.3.0"
+    example = (
+        "./lab restore --list, then ./lab restore 1790000000_2026_09_21_19.3.0;\n"
+        "from where backups are sent to: ./lab restore --target 1790000000_2026_09_21_19.3.0"
+    )
     keeps_log = True
 
     stopping = ""
@@ -65,6 +71,9 @@ class Restore(Command):
         parser.add_argument(
             "--config", metavar="FILE", type=Path, help="the backup of the configuration that belongs to it"
         )
+        parser.add_argument(
+            "--target", action="store_true", help="BACKUP, or the newest, from where backups are sent to"
+        )
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
 
     def run(self) -> int:
@@ -75,11 +84,25 @@ class Restore(Command):
                 for name in work.backups():
                     self.console.print(name)
                 return ExitCode.DONE
-            backup = self._chosen()
-            work.check_version(backup)
+            backup = self._from_target(lab, work) if self.options.target else self._chosen()
+            if not self.options.target:
+                work.check_version(backup)
             self.stopping = backup
             work.restore(backup, self.options.data, self.options.config)
         return ExitCode.DONE
+
+    def _from_target(self, lab: Lab, work: Restoring) -> str:
+        """Bring a backup from where they are sent to into the pod, beside those that it has, and return its name."""
+        if self.options.data is not None or self.options.config is not None:
+            raise WrongCall("--target brings both files of a backup; leave --from and --config out")
+        name = str(self.options.backup or "").removesuffix(SUFFIX)
+        with backup_target.opened(lab) as target:
+            found = backup_target.find(target.sets(), name, lab.settings.backup_place)
+            work.check_version(found.name)
+            key = decrypting.Key(lab, found)
+            lab.consent()
+            decrypting.bring_into_pod(lab, target, found, key)
+        return found.name
 
     def _chosen(self) -> str:
         """Return the name of the backup that is meant."""
@@ -137,6 +160,9 @@ class Restoring:
 
     def check_version(self, backup: str) -> None:
         """GitLab refuses a backup of another version, after it has stopped itself. Better to know before."""
+        if backup.endswith("-ee"):
+            then = "restore it into a GitLab EE; no other edition takes it"
+            raise Failure(f"The backup {backup} is foreign: GitLab EE wrote it, and this lab runs CE.", "", then)
         made_by = versions.shown(backup.rpartition("_")[2])
         done = self.pod.run("cat", VERSION_FILE)
         if done.status:

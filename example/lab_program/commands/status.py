@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .. import alarm, machines_status, node_addresses, node_status, registry_use, workloads
+from .. import alarm, backup_target, machines_status, node_addresses, node_status, registry_use, workloads
 from ..clients.kubectl import KubectlError
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure
@@ -48,6 +48,7 @@ class Status(Command):
         yield from self._gitlab(lab, nodes)
         yield from self._releases(lab)
         yield from machines_status.lines(lab)
+        yield from backup_target.status(lab)
         yield from alarm.status(lab)
 
     def _gitlab(self, lab: Lab, nodes: Sequence[KubeObject]) -> Iterator[tuple[str, str | None]]:

@@ -52,6 +52,12 @@ class Pod:
         command = [*self._kubectl_exec("--stdin"), "deploy/gitlab", "--", "sh", "-c", script]
         return self._programs.pump(command, source).status == 0
 
+    def receiver(self, target: str, size: int) -> list[str]:
+        """Return the command that writes what it reads to a file in the container; it fails unless that has a size."""
+        name, folder = _word(target), _word(target.rpartition("/")[0])
+        script = f"umask 077; mkdir -p {folder} && cat >{name} && test $(wc -c <{name}) -eq {size}"
+        return [*self._kubectl_exec("--stdin"), "deploy/gitlab", "--", "sh", "-c", script]
+
     def rails(self, code: str) -> str:
         """Run Ruby in GitLab's Rails, again where the pod was not up to it, and return what it prints.
 

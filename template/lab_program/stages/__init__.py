@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .account import Account
 from .alerts import Alerts
+from .backups import Backups
 from .base import Stage
 from .certificates import Certificates
 from .flux import InstallFlux
@@ -29,6 +30,7 @@ STAGES: tuple[type[Stage], ...] = (
     Registry,
     SignIn,
     Sync,
+    Backups,
     Alerts,
     Machines,
     Runner,

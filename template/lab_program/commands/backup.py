@@ -1,0 +1,156 @@
+"""`./lab backup`: a backup now; which there are where they are sent to; whether one is whole, and can be opened."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from .. import backup_target, decrypting, registry_use, versions
+from ..backup_target import CRON_JOB, WHOLE, Stored, Target, day
+from ..clients.kubectl import KubectlError
+from ..clients.objects import pod_reason
+from ..errors import ExitCode, Failure, WrongCall
+from ..lab import Lab
+from ..patience import TimedOutError
+from .base import Command
+from .up import YES
+
+WORDS = ("list", "check", "drill")
+NOTES = """\
+Without a word it makes a backup now, as the nightly CronJob does, and sends it if the lab sends backups (backup_target).
+
+list          which backups lie there: whole, half, broken or foreign, and of which GitLab
+check NAME    reads one in the cluster, and compares sizes, checksums, and for how many keys it is encrypted
+drill [NAME]  decrypts one with your private key on this machine, and reads both archives to their end: NAME, or the
+              newest whole one. Nothing of it is written to a disk. It needs age.
+
+Exit status: 0 done, or all is well; 1 something is wrong; 2 wrong call.
+"""
+
+
+class Backup(Command):
+    name = "backup"
+    purpose = "make a backup now; list, check and try out those that were sent elsewhere"
+    example = "./lab backup list, then ./lab backup drill 1790000000_2026_09_21_19.3.0"
+    notes = NOTES
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("action", metavar="list|check|drill", nargs="?", help="see below")
+        parser.add_argument("backup", metavar="NAME", nargs="?", help="a backup, as list shows it")
+        parser.add_argument("--yes", "-y", action="store_true", help=YES)
+
+    def run(self) -> int:
+        action, name = self.options.action, self.options.backup or ""
+        if action not in (None, *WORDS):
+            raise WrongCall(f'"{action}" is no word of it; there are {", ".join(WORDS)}')
+        if name and action == "list":
+            raise WrongCall("list takes no name")
+        if action == "check" and not name:
+            raise WrongCall("check needs the name of a backup: ./lab backup list")
+        self.require({"kubectl"})
+        with self.lab(alone=action is None) as lab:
+            if action is None:
+                return self._now(lab)
+            with backup_target.opened(lab) as target:
+                if action == "list":
+                    return self._list(lab, target)
+                return self._check(target, name) if action == "check" else self._drill(lab, target, name)
+
+    def _now(self, lab: Lab) -> int:
+        """Run the CronJob's own Job, and wait for its end."""
+        namespace, name = lab.settings.gitlab_namespace, f"{CRON_JOB}-by-hand-{int(time.time())}"
+        if lab.cluster.find("cronjob", CRON_JOB, namespace) is None:
+            then = "./lab update --data backups=true, commit and push; Flux brings it"
+            raise Failure(f"This lab makes no backups: there is no CronJob {namespace}/{CRON_JOB}.", "", then)
+        self.console.have(registry_use.line(lab))
+        lab.consent()
+        try:
+            lab.cluster.kubectl("create", "job", name, f"--from=cronjob/{CRON_JOB}", "--namespace", namespace)
+        except KubectlError as error:
+            if "AlreadyExists" not in error.words:
+                raise error.failure(f"begin the backup, Job {namespace}/{name}") from error
+        self.console.doing(f"backing GitLab up: Job {namespace}/{name}")
+        self._wait(lab, name)
+        self.console.did(f"a backup of GitLab: kubectl logs -n {namespace} job/{name} --all-containers")
+        for what, problem in backup_target.status(lab):
+            if problem is None:
+                self.console.have(what)
+            else:
+                self.console.warn(f"{what}: {problem}")
+        return ExitCode.DONE
+
+    @staticmethod
+    def _wait(lab: Lab, name: str) -> None:
+        namespace, minutes = lab.settings.gitlab_namespace, lab.limits.wait_backup_minutes
+        logs = f"kubectl logs -n {namespace} job/{name} --all-containers"
+
+        def probe() -> str | None:
+            job = lab.cluster.find("job", name, namespace)
+            if job is None:
+                raise Failure(f"The Job {namespace}/{name} is gone; somebody has deleted it.", "", "./lab backup")
+            if job.condition("Complete").is_true:
+                return None
+            if job.condition("Failed").is_true:
+                said = (lab.cluster.logs(f"job/{name}", namespace, 3) or "").strip()
+                raise Failure(f"The backup failed: {said or job.condition('Failed').message}", logs)
+            return pod_reason(lab.cluster.list_of("pods", namespace, f"job-name={name}"))
+
+        try:
+            lab.patience.wait(minutes, "the backup", probe)
+        except TimedOutError as late:
+            raise Failure(f"The backup is not done after {minutes} minutes: {late}", logs) from late
+
+    def _list(self, lab: Lab, target: Target) -> int:
+        sets, place = target.sets(), lab.settings.backup_place
+        if not sets:
+            raise Failure(f"There is no backup at {place} yet.", "", "./lab backup makes one")
+        for one in sets:
+            words = row(one, lab.gitlab_version)
+            if one.state == WHOLE:
+                self.console.have(words)
+            else:
+                self.console.warn(words)
+        whole = [one for one in sets if one.state == WHOLE]
+        size = decrypting.in_words(sum(one.size for one in sets))
+        self.console.print(f"{len(whole)} of {len(sets)} at {place} are whole; all take {size}")
+        return ExitCode.DONE if whole else ExitCode.FAILED
+
+    def _check(self, target: Target, name: str) -> int:
+        found = backup_target.find(target.sets(), name, self.settings.backup_place)
+        self.console.doing(f"reading {name}, {decrypting.in_words(found.size)}, in the cluster")
+        target.check(name)
+        self.console.have(f"{name} is whole: sizes, checksums, and {len(found.recipients)} keys that open it")
+        return ExitCode.DONE
+
+    def _drill(self, lab: Lab, target: Target, name: str) -> int:
+        found = backup_target.find(target.sets(), name, lab.settings.backup_place)
+        key = decrypting.Key(lab, found)
+        for one in found.recipients:
+            self.console.have(f"{one} opens it{': the key is here' if one in key.recipients else ''}")
+        decrypting.look_inside(lab, target, found, key)
+        if age_of(found, lab.gitlab_version):
+            self.console.warn(f"{found.name}: {age_of(found, lab.gitlab_version)}")
+        images = "with" if found.registry else "without"
+        self.console.have(
+            f"{found.name} can be restored, {images} the registry's images: ./lab restore --target {found.name}"
+        )
+        backup_target.remember_drill(lab, found.name)
+        return ExitCode.DONE
+
+
+def row(one: Stored, installed: str) -> str:
+    """Return a line of the list."""
+    made = day(one.made) if one.made else "no backup of GitLab"
+    words = f"{one.name}  {one.state}  {made}  {decrypting.in_words(one.size)}"
+    if one.state != WHOLE:
+        return f"{words}: {one.why}"
+    old = age_of(one, installed)
+    return f"{words}  GitLab {one.version}{f' (old: {old})' if old else ''}"
+
+
+def age_of(one: Stored, installed: str) -> str:
+    """Return what is to be done before a backup of another version can be restored; nothing for this one's."""
+    if versions.shown(one.version) == versions.shown(installed):
+        return ""
+    return f"it fits GitLab {one.version} alone, and this lab has {versions.shown(installed)}"
