@@ -34,7 +34,9 @@ def test_user_data_fits_the_schema_and_carries_the_labs_script(lab: Lab, tmp_pat
     assert faults(text, tmp_path) == ""
     data: dict[str, Any] = yaml.safe_load(text)
     (file,) = data["write_files"]
-    assert file["content"] == (lab.path / "runner/setup.sh").read_text(encoding="utf-8")
+    script = (lab.path / "runner/setup.sh").read_text(encoding="utf-8").splitlines()
+    wanted = [line for number, line in enumerate(script) if number == 0 or not line.lstrip().startswith("#")]
+    assert file["content"].splitlines() == wanted and file["content"].startswith("#!/bin/sh\n")
     assert data["runcmd"] == [["sh", file["path"]]] and file["permissions"] == "0755"
     (user,) = data["users"]
     assert user["name"] == lab.answers["runner_user"] and not re.search(

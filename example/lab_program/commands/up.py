@@ -36,6 +36,7 @@ Environment, all of it optional (the value here is the default):
   LAB_GIT_PASSWORD_FILE=''     ... and a file that holds its password or token (chmod 600)
   LAB_ACME_DNS_FILE=''         DNS-01: a file (chmod 600) with the provider's token, lines NAME=value
   LAB_ALERTS_FILE=''           the alarm: a file (chmod 600) with its channel's token or webhook, a line NAME=value
+  LAB_LOGIN_FILE=''            a log-in at a provider of yours: a file (chmod 600) with a line client-secret=…
   LAB_GIT_HOST_KEY=''          an external ssh repository: fingerprint (SHA256:...) of its host key
   LAB_PROXMOX_TOKEN_FILE=''   machines on Proxmox: a file that holds its API token, USER@REALM!NAME=SECRET (chmod 600)
   NO_COLOR=1                   no colours, no line that moves
