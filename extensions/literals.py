@@ -132,8 +132,8 @@ def dotenv(value: Any) -> str:
 
 
 def without_comments(script: str) -> str:
-    """Return a shell script without the lines that are comments alone; its first line stays."""
-    return re.sub(r"\n[ \t]*#[^\n]*(?=\n)", "", script)
+    """Return a shell script without the lines that are comments alone, and the gaps that they leave; its first line stays."""
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\n[ \t]*#[^\n]*(?=\n)", "", script))
 
 
 def markdown(value: Any) -> str:

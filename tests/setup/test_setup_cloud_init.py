@@ -35,8 +35,8 @@ def test_user_data_fits_the_schema_and_carries_the_labs_script(lab: Lab, tmp_pat
     data: dict[str, Any] = yaml.safe_load(text)
     (file,) = data["write_files"]
     script = (lab.path / "runner/setup.sh").read_text(encoding="utf-8").splitlines()
-    wanted = [line for number, line in enumerate(script) if number == 0 or not line.lstrip().startswith("#")]
-    assert file["content"].splitlines() == wanted and file["content"].startswith("#!/bin/sh\n")
+    code = [line for line in script[1:] if line.strip() and not line.lstrip().startswith("#")]
+    assert [line for line in file["content"].splitlines() if line.strip()] == [script[0], *code]
     assert data["runcmd"] == [["sh", file["path"]]] and file["permissions"] == "0755"
     (user,) = data["users"]
     assert user["name"] == lab.answers["runner_user"] and not re.search(
