@@ -33,7 +33,12 @@ HUB, INDEX = "registry-1.docker.io", "docker.io"
 DOMAIN, PORT, CACHE_PORT = "lab.our-home.net", 8443, 5000
 HOST = f"mirror.{DOMAIN}"
 ANSWERS: dict[str, Any] = {
-    "base_domain": DOMAIN, "https_port": PORT, "private_ca": True, "tls_source": "cert-manager", "cluster_issuer": "home-ca", "docker_hub_cache": True,
+    "base_domain": DOMAIN,
+    "https_port": PORT,
+    "private_ca": True,
+    "tls_source": "cert-manager",
+    "cluster_issuer": "home-ca",
+    "docker_hub_cache": True,
 }
 IMAGE = "library/docker:29-dind"
 REQUEST = re.compile(r'"(GET|HEAD) (/v2/\S*) HTTP/[\d.]+" (\d+)')
@@ -54,13 +59,18 @@ class Registry:
         self.address = (address(), CACHE_PORT)
         self._file, self.log, self.data = folder / "config.yml", folder / "log", folder / "data"
         self._file.write_text(config, encoding="utf-8")
-        there = {"REGISTRY_HTTP_ADDR": "{}:{}".format(*self.address), "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(self.data)}
+        there = {
+            "REGISTRY_HTTP_ADDR": "{}:{}".format(*self.address),
+            "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(self.data),
+        }
         self._environment = {"PATH": os.environ["PATH"], **there, **environment}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([tool("docker-registry"), "serve", self._file], env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [tool("docker-registry"), "serve", self._file], env=self._environment, stdout=log, stderr=log
+            )
         process = self._process
         wait_for(f"the registry (see {self.log})", lambda: process.poll() is not None or listens(*self.address))
         assert process.poll() is None, self.log.read_text()
@@ -87,7 +97,9 @@ def make_image(folder: Path, text: bytes) -> Path:
         tar.addfile(entry, io.BytesIO(text))
     layer = gzip.compress(packed.getvalue(), mtime=0)
     layers = [f"sha256:{hashlib.sha256(packed.getvalue()).hexdigest()}"]
-    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": layers}}).encode()
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": layers}}
+    ).encode()
 
     def described(content: bytes, kind: str) -> Object:
         digest = hashlib.sha256(content).hexdigest()
@@ -95,7 +107,8 @@ def make_image(folder: Path, text: bytes) -> Path:
         return {"mediaType": kind, "size": len(content), "digest": f"sha256:{digest}"}
 
     manifest = {
-        "schemaVersion": 2, "mediaType": MANIFEST,
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
         "config": described(config, "application/vnd.docker.container.image.v1+json"),
         "layers": [described(layer, "application/vnd.docker.image.rootfs.diff.tar.gzip")],
     }
@@ -116,7 +129,9 @@ class Chain:
         self._folder, self._authority = folder, authority
         self.lab = RenderedLab(ANSWERS, trusted=trusted)
         self.release = yaml.load(self.lab.text(RELEASE), Loader)
-        self.objects = helm(CHART, self.release["spec"]["values"], "docker-hub-cache", self.lab.answers["app_namespace"])
+        self.objects = list(
+            helm(CHART, self.release["spec"]["values"], "docker-hub-cache", self.lab.answers["app_namespace"])
+        )
         self.is_reachable = True
         certificate = authority.sign("Docker Hub", HUB, INDEX)
         tls = {"REGISTRY_HTTP_TLS_CERTIFICATE": str(certificate.crt), "REGISTRY_HTTP_TLS_KEY": str(certificate.key)}
@@ -142,7 +157,9 @@ class Chain:
         # Each Service of GitLab's needs an address, too; nobody calls those here.
         ports = {self.lab.answers["http_port"], self.lab.answers["registry_port"], 22}
         pod = {**dict.fromkeys(ports, self.hub.address), CACHE_PORT: self.cache.address}
-        self.cluster = TraefikCluster(self._folder / "traefik", [*self.lab.objects, *self.objects], self.lab.traefik, pod, self._authority)
+        self.cluster = TraefikCluster(
+            self._folder / "traefik", [*self.lab.objects, *self.objects], self.lab.traefik, pod, self._authority
+        )
         wait_for("the cache's certificate in Traefik", self._is_certified)
 
     def _is_certified(self) -> bool:
@@ -178,7 +195,12 @@ class Chain:
         return self._skopeo("--registries-conf", settings, "copy", f"docker://{image}", f"dir:{target}")
 
     def _skopeo(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self._folder), "XDG_RUNTIME_DIR": str(self._folder), **self._names}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._folder),
+            "XDG_RUNTIME_DIR": str(self._folder),
+            **self._names,
+        }
         command = [tool("skopeo"), "--insecure-policy", *map(str, arguments)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
