@@ -39,6 +39,7 @@ FORMATTED += tests/cluster tests/gitlab/listening.py tests/chart/compare.py test
 FORMATTED += tests/wizard tests/support/terminal.py tests/test_answers_example.py tests/test_summary.py tests/test_answers_type.py tests/test_documents.py tests/test_prose.py tests/test_runbook.py
 FORMATTED += $(filter-out tests/bootstrap/test_%,$(wildcard tests/bootstrap/*.py)) # what the bootstrap's tests run it against
 FORMATTED += template/apps/*alerts*/lab_alerts tests/alerts template/apps/*backups*/lab_backups tests/backups extensions/backups.py
+FORMATTED += tests/gitlab/docker_hub_chain.py tests/gitlab/test_gitlab_docker_hub_cache.py tests/delivery/test_delivery_docker_hub.py
 LINTED := $(FORMATTED) extensions tests/answers tests/chart tests/delivery
 LINTED_YAML := copier.yml .pre-commit-config.yaml .yamllint.yaml questions hooks tests
 LINTED_SHELL := .ci/run .ci/install-tools $(wildcard template/*.sh template/.gitlab/*.sh template/scripts/*.sh example/runner/*.sh example/scripts/*.sh)

@@ -82,6 +82,9 @@ class Answers(TypedDict, total=False):
     runner_scope: str
     build_method: str
     docker_version: str
+    docker_hub_cache: bool
+    docker_hub_cache_host: str
+    docker_hub_cache_size: str
     runner_machine: str
     proxmox_endpoint: str
     proxmox_node: str

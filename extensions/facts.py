@@ -29,6 +29,8 @@ TOFU_IMAGE = "ghcr.io/opentofu/opentofu:1.12.6"
 SIGN_IN_IMAGE = "quay.io/oauth2-proxy/oauth2-proxy:v7.15.5"
 # What moves backups to another place.
 RCLONE_IMAGE = "rclone/rclone:1.75.1"
+# What keeps Docker Hub's images in the house: CNCF Distribution, as a pull-through cache.
+DOCKER_HUB_CACHE_IMAGE = "docker.io/library/registry:3.1.1"
 PROXMOX_PROVIDER = "~> 0.111.1"
 AWS_PROVIDER = "~> 6.62"
 HTTP_PROVIDER = "~> 3.5"
@@ -62,6 +64,8 @@ SECRETS = {
     "login": "gitlab-login",
     # The owner's, and optional: what gitlab.rb may read as ENV['…'].
     "gitlab_env": "gitlab-env",
+    # The owner's, and optional: an account of Docker Hub, as which the cache pulls.
+    "docker_hub": "docker-hub-account",
     # The alarm's: the token or webhook of its channel, and its token for GitLab's API.
     "alerts": "alerts",
     "alerts_gitlab": "alerts-gitlab",
@@ -131,6 +135,14 @@ DOCKER_CERTIFICATES = "/certs/client"
 JOB_CA_FOLDER = "/usr/local/share/ca-certificates/lab"
 # Where GitLab's pod finds it, before it is copied to the certificates that GitLab trusts.
 GITLAB_CA_FOLDER = "/etc/gitlab-ca"
+# What tells a job's own builder to ask the cache first, by what builds: its file, and where the builder looks for it
+# (docs.docker.com/reference/cli/dockerd/, github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md).
+CACHE_FILES = {
+    "dind": ("daemon.json", "/etc/docker/daemon.json"),
+    "buildkit": ("buildkitd.toml", "/home/user/.config/buildkit/buildkitd.toml"),
+}
+# What no host on the internet has (RFC 1918, RFC 4193, RFC 4291).
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 # The deploy token that pushes images where `pipeline_auth` is `group-variable` has this user name.
 REGISTRY_PUSH_USER = "lab-push"
 
@@ -140,6 +152,13 @@ def top_groups(groups: list[str]) -> list[str]:
     known = {one.lower(): one for one in reversed(groups)}
     below = {one for one in known for other in known if one.startswith(f"{other}/")}
     return [one for one in dict.fromkeys(known[each.lower()] for each in groups) if one.lower() not in below]
+
+
+def parts_of(image: str) -> dict[str, str]:
+    """Return an image, its tag and its digest apart, as charts/app takes them."""
+    name, _, digest = pinned(image).partition("@")
+    repository, _, tag = name.rpartition(":")
+    return {"repository": repository, "tag": tag, "digest": digest}
 
 
 def token_variable(group: str) -> str:
@@ -276,12 +295,41 @@ class Lab:
     def sign_in_url(self) -> str:
         return f"https://{self.sign_in_host}{self.port_suffix}" if self.signs_in else ""
 
+    sign_in_image = parts_of(SIGN_IN_IMAGE)
+    docker_hub_cache_image = parts_of(DOCKER_HUB_CACHE_IMAGE)
+
     @cached_property
-    def sign_in_image(self) -> dict[str, str]:
-        """The image, its tag and its digest apart, as charts/app takes them."""
-        name, _, digest = pinned(SIGN_IN_IMAGE).partition("@")
-        repository, _, tag = name.rpartition(":")
-        return {"repository": repository, "tag": tag, "digest": digest}
+    def docker_hub_cache_address(self) -> str:
+        """The cache of Docker Hub: host, and port where it is not 443; nothing without one."""
+        return f"{self._answers['docker_hub_cache_host']}{self.port_suffix}" if self._answers["docker_hub_cache"] else ""
+
+    @cached_property
+    def docker_hub_cache_url(self) -> str:
+        return f"https://{self.docker_hub_cache_address}" if self._answers["docker_hub_cache"] else ""
+
+    @cached_property
+    def docker_hub_cache_networks(self) -> list[str]:
+        """Who may use the cache: private addresses, and what the owner names; the rest of the internet may not."""
+        named = [*self._answers["trusted_proxies"], *self._answers["node_networks"]]
+        private = [ipaddress.ip_network(one) for one in PRIVATE_NETWORKS]
+        parsed = [(one, ipaddress.ip_network(one)) for one in dict.fromkeys(named)]
+        return [*PRIVATE_NETWORKS, *(name for name, one in parsed if not any(one.version == all_.version and one.subnet_of(all_) for all_ in private))]  # type: ignore[arg-type]
+
+    @cached_property
+    def cache_file(self) -> str:
+        """The runner's file that leads a job's own builder to the cache; nothing without a cache or a runner."""
+        used = self._answers["docker_hub_cache"] and self._answers["runner_kind"] != "none"
+        return CACHE_FILES[self._answers["build_method"]][0] if used else ""
+
+    @cached_property
+    def cache_file_path(self) -> str:
+        """Where the builder looks for that file."""
+        return CACHE_FILES[self._answers["build_method"]][1] if self.cache_file else ""
+
+    @cached_property
+    def machine_cache_file(self) -> str:
+        """That file if the runner has a machine, where it lies beside the runner's other files."""
+        return self.cache_file if self._answers["runner_kind"] == "docker" else ""
 
     @cached_property
     def login_callback(self) -> str:
@@ -424,7 +472,8 @@ class Lab:
         A runner belongs to the whole instance, to one group with all below it, or to projects
         (docs.gitlab.com/ci/runners/runners_scope/). The lab's program makes them: lab_program/runners.py has the same list.
         """
-        building = {"image": self.job_image, "volumes": self.runner_volumes, "protected": False}
+        cache = [f"{self._answers['runner_home']}/{self.cache_file}:{self.cache_file_path}:ro"] if self.machine_cache_file else []
+        building = {"image": self.job_image, "volumes": [*self.runner_volumes, *cache], "protected": False}
         if self._answers["runner_scope"] == "instance":
             found = [{"name": self.runner_name, "variable": "RUNNER_TOKEN", **building}]
         else:

@@ -12,6 +12,7 @@ DIGESTS = {
     "alpine:3.22": "sha256:5291449c3df73caf6ed85e649dec1b9e818b39a5d8c871e97afc13e9cd5e8fa8",
     "docker:29.8.1-cli": "sha256:018edbc908e08fcc9dbf029c812c34251e9b4719e6f71ca0e5eae2a987d014ca",
     "docker:29.8.1-dind": "sha256:3f3c01aaaebf7cce837356b688b7c059a4749f10bd7660dec7c58fc454a283f0",
+    "docker.io/library/registry:3.1.1": "sha256:325b4b29b041e82803abeb703e201655e4e23ab83264ec1a7c9ddb0a5b14a6e0",
     "ghcr.io/opentofu/opentofu:1.12.6": "sha256:22cb52f6c5bf5c72a48a8f56d993d8df3e9462b1cdfb5db7e77143c87e8d159f",
     "moby/buildkit:v0.33.0-rootless": "sha256:80b15f0735e87bab7bf59ec4d695dfb4a7cfb25521cf56dc75d6f256285b63ef",
     "quay.io/oauth2-proxy/oauth2-proxy:v7.15.5": "sha256:8498b0d0ef0a7b29686414000a08aee467f02d0299c9ed1e006a8f33fc017916",

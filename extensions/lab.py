@@ -335,6 +335,7 @@ class LabExtension(ContextHook):
             sh=literals.shell,
             toml=literals.toml,
             usual_gateway=machines.usual_gateway,
+            without_comments=literals.without_comments,
             yaml=literals.yaml,
         )
 

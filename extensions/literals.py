@@ -131,6 +131,11 @@ def dotenv(value: Any) -> str:
     return f"'{text}'"
 
 
+def without_comments(script: str) -> str:
+    """Return a shell script without the lines that are comments alone, and the gaps that they leave; its first line stays."""
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\n[ \t]*#[^\n]*(?=\n)", "", script))
+
+
 def markdown(value: Any) -> str:
     """Return *value* as a Markdown code span that its backticks cannot leave."""
     text = re.sub(r"\s+", " ", str(value))

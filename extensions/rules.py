@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from . import age, alerts, aws, backups, literals, machines, names, owner, sign_in, values
+from . import age, alerts, aws, backups, docker_hub, literals, machines, names, owner, sign_in, values
 from .answers import Answers
 from .facts import ACME_SOURCES, IAC_NAME, POD_PORTS, RUNNER_NAMESPACE, SAMPLE_NAME, SECRETS
 
@@ -386,8 +386,7 @@ RULES: dict[str, Rule] = {
     "docker_version": lambda value, _: values.docker_version(value),
     **machines.RULES,
     **aws.RULES,
-    **alerts.RULES,
-    **sign_in.RULES,
+    **alerts.RULES, **sign_in.RULES, **docker_hub.RULES,
     "lab_group": _lab_group,
     **owner.RULES,
     "gitops_url": _gitops_url,

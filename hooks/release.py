@@ -158,7 +158,7 @@ def named_images(root: Path) -> list[tuple[str, str]]:
     """
     docker = f"docker:{facts.DEFAULT_DOCKER_VERSION}"
     offered = [facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE, facts.TOFU_IMAGE]
-    offered += [facts.PYTHON_IMAGE, facts.SIGN_IN_IMAGE]
+    offered += [facts.PYTHON_IMAGE, facts.SIGN_IN_IMAGE, facts.DOCKER_HUB_CACHE_IMAGE]
     offered += [f"{docker}-cli", f"{docker}-dind"]
     named = [("extensions/facts.py", images.pinned(image)) for image in offered]
     for folder in ("template", "partials"):

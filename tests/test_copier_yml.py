@@ -18,7 +18,7 @@ from support.rendering import ROOT, copy_lab, recorded_answers, snapshot
 from extensions import facts
 from extensions.rules import RULES
 
-PAGE_NAMES = ["lab", "domains", "ports", "storage", "gitlab", "groups", "registry", "sign_in", "runner", "machines", "aws", "flux", "owner", "extras", "backups", "alerts"]
+PAGE_NAMES = ["lab", "domains", "ports", "storage", "gitlab", "groups", "registry", "sign_in", "runner", "docker_hub", "machines", "aws", "flux", "owner", "extras", "backups", "alerts"]
 QUICK = {"base_domain", "tls_source", "storage_backend", "nfs_server", "groups", "runner_kind", "runner_host"}
 # Keys of a question are Copier's own constructor arguments, less what Copier fills in itself.
 QUESTION_KEYS = {field.name for field in fields(Question)} - {"var_name", "answers", "context", "jinja_env", "settings"}

@@ -22,8 +22,9 @@ DEFAULT: dict[str, Any] = {
     "build_method": "dind", "docker_version": "29.0.9", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker", "runner_scope": "groups",
     "trusted_proxies": ["10.42.0.0/16"], "node_networks": ["192.168.1.0/24"], "backup_keep_days": 7,
     "backups": False, "backup_target": "none", "backup_folder": "/mnt/usb", "backup_nfs_server": "", "backup_bucket": "b", "backup_prefix": "home", "age_recipients": [],
-    "runner_machine": "existing", "aws": "none",
+    "runner_machine": "existing", "aws": "none", "docker_hub_cache": False,
 }
+HUB = {"docker_hub_cache": True, "docker_hub_cache_host": "mirror.lab"}
 CA = {"private_ca": True}
 # What an answer leaves behind if its question is asked no longer.
 ISSUER = {"aws_login": "oidc", "aws_issuer_bucket": "keys", "aws_region": "eu-west-3", "backups": True}
@@ -92,6 +93,23 @@ FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("runner_tag", {}, "alpine-v19.3.0"),
     ("runner_image", {}, "gitlab/gitlab-runner:alpine-v19.3.0"),
     ("runner_volumes", {}, ["/certs/client", "/cache"]),
+    ("docker_hub_cache_address", {}, ""),
+    ("docker_hub_cache_url", {}, ""),
+    ("docker_hub_cache_address", HUB | {"https_port": 8443}, "mirror.lab:8443"),
+    ("docker_hub_cache_url", HUB | {"https_port": 8443}, "https://mirror.lab:8443"),
+    ("docker_hub_cache_url", HUB, "https://mirror.lab"),
+    ("docker_hub_cache_networks", HUB, ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"]),
+    (
+        "docker_hub_cache_networks", HUB | {"trusted_proxies": ["100.64.0.0/10", "fd42::/56"], "node_networks": ["2001:db8:7::/48", "100.64.0.0/10"]},
+        ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10", "100.64.0.0/10", "2001:db8:7::/48"],
+    ),
+    ("machine_cache_file", {}, ""),
+    ("machine_cache_file", HUB, "daemon.json"),
+    ("machine_cache_file", HUB | {"build_method": "buildkit"}, "buildkitd.toml"),
+    ("machine_cache_file", HUB | {"runner_kind": "kubernetes"}, ""),
+    ("cache_file", HUB | {"runner_kind": "kubernetes"}, "daemon.json"),
+    ("cache_file", HUB | {"runner_kind": "none"}, ""),
+    ("cache_file_path", HUB | {"build_method": "buildkit"}, "/home/user/.config/buildkit/buildkitd.toml"),
     ("runner_volumes", {"build_method": "buildkit"}, ["/cache"]),
     ("job_image", {}, "docker:29.0.9-cli"),
     ("job_environment", {}, []),

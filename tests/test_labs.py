@@ -262,7 +262,7 @@ def test_the_runbook_names_what_is_there_and_nothing_else(lab: Lab) -> None:
 DERIVED = {
     "installs_cert_manager", "dns_secret", "cluster_issuer",
     "iac_project", "unbanned_networks", "own_public_networks",
-    "gitlab_url", "registry_address", "registry_push_user", "lab_project", "sample_project", "sample_host", "sign_in_host", "sign_in_url", "runner_namespace", "gitops_url",
+    "gitlab_url", "registry_address", "registry_push_user", "lab_project", "sample_project", "sample_host", "sign_in_host", "sign_in_url", "docker_hub_cache_address", "machine_cache_file", "runner_namespace", "gitops_url",
     "flux_version", "alerts_entry", "backup_place", "backup_entries",
 }
 # An answer that does not apply is empty in the settings.

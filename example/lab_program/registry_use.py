@@ -26,6 +26,16 @@ def line(lab: Lab) -> str:
     return in_words(lab.pod.run("sh", "-c", SCRIPT).out)
 
 
+def cache_line(lab: Lab) -> str:
+    """Return a line for `./lab status` on the cache of Docker Hub, as far as its pod answers."""
+    place = ["-n", lab.settings.app_namespace, "deploy/docker-hub-cache"]
+    said = lab.programs.run(
+        ["kubectl", "exec", *place, "--", "sh", "-c", f"timeout {SECONDS} du -sk /var/lib/registry"]
+    ).out
+    size = re.match(r"([0-9]+)\s", said)
+    return f"cache of Docker Hub: {amount(int(size[1]))}" if size else "cache of Docker Hub: not measured"
+
+
 def in_words(said: str) -> str:
     """Return what the pod said of its registry, in words."""
     size = re.search(r"^([0-9]+)\s+/", said, re.MULTILINE)

@@ -8,7 +8,7 @@ set -eu
 umask 022
 
 user=cloud-user
-registry=registry.lab
+registries=registry.lab
 # Docker's own packages, for a system whose own ones have no compose plugin.
 docker_site=https://download.docker.com/linux
 source_list=/etc/apt/sources.list.d/lab-docker.sources
@@ -178,8 +178,8 @@ get() {
 
 # Settings
 
-# What stands in the file stays; containers follow that are made after Docker's next start.
-limit_logs() {
+# What is in the file stays; of the logs, containers follow that are made after Docker's next start.
+settle_docker() {
   # Docker does not start if its call says it, too.
   if systemctl cat docker 2>/dev/null | grep -q -e '--log-'; then return 0; fi
   settings=/etc/docker/daemon.json
@@ -207,17 +207,20 @@ try:
         raise ValueError("no JSON object")
 except ValueError as error:
     sys.exit(f"{path} is not what Docker reads: {error}. Mend it, then run this again; nothing was installed.")
+said = []
 if "log-driver" not in settings and "log-opts" not in settings:
     settings.update({"log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "10m"}})
+    said.append("Docker's logs have an end after its next start")
+if said:
     with open(f"{path}.new", "w", encoding="utf-8") as file:
         json.dump(settings, file, indent=2)
         file.write("\n")
     shutil.copystat(path, f"{path}.new")
     os.replace(f"{path}.new", path)
-    print(f"Docker's logs have an end after its next start; your settings in {path} stay")
+    print(f"{'; '.join(said)}; your settings in {path} stay")
 EOF
   ) || fail "$said"
-  [ -z "$said" ] || did "$said"
+  if [ -n "$said" ]; then did "$said"; fi
 }
 
 join_group() {
@@ -245,7 +248,9 @@ trust_authority() {
     rm -f "$store.changed"
     did "this machine trusts your authority: $store"
   fi
-  if put "/etc/docker/certs.d/$registry/ca.crt" <"$ca"; then did "Docker trusts your authority for $registry"; fi
+  for registry in $registries; do
+    if put "/etc/docker/certs.d/$registry/ca.crt" <"$ca"; then did "Docker trusts your authority for $registry"; fi
+  done
 }
 
 upgrade_by_night() {
@@ -326,9 +331,9 @@ case $(systemd-detect-virt --vm 2>/dev/null) in kvm | qemu) set -- "$@" qemu-gue
 # shellcheck disable=SC2086
 set -- "$@" $engine
 fetch "$@"
-limit_logs
+settle_docker
 install_fetched
-limit_logs
+settle_docker
 join_group
 trust_authority
 upgrade_by_night

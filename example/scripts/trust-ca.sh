@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes a machine trust the lab's own certificate authority: each node of the cluster, so that it can pull images; the runner's
-# machine; your own. From the lab's folder, with the registry as its images spell it:
+# machine; your own. From the lab's folder, with the registry (or several) as its images spell it:
 #   scp ca.crt scripts/trust-ca.sh root@node1: && ssh root@node1 bash trust-ca.sh registry.lab
 # Run it again when ca.crt has changed; with nothing to do it does nothing. It needs root.
 set -euo pipefail
 
-registry=${1:?say which registry, as its images spell it: bash trust-ca.sh registry.lab:8443}
+: "${1:?say which registry, as its images spell it: bash trust-ca.sh registry.lab:8443}"
 root=${TRUST_CA_ROOT-}
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
@@ -51,7 +51,9 @@ else
 fi
 
 # Docker looks here at every pull, and need not be restarted.
-if command -v docker >/dev/null; then put "/etc/docker/certs.d/$registry/ca.crt" || true; fi
+if command -v docker >/dev/null; then
+  for registry in "$@"; do put "/etc/docker/certs.d/$registry/ca.crt" || true; done
+fi
 
 # What pulls the cluster's images reads the store when it starts. Pods keep running.
 for service in k3s k3s-agent rke2-server rke2-agent crio containerd; do

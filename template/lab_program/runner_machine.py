@@ -26,7 +26,11 @@ else tell root password
 fi
 if test -r /etc/os-release; then (. /etc/os-release && tell system "${PRETTY_NAME-}"); fi
 """
+LOOK_FOR_MIRRORS = (
+    "tell mirrors \"$(docker info --format '{{range .RegistryConfig.Mirrors}}{{.}} {{end}}' 2>/dev/null)\"\n"
+)
 LOOK_FOR_AUTHORITY = 'tell authority "$(sha256sum {file} 2>/dev/null)"\n'
+CACHE = "the way to the lab's cache of Docker Hub"
 # What is printed goes to a file: a broken connection stops nothing there, and the next run waits for this one to end.
 REMOTE = """\
 umask 077; folder=$(mktemp -d) && cd "$folder" && tar -xf - || exit 1
@@ -44,6 +48,7 @@ class Found:
         refused: why none does, in Docker's or the shell's words.
         compose: the version of the compose plugin; empty where it is missing.
         trusts: whether Docker trusts the lab's own authority; true where there is none.
+        caches: whether Docker asks the lab's cache of Docker Hub; true where there is none.
         has_apt: whether apt installs there what is installed.
         root: whether the user can become root without being asked: yes, password, missing.
         system: its name, for people.
@@ -56,6 +61,7 @@ class Found:
     refused: str
     compose: str
     trusts: bool
+    caches: bool
     has_apt: bool
     root: str
     system: str
@@ -77,7 +83,17 @@ class Found:
             found.append("Docker's compose plugin" if self.docker else "its compose plugin")
         if not self.trusts:
             found.append("the certificate of your authority")
+        if not self.caches:
+            found.append(CACHE)
         return found
+
+    @property
+    def without(self) -> str:
+        """What goes on without it, on a machine that serves."""
+        lost = [] if self.trusts else ["images of your registry cannot be pulled there"]
+        return "; ".join(
+            [*lost, *([] if self.caches else ["it pulls from Docker Hub itself: docs/docker-hub-cache.md"])]
+        )
 
     @property
     def obstacle(self) -> str:
@@ -89,6 +105,11 @@ class Found:
         if self.root == "password":
             return f"and sudo there asks {self.user} for a password"
         return ""
+
+    @property
+    def remedy(self) -> str:
+        """What the owner does for a machine that serves without what it lacks."""
+        return "./lab trust --runner" if not self.trusts else "as docs/docker-hub-cache.md says"
 
     @property
     def by_hand(self) -> str:
@@ -111,6 +132,8 @@ def question(lab: Lab) -> str:
     if lab.settings.private_ca:
         file = quoted(f"/etc/docker/certs.d/{lab.settings.registry_address}/ca.crt")
         command += LOOK_FOR_AUTHORITY.format(file=file)
+    if lab.settings.docker_hub_cache:
+        command += LOOK_FOR_MIRRORS
     return command
 
 
@@ -123,6 +146,7 @@ def read(lab: Lab, said: str) -> Found:
     except OSError:
         # preflight says that it is missing.
         wanted = ""
+    mirrors = [one.rstrip("/") for one in told.get("mirrors", "").split()]
     return Found(
         user=settings.runner_user,
         host=settings.runner_host,
@@ -130,6 +154,7 @@ def read(lab: Lab, said: str) -> Found:
         refused=told.get("refused", ""),
         compose=told.get("compose", ""),
         trusts=told.get("authority", "").startswith(wanted),
+        caches=not settings.docker_hub_cache or f"https://{settings.docker_hub_cache_address}" in mirrors,
         has_apt="apt" in told,
         root=told.get("root", ""),
         system=told.get("system", "") or "this system",
@@ -159,7 +184,7 @@ def prepare(lab: Lab) -> None:
     if found.obstacle:
         if not found.serves:
             raise Failure(f"{what}, {found.obstacle}.", "", found.by_hand)
-        console.warn(f"{what}, {found.obstacle}:\n./lab trust --runner")
+        console.warn(f"{what}, {found.obstacle}:\n{found.remedy}")
         return
     asked = (
         f"{what}.\n{SCRIPT} sets it up, as root: Docker and its compose plugin (from Docker's own packages if the\n"
@@ -170,7 +195,7 @@ def prepare(lab: Lab) -> None:
     if not console.ask_yes(asked, "call it with --yes if it may be set up"):
         if not found.serves:
             raise Failure(f"{found.host} was not set up; nothing was changed there.", f"less {SCRIPT}", found.by_hand)
-        console.warn(f"{what}; images of your registry cannot be pulled there")
+        console.warn(f"{what}; {found.without}")
         return
     _set_up(lab, found)
 
@@ -192,7 +217,10 @@ def _set_up(lab: Lab, found: Found) -> None:
             f"{found.host} could not be set up.\n" + "\n".join(said[-12:]), f"ssh {lab.machine.address}", again
         )
     lab.machine.log_in_anew()
-    left = look(lab).missing
+    after = look(lab)
+    if not after.caches:
+        console.warn(f"{found.host} lacks {CACHE}: {after.without}")
+    left = [one for one in after.missing if one != CACHE]
     if left:
         raise Failure(
             f"{found.host} was set up, and lacks {' and '.join(left)} all the same.",

@@ -73,6 +73,10 @@ class Settings:
     sign_in: str
     sign_in_host: str
     sign_in_url: str
+    docker_hub_cache: bool
+    docker_hub_cache_host: str
+    docker_hub_cache_address: str
+    machine_cache_file: str
     gitlab_login: str
     runner_kind: str
     runner_host: str
@@ -192,11 +196,14 @@ class Settings:
     @cached_property
     def hosts(self) -> tuple[str, ...]:
         """The hosts that DNS has to know."""
-        sample, sign_in = (
-            [self.sample_host] if self.sample_app else [],
-            [self.sign_in_host] if self.sign_in_host else [],
-        )
-        return (self.gitlab_host, self.registry_host, *sample, *sign_in)
+        sample = [self.sample_host] if self.sample_app else []
+        others = [one for one in (self.sign_in_host, self.docker_hub_cache_host) if one]
+        return (self.gitlab_host, self.registry_host, *sample, *others)
+
+    @property
+    def trusted_registries(self) -> tuple[str, ...]:
+        """The registries that nodes and Docker reach by the lab's certificates, as image names spell them."""
+        return (self.registry_address, *([self.docker_hub_cache_address] if self.docker_hub_cache else []))
 
     @cached_property
     def cluster_folder(self) -> str:

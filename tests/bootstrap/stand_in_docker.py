@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-# setup.sh of the stand-in lab: from then on Docker is there, and trusts the authority.
+# setup.sh of the stand-in lab: from then on Docker is there, trusts the authority, and asks the mirrors that a test offers.
 SETUP = """\
 #!/bin/sh
 set -eu
 test ! -e "$HOME/../docker/refuses" || { echo "setup.sh: apt cannot get docker.io" >&2; exit 1; }
 test ! -e ca.crt || cat ca.crt >"$HOME/../docker/authority"
+test ! -e "$HOME/../docker/offered" || cat "$HOME/../docker/offered" >"$HOME/../docker/mirrors"
 echo "installed docker.io"
 echo "note: no swap"
 : >"$HOME/../docker/set up"
@@ -31,6 +32,7 @@ def write_docker(program: Path, up: Path, compose: bool = True) -> None:
 up='{up}'
 case "$1 $2" in
   'version --format') echo 29.1.0 ;;
+  'info --format') test ! -e '{up.parent}/mirrors' || cat '{up.parent}/mirrors' ;;
   'compose '*) {plugin}
     case "$2" in
       version) echo 5.0.0 ;;

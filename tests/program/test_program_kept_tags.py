@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -191,6 +192,22 @@ def test_tags_in_use_are_found_wherever_they_are_named() -> None:
     assert kept_tags.written(REGISTRY, [text, "image: {}"]) == {"g/new": {"edge"}}
     assert cleanup.used_of("G", found) == {"nightly", "stable", "1", "main-1", "v2"}
     assert cleanup.used_of("g/sid", found) == set() and cleanup.used_of("g/side", found) == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("3145728\t/var/lib/registry\n", "cache of Docker Hub: 3.0 GiB"),
+        ("", "cache of Docker Hub: not measured"),
+        ("Error from server (NotFound): 404 no such deployment\n", "cache of Docker Hub: not measured"),
+    ],
+)
+def test_what_the_cache_of_docker_hub_takes_is_said_as_far_as_its_pod_answers(said: str, line: str) -> None:
+    asked: list[list[str]] = []
+    programs = SimpleNamespace(run=lambda command: asked.append(command) or SimpleNamespace(out=said))
+    lab = SimpleNamespace(programs=programs, settings=SimpleNamespace(app_namespace="apps"))
+    assert registry_use.cache_line(lab) == line
+    assert asked[0][:5] == ["kubectl", "exec", "-n", "apps", "deploy/docker-hub-cache"]
 
 
 def test_the_size_of_the_registry_is_said_with_what_becomes_of_garbage() -> None:

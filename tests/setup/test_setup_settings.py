@@ -27,7 +27,7 @@ def test_an_owners_settings_of_docker_stay(machine_with: MakeMachine, mine: dict
     machine = machine_with("trixie")
     text = json.dumps(mine)
     machine.write("/etc/docker/daemon.json", text, 0o640)
-    done = machine.part("limit_logs; echo $changed; limit_logs")
+    done = machine.part("settle_docker; echo $changed; settle_docker")
     found = machine.read("/etc/docker/daemon.json")
     assert json.loads(found) == (mine | OURS if merged else mine), done.out
     assert ("true\n" in done.out) is merged and done.out.count("after its next start") == merged, done.out
@@ -163,7 +163,7 @@ def test_a_call_of_docker_that_says_where_its_logs_go_is_not_said_otherwise(mach
         "/usr/local/bin/systemctl", "#!/bin/sh\necho 'ExecStart=/usr/sbin/dockerd --log-driver=journald'\n", 0o755
     )
     before = lasting(machine)
-    done = machine.part("limit_logs; echo $changed")
+    done = machine.part("settle_docker; echo $changed")
     assert done.out == "false\n" and {path for path in lasting(machine) if path not in before} == {"root/part.sh"}
 
 

@@ -73,6 +73,8 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
         secrets[apps, "sign-in"] = {"client-id", "client-secret", "cookie-secret"}
         if answers["private_ca"]:
             secrets[apps, "lab-ca"] = {"ca.crt"}
+    if answers["docker_hub_cache"]:
+        secrets[apps, "docker-hub-account"] = {"username", "password"}
     if answers["gitlab_login"] == "oidc":
         secrets[gitlab, "gitlab-login"] = {"client-secret"}
     dns = facts.Lab(answers).dns_secret

@@ -18,7 +18,7 @@ from .sealing import sealed_files, sealed_text
 
 PARTS_OF_THE_LAB = (
     *("gitlab", "gitlab-check", "gitlab-runner", "runner", "infrastructure", "automation", "flux-system"),
-    *("cert-manager", "cert-issuer", "sign-in"),
+    *("cert-manager", "cert-issuer", "docker-hub-cache", "sign-in"),
 )
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _IMAGE_PART = re.compile(r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*")

@@ -65,6 +65,8 @@ class Status(Command):
             yield "GitLab's next version or settings, refused before GitLab was touched", refusal
         if problem is None:
             yield registry_use.line(lab), None
+        if settings.docker_hub_cache:
+            yield registry_use.cache_line(lab), None
         if problem is None and settings.rack_attack:
             yield "GitLab bans no node", _bans(lab, nodes)
 

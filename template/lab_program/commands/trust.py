@@ -20,7 +20,7 @@ SCRIPT = "scripts/trust-ca.sh"
 # The machine unpacks what comes through the pipe, runs it as root, and keeps nothing of it.
 REMOTE = """\
 umask 077; folder=$(mktemp -d) && cd "$folder" && tar -xf - || exit 1
-if [ "$(id -u)" -eq 0 ]; then bash trust-ca.sh {registry}; else sudo -n bash trust-ca.sh {registry}; fi
+if [ "$(id -u)" -eq 0 ]; then bash trust-ca.sh {registries}; else sudo -n bash trust-ca.sh {registries}; fi
 status=$?; cd / && rm -rf "$folder"; exit $status"""
 
 # What scripts/trust-ca.sh has put onto a machine, taken away again; a lab whose private_ca is false has no such script. Of
@@ -70,7 +70,7 @@ Firefox            Settings > Privacy & Security > View Certificates > Authoriti
 Chrome, Edge       Linux: certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n "{name}" -i ca.crt (package libnss3-tools)
                    elsewhere they go by the system's store
 Linux              sudo ./lab trust --here, or: scp ca.crt scripts/trust-ca.sh root@<machine>: &&
-                   ssh root@<machine> bash trust-ca.sh {registry}
+                   ssh root@<machine> bash trust-ca.sh {registries}
 macOS              sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain ca.crt
 Windows            as administrator: certutil -addstore -f Root ca.crt
 iPhone, iPad       open ca.crt (mail, AirDrop); Settings > General > VPN & Device Management > install the profile; then
@@ -87,6 +87,15 @@ configs:
   "{registry}":
     tls:
       ca_file: /etc/rancher/k3s/lab-ca.crt    # a copy of ca.crt"""
+# For a lab with a cache of Docker Hub.
+MIRROR = """\
+
+  "{cache}":
+    tls:
+      ca_file: /etc/rancher/k3s/lab-ca.crt
+mirrors:
+  docker.io:
+    endpoint: ["https://{cache}"]"""
 
 
 class Trust(Command):
@@ -200,14 +209,13 @@ class Trust(Command):
         lines = "\n".join(f"  {machine}  ({name})" for machine, name in zip(listed, found, strict=True))
         question = f"These nodes will {state} the lab's authority, and their k3s restarts (pods keep running):\n{lines}\nGo on?"
         by_hand = "\n".join(
-            f"scp ca.crt scripts/trust-ca.sh {one}: && ssh {one} bash trust-ca.sh {self.settings.registry_address}"
-            for one in listed
+            f"scp ca.crt scripts/trust-ca.sh {one}: && ssh {one} bash trust-ca.sh {self._registries}" for one in listed
         )
         if not self.options.yes and not self.console.ask_yes(
             question, f"call it with --yes, or on each by hand:\n{by_hand}"
         ):
             self.console.print(f"Nothing was changed on them. By hand:\n{by_hand}\n")
-            self.console.print(REGISTRIES.format(registry=self.settings.registry_address))
+            self.console.print(self._registries_file())
             raise Failure("The nodes were not confirmed.", "", "run it again, or do it by hand as above")
         self._nodes = listed
 
@@ -217,11 +225,21 @@ class Trust(Command):
             DEVICES.format(
                 file=self.folder / "ca.crt",
                 name=f"Lab authority of {settings.lab_name}",
-                registry=settings.registry_address,
+                registries=self._registries,
                 url=settings.gitlab_url,
             )
         )
-        self.console.print(f"\n{REGISTRIES.format(registry=settings.registry_address)}")
+        self.console.print(f"\n{self._registries_file()}")
+
+    @property
+    def _registries(self) -> str:
+        """The registries that Docker has to trust, as words of a shell."""
+        return " ".join(map(quoted, self.settings.trusted_registries))
+
+    def _registries_file(self) -> str:
+        """Return what goes into a k3s node's registries.yaml, with where it goes."""
+        registry, *cache = self.settings.trusted_registries
+        return REGISTRIES.format(registry=registry) + "".join(MIRROR.format(cache=one) for one in cache)
 
     def _runner(self) -> list[str]:
         if not self.options.runner:
@@ -235,7 +253,7 @@ class Trust(Command):
             command, sent = REMOTE_REMOVE, REMOVE.encode()
         else:
             command, sent = (
-                REMOTE.format(registry=quoted(self.settings.registry_address)),
+                REMOTE.format(registries=self._registries),
                 packed(self.folder, [SCRIPT, "ca.crt"]),
             )
         return self.programs.run([*ssh(can_ask=self.console.terminal), machine, command], stdin=sent)
@@ -246,7 +264,7 @@ class Trust(Command):
             raise Failure("This machine's certificates are root's to write.", "", f"sudo ./lab trust --here{option}")
         if self.options.remove:
             return self.programs.run(["sh", "-s"], stdin=REMOVE.encode())
-        return self.programs.run(["bash", str(self.folder / SCRIPT), self.settings.registry_address])
+        return self.programs.run(["bash", str(self.folder / SCRIPT), *self.settings.trusted_registries])
 
     def _told(self, name: str, done: Result) -> bool:
         """Say what became of a machine, and return whether it trusts the authority."""

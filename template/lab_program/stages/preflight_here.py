@@ -227,7 +227,7 @@ def machine_finding(found: Found) -> Finding:
         return Good(f"the runner's machine: Docker {found.docker}, compose {found.compose}")
     what = f"the runner's machine {found.host} lacks {missing}"
     if found.obstacle and found.serves:
-        return Advice(f"{what}, {found.obstacle}:\n./lab trust --runner")
+        return Advice(f"{what}, {found.obstacle}:\n{found.remedy}")
     if found.obstacle:
         return Problem("runner", f"{what}, {found.obstacle}", found.by_hand)
     return Good(f"{what}: the stage runner brings that, after a yes ({machine_module.SCRIPT})")

@@ -199,7 +199,8 @@ class Runner(Stage):
 
     def _files(self) -> list[str]:
         """Return the files of runner/ that belong on the machine."""
-        return ["compose.yaml", "config.toml", *(["ca.crt"] if self.settings.private_ca else [])]
+        cache, authority = self.settings.machine_cache_file, ["ca.crt"] if self.settings.private_ca else []
+        return ["compose.yaml", "config.toml", *([cache] if cache else []), *authority]
 
     def _file(self, name: str) -> str:
         return quoted(f"{self.settings.runner_home}/{name}")
