@@ -295,6 +295,39 @@ def test_a_short_loss_is_tried_again(place: Place, volumes: Volumes, key: Key, h
 
 
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
+@pytest.mark.parametrize("most", [None, 7_000_000])
+def test_what_is_large_goes_in_parts_and_is_there_once_all_are(
+    most: int | None, place: Place, volumes: Volumes, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 200 MiB on rclone sends parts; here from 5 MiB on."""
+    parts = (
+        "--s3-upload-cutoff",
+        "5M",
+        "--s3-chunk-size",
+        "5M",
+        "--retries",
+        "1",
+        "--low-level-retries",
+        "1",
+        "--timeout",
+        "3s",
+    )
+    monkeypatch.setattr(target, "PATIENCE", ("--config", "", *parts))
+    name = volumes.back_up(size=16_000_000)
+    direct = place.settings["endpoint"]
+    if most is not None:
+        place.settings["endpoint"] = Proxy(direct, most).url
+        with pytest.raises(target.TargetError):
+            send(place, volumes, key)
+        place.settings["endpoint"] = direct
+        assert f"{name}/{sets.DATA}" not in place.files() and states(place) in ({}, {name: sets.HALF})
+    assert send(place, volumes, key).state == sets.WHOLE
+    stored = place.client.head_object(Bucket=BUCKET, Key=f"{PREFIX}/{name}/{sets.DATA}")
+    assert "-" in stored["ETag"], "it was sent in one part"
+    assert place.sender().check(name).set == name
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
 def test_a_wrong_key_a_missing_bucket_and_a_dead_server_are_told_without_secrets(place: Place, hasty: None) -> None:
     for change, words in (
         ({"bucket": "nowhere"}, "NoSuchBucket|not exist|not found"),

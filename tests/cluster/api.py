@@ -25,6 +25,7 @@ GROUPS = {
     "deployments": "/apis/apps/v1",
     "replicasets": "/apis/apps/v1",
     "statefulsets": "/apis/apps/v1",
+    "cronjobs": "/apis/batch/v1",
     "jobs": "/apis/batch/v1",
     "stages": "/apis/kwok.x-k8s.io/v1alpha1",
     "gitrepositories": "/apis/source.toolkit.fluxcd.io/v1",

@@ -32,6 +32,7 @@ ORDER = (
     "check",
     "effects",
     "alerts",
+    "backups",
     "runner-in-the-cluster",
     "secrets",
     "external-ssh",

@@ -85,7 +85,10 @@ class Volumes:
         }
         packed(self.data / f"{name}_gitlab_backup.tar", members | ({"registry.tar.gz": b"images"} if registry else {}))
         config = self.config / f"gitlab_config_{second - apart}_2026_09_21.tar"
-        packed(
-            config, {"/etc/gitlab/gitlab.rb": b"", "/etc/gitlab/gitlab-secrets.json": b'{"secret": "the key of all"}'}
-        )
+        held = {
+            "/etc/gitlab/gitlab.rb": b"",
+            "/etc/gitlab/gitlab-secrets.json": b'{"secret": "the key of all"}',
+            "/etc/gitlab/ssh_host_ed25519_key": b"a host key",
+        }
+        packed(config, held)
         return name
