@@ -20,6 +20,7 @@ FIRST = ("base_domain", "lab_name", "runner_user")
 LEADERS = (*FIRST, "admin_email")
 # What may not move with them: the cluster's folder is Flux's, and no answer makes another path on the runner's machine.
 CAUTIONS = {
+    "backup_bucket": "another bucket, which has to be there; the backups of the old one stay in it",
     "gitlab_host": "every clone address, and what DNS has to know",
     "registry_host": "the name of every image, and what DNS has to know",
     "cluster_name": "the folder that Flux follows: run the bootstrap after the push",
@@ -53,8 +54,12 @@ def followers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
         if not (isinstance(old, str) and isinstance(new, str) and old and old != new):
             continue
         # A whole name: `lab` is in `gitlab.lab` once, and in `homelab` not at all.
-        # A repository's `.git` is no part of its name, nor is what the lab's own group adds.
-        end = r"(?![\w.-])" if leader in ("base_domain", "admin_email") else r"(?:(?![\w.-])|(?=(?:\.git|-ops)$))"
+        # A repository's `.git` is no part of its name, nor is what the lab's own group and its bucket add.
+        end = (
+            r"(?![\w.-])"
+            if leader in ("base_domain", "admin_email")
+            else r"(?:(?![\w.-])|(?=(?:\.git|-ops|-backups)$))"
+        )
         whole = re.compile(rf"(?<![\w-]){re.escape(old)}{end}")
         for name, value in after.items():
             if name in FIRST or name in choices() or name.startswith("_") or before.get(name) != value:

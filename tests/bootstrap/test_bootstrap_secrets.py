@@ -187,8 +187,8 @@ REVEALED_IN = {
     "stages/age_key.py", "stages/credential.py", "stages/early_secrets.py", "stages/gitlab.py", "stages/registry.py", "stages/runner.py",
     # The owner's editor and key file: 0600, the first in memory. And the text that becomes a Secret before it is encrypted.
     "commands/editing.py", "commands/sealing.py", "key_file.py",
-    # Whether the token for DNS-01, that of the alarm or the client secret of a log-in is blank.
-    "stages/certificates.py", "stages/alerts.py", "stages/login_secret.py",
+    # Whether the token for DNS-01, that of the alarm, the access key of the backups or the client secret of a log-in is blank.
+    "stages/certificates.py", "stages/alerts.py", "stages/backups.py", "stages/login_secret.py",
     # Proxmox's header, and what OpenTofu alone sees. The state's passphrase becomes a file of the owner's, or encrypted.
     "clients/proxmox.py", "stages/tofu_run.py", "stages/machine_secrets.py",
 }

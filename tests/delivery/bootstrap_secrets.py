@@ -19,7 +19,7 @@ def made(lab: Path) -> dict[str, set[tuple[str, frozenset[str]]]]:
 
     Read from its syntax trees: the calls of put_secret, whose values are a dictionary there, or one that is built just before.
     The runner's has a key for each of the lab's runners, that of the DNS provider what its settings name, that of the alarm what its
-    channel needs; that of the machines no object reads.
+    channel needs, that of the backups what their target needs; that of the machines no object reads.
     """
     settings = program.settings_of(lab)
     tokens = frozenset(one.variable for one in program.runners.wanted(settings))
@@ -30,7 +30,9 @@ def made(lab: Path) -> dict[str, set[tuple[str, frozenset[str]]]]:
         found["alerts"] = {("Opaque", frozenset({settings.alerts_entry}))}
     if settings.alerts != "none":
         found["alerts-gitlab"] = {("Opaque", frozenset({"token"}))}
-    apart = ("alerts.py", "certificates.py", "machine_secrets.py")
+    if settings.backup_entries:
+        found[program.backups_stage.NAME] = {("Opaque", frozenset(settings.backup_entries))}
+    apart = ("alerts.py", "backups.py", "certificates.py", "machine_secrets.py")
     known = {Path(program.runner.__file__), *(program.PACKAGE / "stages" / name for name in apart)}
     for file in sorted(set((program.PACKAGE / "stages").glob("*.py")) - known):
         tree = ast.parse(file.read_text(encoding="utf-8"))
