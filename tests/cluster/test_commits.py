@@ -25,8 +25,7 @@ def world(worlds: Worlds) -> World:
 def push(world: World, message: str) -> str:
     """Push, and tell Flux of it: nobody else does for this repository, but its owner may have set up a webhook."""
     commit = world.push(message)
-    ask = f"reconcile.fluxcd.io/requestedAt={time.time()}"
-    world.plane.kubectl("annotate", "--overwrite", "gitrepository", "flux-system", "--namespace=flux-system", ask)
+    world.ask_flux()
     return commit
 
 

@@ -77,16 +77,11 @@ def pods(world: World) -> dict[tuple[str, str], set[str]]:
     return found
 
 
-def let_flux_look(world: World) -> None:
-    """Ask Flux to read the repository: one that lies elsewhere tells it nothing, and it looks once in a sync_interval."""
-    ask = f"reconcile.fluxcd.io/requestedAt={time.time()}"
-    world.plane.kubectl("annotate", "--overwrite", "gitrepository", "flux-system", f"--namespace={NAMESPACE}", ask)
-
-
 def push(world: World, message: str) -> None:
     """Push, ask Flux to look, and wait until all of it is applied and rests."""
     commit = world.push(message)
-    let_flux_look(world)
+    # A repository that is elsewhere tells Flux nothing, and Flux looks once in a sync_interval.
+    world.ask_flux()
 
     def applied() -> bool:
         items = world.api.list("kustomizations", NAMESPACE)

@@ -278,6 +278,11 @@ class World:
                     return head
         raise AssertionError("the push did not arrive")
 
+    def ask_flux(self, kind: str = "gitrepository", name: str = "flux-system") -> None:
+        """Ask Flux to look at one of its objects now, as a webhook would."""
+        ask = f"reconcile.fluxcd.io/requestedAt={time.time()}"
+        self.plane.kubectl("annotate", "--overwrite", kind, name, f"--namespace={NAMESPACE}", ask)
+
     def tip(self) -> str:
         return Path(self.repository, "refs", "heads", self.answers["gitops_branch"]).read_text(encoding="utf-8").strip()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import pytest
 from support.tools import run, tool
 
 
@@ -80,3 +81,14 @@ _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes
 def signature(key: Path, message: bytes) -> bytes:
     """Return the RSA signature (SHA-256) of the message."""
     return subprocess.run([tool("openssl"), "dgst", "-sha256", "-sign", key], input=message, capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the certificate of another authority, which signed nothing here."""
+    return Authority(tmp_path_factory.mktemp("stranger"), "Somebody else").crt

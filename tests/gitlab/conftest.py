@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from authority import Authority
+from authority import authority, stranger  # noqa: F401 - fixtures of these tests
 from stand_in_pod import SshStub, WebStub
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="session")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the certificate of another authority, which signed nothing here."""
-    return Authority(tmp_path_factory.mktemp("stranger"), "Somebody else").crt
 
 
 @pytest.fixture(scope="session")
