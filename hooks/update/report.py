@@ -77,9 +77,7 @@ def _conflicts(found: Findings) -> list[str]:
             f"`{path}`, lines {first} to {last}: you and the template changed the same place" for first, last in places
         ]
         if not places:
-            lines.append(
-                f"`{path}`: what could not be patched stands in `{path}.rej`; work it in, and delete that file"
-            )
+            lines.append(f"`{path}`: what could not be patched is in `{path}.rej`; work it in, and delete that file")
     if any(found.conflicts.values()):
         lines.append("Keep what is right between the markers, remove the markers, and `git add` the file.")
     return lines
