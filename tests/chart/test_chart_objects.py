@@ -124,8 +124,8 @@ def test_a_claim_outlives_the_release_unless_the_values_say_otherwise() -> None:
     assert annotations({"annotations": {"a": 1}}) == {"helm.sh/resource-policy": "keep", "a": "1"}
     # And so it is told to whoever asks how an application is removed.
     said = " ".join(new_app.NewApp.epilog().split())
-    assert "takes everything of its release out of the cluster, but the volumes that it made" in said
-    assert "a claim with `retain: false` goes, too" in said
+    assert "removes its release from the cluster, except the volumes that it made" in said
+    assert "a claim with `retain: false` is removed, too" in said
 
 
 def test_a_claims_storage_class_is_the_clusters_own_or_the_named_one_or_none() -> None:

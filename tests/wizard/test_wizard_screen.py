@@ -113,7 +113,7 @@ def test_the_quick_wizard_on_80_by_24(tmux: Tmux, labs: Labs) -> None:
     """Each question is seen whole: name, address, help, choices, the answer's line; then back two, and the summary."""
     steps = {
         "setup_level": (["quick", "full"], ["Enter"]),
-        "base_domain": (["Traefik. One label is enough at home."], ["C-a", "C-k", "home.lan", "Enter"]),
+        "base_domain": (["address. One label is enough at home."], ["C-a", "C-k", "home.lan", "Enter"]),
         "tls_source": (
             ["HTTP-01", "an authority that the lab makes", "Traefik itself"],
             ["Down", "Down", "Down", "Enter"],
