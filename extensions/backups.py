@@ -45,12 +45,12 @@ def endpoint(value: Any, answers: Answers) -> str | None:
     if value == "":
         return None
     if not isinstance(value, str) or not re.match(r"https?://", value):
-        return f"`{value}` is no address of a server; give one with its scheme, such as `{EXAMPLE_ENDPOINT}`"
+        return f"`{value}` is not the address of a server; give one with its scheme, such as `{EXAMPLE_ENDPOINT}`"
     try:
         parts = urlsplit(value)
         port, host = parts.port, parts.hostname or ""
     except ValueError:
-        return f"`{value}` is no address of a server: its port or its brackets are wrong; give one such as `{EXAMPLE_ENDPOINT}`"
+        return f"`{value}` is not the address of a server: its port or its brackets are wrong; give one such as `{EXAMPLE_ENDPOINT}`"
     if parts.username is not None or parts.password is not None:
         return "a user or a password is no part of the address, which is in Git; the program asks for the access key"
     if parts.path or parts.query or parts.fragment or "?" in value or "#" in value:

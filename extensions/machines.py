@@ -138,7 +138,7 @@ def runner_address(value: Any, answers: Answers) -> str | None:
         what = "the network itself" if found.ip == found.network.network_address else "the network's broadcast address"
         return f"`{value}` is {what}, not a machine in it; give one such as `{usual_gateway(value)}/{prefix}`"
     if _nobody(found.ip) or found.ip.is_link_local:
-        return f"`{value}` is no address of a machine in a network; give one such as `{example}`"
+        return f"`{value}` is not the address of a machine in a network; give one such as `{example}`"
     for network in (*answers["trusted_proxies"], SERVICE_NETWORK):
         if ":" not in network and found.ip in ipaddress.ip_network(network):
             return f"`{value}` is in `{network}`, which the cluster uses for pods and services; give an address of your network, such as `{example}`"
@@ -165,7 +165,7 @@ def runner_gateway(value: Any, answers: Answers) -> str | None:
     if gateway == machine.ip:
         return f"`{value}` is the machine's own address; give the router's, such as `{example}`"
     if gateway in (machine.network.network_address, machine.network.broadcast_address):
-        return f"`{value}` is no machine's address in `{machine.network}`; give the router's, such as `{example}`"
+        return f"`{value}` is not a machine's address in `{machine.network}`; give the router's, such as `{example}`"
     return None
 
 
@@ -183,9 +183,9 @@ def runner_dns(value: Any, answers: Answers) -> str | None:
         if str(usual) != item:
             return f"`{item}` is usually written `{usual}`; write it so"
         if _nobody(address) or "%" in item:
-            return f"`{item}` is no DNS server that the machine can ask; give one such as `192.168.1.1`"
+            return f"`{item}` is not a DNS server that the machine can ask; give one such as `192.168.1.1`"
     if len(value) > 3:
-        return f"`{value[3]}` is one DNS server more than Linux asks; give 3 at most"
+        return f"`{value[3]}` is the fourth DNS server, and Linux asks three; give 3 at most"
     if len(set(value)) < len(value):
         return f"`{next(item for item in value if value.count(item) > 1)}` is in the list twice; keep it once"
     return None
@@ -216,7 +216,7 @@ def _key_problem(item: Any, example: str) -> str | None:
     if kind == "ssh-dss":
         return "`ssh-dss` is DSA, which sshd refuses; make a key with `ssh-keygen -t ed25519` and give its .pub file's line"
     if kind not in _KEYS:
-        return f"`{kind[:40]}` is no type of key that sshd takes; give the .pub file's line, such as `{example}`"
+        return f"`{kind[:40]}` is not a type of key that sshd takes; give the .pub file's line, such as `{example}`"
     begin, least, most = _KEYS[kind]
     if not body.startswith(begin) or not _BASE64.fullmatch(body) or not least <= len(body) <= most:
         return f"`{kind} {body[:20]}…` is cut off, or is a key of another type or strength; give the whole line of the .pub file"

@@ -35,7 +35,7 @@ PRIVATE_SUFFIXES = (
     "lab", "local", "lan", "internal", "home.arpa", "home", "localdomain", "corp", "intranet", "private", "test", "invalid", "fritz.box",
 )
 # Names that never lead to Traefik from outside: each machine's own (RFC 6761), and the cluster's.
-CAPTURED_SUFFIXES = {"localhost": "leads each machine to itself", "cluster.local": "is answered by the cluster's own DNS"}
+CAPTURED_SUFFIXES = {"localhost": "leads each machine to itself", "cluster.local": "leads to the cluster's own services"}
 
 
 def dns_label(value: Any) -> str | None:
@@ -125,7 +125,7 @@ def host_or_address(value: Any) -> str | None:
     if value != str(address):
         return f"`{value}` is usually written `{address}`; write it so"
     if address.is_unspecified or address.is_multicast or value == "255.255.255.255":
-        return f"`{value}` is no one machine's address; give one such as `{example}`"
+        return f"`{value}` is not the address of one machine; give one such as `{example}`"
     if "%" in value:
         return f"`{value}` holds the name of a network card, which differs from machine to machine; give one such as `{example}`"
     return None
@@ -179,7 +179,7 @@ def server_with_port(value: Any) -> str | None:
     if not colon or (value.count(":") > 1 and not value.startswith("[")) or value.endswith("]"):
         return host_or_address(value)
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
-        return f"`{value}` ends in no port (1 to 65535); give one such as `{host or 'ns1.lab.example.com'}:53`"
+        return f"`{value}` does not end in a port (1 to 65535); give one such as `{host or 'ns1.lab.example.com'}:53`"
     return host_or_address(host)
 
 

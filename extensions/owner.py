@@ -19,7 +19,7 @@ def owner_username(value: Any, answers: Answers) -> str | None:
     if value == "":
         return None
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*", value) or len(value) > LONGEST:
-        return f"`{str(value)[:40]}` is no user name of GitLab; letters and digits with single `.`, `_` or `-` between them, {LONGEST} at most, such as `jane`"
+        return f"`{str(value)[:40]}` is not a user name of GitLab; letters and digits with single `.`, `_` or `-` between them, {LONGEST} at most, such as `jane`"
     if re.search(r"\.(git|atom)$", value, flags=re.IGNORECASE):
         return f"`{value}` ends in `.git` or `.atom`, which GitLab refuses; did you mean `{value.rsplit('.', 1)[0]}`?"
     if value.lower() in TAKEN or value.lower() in names.RESERVED_GROUPS:

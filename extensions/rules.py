@@ -137,13 +137,13 @@ def _acme_dns_server(value: Any, _: Answers) -> str | None:
 
 def _acme_dns_region(value: Any, _: Answers) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", value):
-        return f"`{value}` is no region of AWS; give one such as `us-east-1`"
+        return f"`{value}` is not a region of AWS; give one such as `us-east-1`"
     return None
 
 
 def _acme_tsig_key(value: Any, _: Answers) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?", value):
-        return f"`{value}` is no name of a TSIG key; give the name in the server's configuration, such as `cert-manager`"
+        return f"`{value}` is not a name of a TSIG key; give the name in the server's configuration, such as `cert-manager`"
     return None
 
 
@@ -166,9 +166,9 @@ def _private_ca(value: Any, answers: Answers) -> str | None:
 def _cluster_issuer(value: Any, answers: Answers) -> str | None:
     found = names.object_name(value)
     if found is None and not answers["private_ca"] and _SELF_SIGNED.search(value):
-        return f"`{value}` sounds like your own authority, which no machine trusts by itself; answer `private_ca: true`, or give another, such as `letsencrypt`"
+        return f"`{value}` seems to be your own authority, which no machine trusts by itself; answer `private_ca: true`, or give another, such as `letsencrypt`"
     if found is None and answers["private_ca"] and _ACME.search(value):
-        return f"`{value}` sounds like Let's Encrypt, which signs public names only; with a private CA give its issuer, such as `lab-ca`"
+        return f"`{value}` seems to be Let's Encrypt, which signs public names only; with a private CA give its issuer, such as `lab-ca`"
     return found
 
 

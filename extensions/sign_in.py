@@ -43,7 +43,7 @@ def _sign_in_groups(value: Any, _: Answers) -> str | None:
 def _issuer(value: Any, answers: Answers) -> str | None:
     example = "https://auth.example.com"
     if not isinstance(value, str) or not value.startswith("https://"):
-        return f"`{value}` is no issuer: it is an address with https, such as `{example}`"
+        return f"`{value}` is not an issuer, which is an address with https, such as `{example}`"
     if re.search(r"[\s<>\"'`\\\\^{|}]", value):
         return f"`{value}` holds a character that no address has; copy it from the provider, such as `{example}`"
     if value.rstrip("/").endswith("/.well-known/openid-configuration"):
@@ -66,13 +66,13 @@ def _issuer(value: Any, answers: Answers) -> str | None:
 
 def _client_id(value: Any, _: Answers) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
-        return f"`{value}` is no client ID: up to 255 letters, digits and signs without a space, such as `gitlab`"
+        return f"`{value}` is not a client ID: up to 255 letters, digits and signs without a space, such as `gitlab`"
     return None
 
 
 def _label(value: Any, _: Answers) -> str | None:
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 60:
-        return f"`{value}` is no text for a button; give up to 60 characters, such as `Authentik`"
+        return f"`{value}` is not a text for a button; give up to 60 characters, such as `Authentik`"
     return None
 
 

@@ -103,7 +103,7 @@ def typed(
         if value in choices:
             return value, None
         near = difflib.get_close_matches(str(value), choices, n=1)
-        return value, f"{shown} is no choice; give {' or '.join(choices)}" + (f"; did you mean `{near[0]}`?" if near else "")
+        return value, f"{shown} is not a choice; give {' or '.join(choices)}" + (f"; did you mean `{near[0]}`?" if near else "")
     if kind == "bool":
         meant = boolean(value)
         return value if meant is None else meant, f"{shown} is neither yes nor no; give true or false" if meant is None else None

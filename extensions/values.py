@@ -83,7 +83,7 @@ def networks(
         if network.prefixlen < _WIDEST[network.version]:
             return f"`{item}` is a large part of the internet, so {harm}"
         if network.is_multicast or network.is_loopback:
-            return f"`{item}` is no network of machines; give one such as `{example}`"
+            return f"`{item}` is not a network of machines; give one such as `{example}`"
         overlap = next((other for other in seen if other.version == network.version and network.overlaps(other)), None)
         if overlap is not None:
             return f"`{item}` and `{overlap}` overlap; keep the wider one only"
@@ -96,7 +96,7 @@ def private_range(value: list[str]) -> str | None:
     for item in value:
         network = ipaddress.ip_network(item)
         if any(network.version == wide.version and network.supernet_of(wide) for wide in _PRIVATE):  # type: ignore[arg-type]
-            return f"`{item}` holds your LAN too, so anyone there could forge the client's address; give the pods' part, such as `10.42.0.0/16`"
+            return f"`{item}` contains your LAN, so anyone there could forge the client's address; give the pods' part, such as `10.42.0.0/16`"
     return None
 
 
@@ -128,7 +128,7 @@ def duration(value: Any) -> str | None:
         return f"`{value}` is not a duration; give one such as `1m`, `30s` or `1h30m`"
     total = sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", value))
     if total < 10:
-        return f"`{value}` would ask GitLab more than every ten seconds; give `10s` or more"
+        return f"`{value}` would ask GitLab more often than every ten seconds; give `10s` or more"
     if total > 86400:
         return f"`{value}` is more than a day; give `24h` or less"
     return None
@@ -149,7 +149,7 @@ def cron(value: Any) -> str | None:
         return f"`{value}` would start a backup more than once an hour; give one minute, as in `0 3 * * *`"
     # Beside a day of the week, the day of the month is not needed: either is enough.
     if value.split()[4].startswith("*") and not any(day <= _DAYS_IN_MONTH[month - 1] for day in days for month in months):
-        return f"`{value}` never comes, for no such month has that day; give another, as in `0 3 1 * *` (on the first of each month)"
+        return f"`{value}` never comes, because no such month has that day; give another, as in `0 3 1 * *` (on the first of each month)"
     return None
 
 

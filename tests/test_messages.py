@@ -68,7 +68,7 @@ MESSAGES: list[tuple[Any, tuple[Any, ...], str | None]] = [
     (values.cron, ("*/60 * * * *",), "`*/60 * * * *`: `*/60` is not a minute (0 to 59); an example is `0 3 * * *`"),
     (values.cron, ("*/ * * * *",), "`*/ * * * *`: `*/` is not a minute (0 to 59); an example is `0 3 * * *`"),
     (values.cron, ("² * * * *",), "`² * * * *`: `²` is not a minute (0 to 59); an example is `0 3 * * *`"),
-    (values.duration, ("9.999s",), "`9.999s` would ask GitLab more than every ten seconds; give `10s` or more"),
+    (values.duration, ("9.999s",), "`9.999s` would ask GitLab more often than every ten seconds; give `10s` or more"),
     (values.duration, ("10000ms",), None),
     (values.duration, ("23h59m60s",), None),
     (values.git_branch, ("a" * 201,), f"{'a' * 201!r} is not a branch name; give one such as `main`"),

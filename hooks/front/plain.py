@@ -80,4 +80,4 @@ def _meant(prompt: Prompt, typed: str) -> tuple[Any, str | None]:
     for choice in prompt.choices:
         if typed.lower() in {str(choice.title).lower(), str(choice.value).lower()}:
             return choice.value, None
-    return None, f"`{typed}` is no choice; give a number from 1 to {len(prompt.choices)}"
+    return None, f"`{typed}` is not a choice; give a number from 1 to {len(prompt.choices)}"

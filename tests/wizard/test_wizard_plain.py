@@ -51,7 +51,7 @@ def test_no_cursor_moves_and_nothing_is_coloured(labs: Labs, how: dict[str, str]
     answer(wizard, setup_level="", base_domain="https://Home.lan")
     wizard.hears("Not accepted: `https://Home.lan` is a URL; give the host only: `home.lan`")
     answer(wizard, base_domain="home.lan", tls_source="9")
-    wizard.until("Not accepted: `9` is no choice; give a number from 1 to 6")
+    wizard.until("Not accepted: `9` is not a choice; give a number from 1 to 6")
     answer(wizard, **{name: QUICK[name] for name in list(QUICK)[2:]})
     said = finished(wizard)
     assert not CONTROL.findall(said.replace("\r\n", "\n"))
