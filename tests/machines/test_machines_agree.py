@@ -19,13 +19,13 @@ from typing import Any
 import engines
 import pytest
 from engine_fixtures import DEEP
-from support.rendering import read_answers, recorded_answers
+from support.refused_answers import REFUSED
+from support.rendering import recorded_answers
 
 from extensions import literals, machines, names
 
 # The engines' graphs grow with the square of what is in them.
 AT_ONCE = 25
-INVALID = Path(__file__).resolve().parents[1] / "answers" / "invalid"
 # What the code knows of: the provider's address is none of its variables, and who is asked is not, either.
 VARIABLES = [name for name in machines.RULES if name not in ("runner_machine", "proxmox_endpoint")]
 FIXED = {"runner_address": "192.168.1.20/24", "runner_gateway": "192.168.1.1"}
@@ -304,14 +304,10 @@ def right(code: Path) -> dict[str, Any]:
 
 def neighbours() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Return each wrong answer of tests/answers/invalid/ to a question of the code, with the right one beside it."""
-    import yaml
-
-    for file in sorted(INVALID.glob("*.yml")):
-        first, second = file.read_text(encoding="utf-8").split("\n")[:2]
-        question = first[2:].partition(":")[0]
+    for row in REFUSED:
         # Which checksum belongs to which image only the wizard knows; Proxmox finds out when it downloads.
-        if question in VARIABLES and "is the checksum of" not in first:
-            yield question, read_answers(file), yaml.safe_load(second.removeprefix("# valid instead: "))
+        if row.question in VARIABLES and "is the checksum of" not in row.message:
+            yield row.question, row.answers, row.neighbour
 
 
 def known(answers: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:

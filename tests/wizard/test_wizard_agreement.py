@@ -9,8 +9,8 @@ import pytest
 import yaml
 from copier._main import Worker
 from support.questions import QUESTIONS, SETTINGS
+from support.refused_answers import REFUSED, Refused
 from support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
-from test_invalid_answers import FILES, parts
 
 from extensions.walk import recorded
 from hooks.front.conversation import typed
@@ -31,10 +31,10 @@ def template() -> Template:
     return Template("lab")
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if parts(file)[0] in QUESTIONS], ids=lambda file: file.stem)
+@pytest.mark.parametrize("row", [row for row in REFUSED if row.question in QUESTIONS], ids=lambda row: row.name)
 @pytest.mark.slow(keep=60)
-def test_what_copier_refuses_is_refused_with_its_message(template: Template, file: Path) -> None:
-    question, said, data, instead = parts(file)
+def test_what_copier_refuses_is_refused_with_its_message(template: Template, row: Refused) -> None:
+    question, data, said = row.question, row.answers, row.message
     entry = next(one for one in template.walk(data) if one.name == question)
     if not entry.applies:
         assert not entry.given and entry.problem is None, "an answer that does not apply is not recorded"
@@ -45,7 +45,7 @@ def test_what_copier_refuses_is_refused_with_its_message(template: Template, fil
         assert blanks or template.judge(entry, data[question], template.walk(data))[1] == said
     else:
         assert entry.problem is not None and entry.problem in said, "its default is refused"
-    assert not [one.problem for one in template.walk(instead) if one.problem]
+    assert not [one.problem for one in template.walk(row.put_right) if one.problem]
 
 
 @pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)
