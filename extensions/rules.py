@@ -33,7 +33,7 @@ _ACME = re.compile(r"letsencrypt|lets-encrypt|acme|zerossl|buypass|(^|-)le(-|$)"
 _SELF_SIGNED = re.compile(r"self-?signed")
 
 
-def problem(question: str, answers: Answers) -> str | None:
+def refusal(question: str, answers: Answers) -> str | None:
     """Return why the answer to *question* is refused, or None.
 
     Args:

@@ -59,7 +59,7 @@ def test_every_question_has_a_type_a_default_and_help_with_an_example(name: str)
 def test_every_answer_that_is_typed_has_a_rule(name: str) -> None:
     question = QUESTIONS[name]
     typed = "choices" not in question and question["type"] != "bool"
-    assert (question.get("validator") == f"{{{{ problem('{name}') }}}}") is (name in RULES)
+    assert (question.get("validator") == f"{{{{ refusal('{name}') }}}}") is (name in RULES)
     assert name in RULES or not typed
 
 

@@ -20,8 +20,8 @@ from support.copier_cli import copier_cli
 from support.rendering import ROOT, copy_lab, project_files, recorded_answers, snapshot
 from support.tools import run
 
-from extensions import lab as adapter
-from extensions.lab import destination_problems
+from extensions import copier_extension as adapter
+from extensions.copier_extension import destination_problems
 
 COPIER = Path(sys.executable).with_name("copier")
 ARTICLE = ROOT / "tests" / "answers" / "valid" / "article.yml"

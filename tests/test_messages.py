@@ -103,9 +103,9 @@ def test_what_is_no_zone_is_refused_even_where_this_machine_lists_it(monkeypatch
 
 
 def test_ssh_keeps_off_the_node_port_of_https_and_home_off_the_systems_folders() -> None:
-    taken = rules.problem("ssh_port", {"ssh_exposure": "node-port", "https_port": 30443, "ssh_port": 30443})
+    taken = rules.refusal("ssh_port", {"ssh_exposure": "node-port", "https_port": 30443, "ssh_port": 30443})
     assert taken == "`30443` is where Traefik answers https, on the same nodes; give SSH another port, such as `30022`"
-    home = rules.problem("runner_home", {"runner_user": "etc", "runner_home": "/etc/runner"})
+    home = rules.refusal("runner_home", {"runner_user": "etc", "runner_home": "/etc/runner"})
     assert home == "`/etc/runner` belongs to the system; give another folder, such as `/home/etc/containers/gitlab-runner`"
 
 
@@ -130,4 +130,4 @@ def test_without_time_zone_data_the_form_alone_is_checked(monkeypatch: pytest.Mo
 )
 def test_a_rule_across_questions_says_this(question: str, value: str, said: str) -> None:
     others = {"gitlab_host": "a.lab", "registry_host": "r.lab", "base_domain": "lab"}
-    assert rules.problem(question, others | {question: value}) == said
+    assert rules.refusal(question, others | {question: value}) == said

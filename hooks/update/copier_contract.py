@@ -33,7 +33,7 @@ from typing import Any
 
 import copier
 
-from ..files import Git
+from ..git import Git
 from .refusals import Refused
 
 # The newest version of Copier that this was tried with.

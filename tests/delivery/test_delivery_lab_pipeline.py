@@ -84,7 +84,7 @@ class Forge:
         settings = json.loads((ROOT / "example/lab_program/settings.json").read_text(encoding="utf-8"))
         (ours / "settings.json").write_text(json.dumps(settings | {"admin_email": "me@lab"}), encoding="utf-8")
         # The lab's script takes its driver from the template; nothing of that is in this one's rendering.
-        for name in ("__init__.py", "run.py", "files.py", "words.py", "update/__init__.py", "update/command.py", "update/journal.py"):
+        for name in ("__init__.py", "run.py", "files.py", "git.py", "words.py", "update/__init__.py", "update/command.py", "update/journal.py"):
             (self.template / "hooks" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / "hooks" / name, self.template / "hooks" / name)
         self.write("one.txt", "".join(f"line {number}\n" for number in range(12)))

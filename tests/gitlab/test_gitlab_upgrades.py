@@ -34,7 +34,7 @@ STEPS = [
 @pytest.mark.parametrize(("installed", "wanted", "stops"), STEPS)
 def test_the_stops_on_the_way_are_named_in_order(installed: str, wanted: str, stops: list[str]) -> None:
     assert upgrades.stops(installed, wanted) == stops
-    message = upgrades.problem(installed, wanted)
+    message = upgrades.upgrade_problem(installed, wanted)
     assert (message is None) is (stops == [])
     if message:
         assert f"`{wanted}`" in message and f"`{installed}`" in message
@@ -44,8 +44,8 @@ def test_the_stops_on_the_way_are_named_in_order(installed: str, wanted: str, st
 
 def test_going_back_is_refused() -> None:
     for installed, wanted in (("19.3.0", "19.2.4"), ("20.0.0", "19.11.5"), ("19.3.1", "19.3.0")):
-        assert "cannot go back" in (upgrades.problem(installed, wanted) or "")
-    assert upgrades.problem("19.3.0", "19.3.0") is None
+        assert "cannot go back" in (upgrades.upgrade_problem(installed, wanted) or "")
+    assert upgrades.upgrade_problem("19.3.0", "19.3.0") is None
 
 
 def test_the_labs_program_names_the_same_stops() -> None:

@@ -11,7 +11,7 @@ from support.rendering import ROOT, VALID, read_answers
 from support.texts import answered, problems
 from update_support import git
 
-from hooks import answers, renames
+from hooks import answer_changes, renames
 
 
 def released() -> list[tuple[str, str]]:
@@ -28,7 +28,7 @@ def released() -> list[tuple[str, str]]:
 def test_every_answers_file_that_was_released_is_valid_today() -> None:
     for tag, path in released():
         recorded = yaml.safe_load(git(ROOT, "show", f"{tag}:{path}")) or {}
-        migrated, _ = answers.migrated(recorded, renames.newer(answers.CHANGES, tag[1:]))
+        migrated, _ = answer_changes.migrated(recorded, renames.newer(answer_changes.CHANGES, tag[1:]))
         assert problems({}, migrated) == [], f"{path} of {tag}"
 
 
@@ -36,25 +36,25 @@ def test_every_answers_file_that_was_released_is_valid_today() -> None:
 def test_every_answers_file_of_today_is_valid_as_a_recorded_one(file: Any) -> None:
     recorded = {name: value for name, value in answered(read_answers(file)).items() if not name.startswith("_")}
     assert problems({}, recorded) == []
-    assert answers.migrated(recorded, answers.CHANGES)[0] == recorded
+    assert answer_changes.migrated(recorded, answer_changes.CHANGES)[0] == recorded
 
 
 CHANGES = {
-    "renamed": (answers.renamed("old", "new"), {"old": 1}, {"new": 1}),
-    "renamed, and answered already": (answers.renamed("old", "new"), {"old": 1, "new": 2}, {"new": 2}),
-    "split": (answers.split("address", {"host": lambda v: v.split(":")[0], "port": lambda v: int(v.split(":")[1])}), {"address": "a:1"}, {"host": "a", "port": 1}),
-    "retyped": (answers.changed("n", int, "a number now"), {"n": "3"}, {"n": 3}),
-    "removed": (answers.removed("gone", "not asked"), {"gone": 1, "stays": 2}, {"stays": 2}),
+    "renamed": (answer_changes.renamed("old", "new"), {"old": 1}, {"new": 1}),
+    "renamed, and answered already": (answer_changes.renamed("old", "new"), {"old": 1, "new": 2}, {"new": 2}),
+    "split": (answer_changes.split("address", {"host": lambda v: v.split(":")[0], "port": lambda v: int(v.split(":")[1])}), {"address": "a:1"}, {"host": "a", "port": 1}),
+    "retyped": (answer_changes.changed("n", int, "a number now"), {"n": "3"}, {"n": 3}),
+    "removed": (answer_changes.removed("gone", "not asked"), {"gone": 1, "stays": 2}, {"stays": 2}),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_answer_follows_its_question_and_twice_is_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     change, recorded, expected = CHANGES[name]
-    monkeypatch.setattr(answers, "CHANGES", {"1.1.0": (change,)})
-    once, said = answers.migrated(recorded, ["1.1.0"])
+    monkeypatch.setattr(answer_changes, "CHANGES", {"1.1.0": (change,)})
+    once, said = answer_changes.migrated(recorded, ["1.1.0"])
     assert once == expected and said == [change.says]
-    assert answers.migrated(once, ["1.1.0"]) == (expected, [])
+    assert answer_changes.migrated(once, ["1.1.0"]) == (expected, [])
 
 
 def test_only_what_is_newer_than_the_lab_is_done_oldest_first() -> None:

@@ -34,7 +34,7 @@ from update_support import (
     update,
 )
 
-from hooks.files import Git
+from hooks.git import Git
 from hooks.update import journal
 
 ASK = ("update", "--trust")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks.files import Entry, Git
+from hooks.files import Entry
+from hooks.git import Git
 from hooks.update import merging
 
 BASE = b"".join(b"row %d\n" % number for number in range(1, 11))

@@ -12,7 +12,8 @@ from support.rendering import ROOT, read_answers
 from update_support import REPORT, commit, edit, files, make_lab, packed, put, real_template, release, update_here
 
 from extensions import facts, images
-from hooks.files import Entry, Git
+from hooks.files import Entry
+from hooks.git import Git
 from hooks.update import merging, pins
 
 A, B, C = (f"@sha256:{letter * 64}" for letter in "abc")

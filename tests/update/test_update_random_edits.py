@@ -36,7 +36,7 @@ from update_support import (
     update_here,
 )
 
-from hooks.files import Git
+from hooks.git import Git
 from hooks.update import journal
 
 LONG = every()

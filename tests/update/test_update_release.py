@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from update_support import commit, edit, git, new_repository, put
 
-from hooks import answers, release
+from hooks import answer_changes, release
 
 
 @pytest.fixture
@@ -122,9 +122,9 @@ def test_a_path_with_an_answer_is_named_as_the_table_names_it() -> None:
 def test_a_question_that_vanished_has_to_be_migrated(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "questions" / "lab.yml").write_text("lab_name: {}\ndisplay_name: {}\n")
     commit(checkout)
-    assert found(checkout) == ['`nickname` is asked no more; say in hooks/answers.py, under "1.1.0", what becomes of its answer']
-    told: dict[str, Any] = {"1.1.0": (answers.renamed("nickname", "display_name"),)}
-    monkeypatch.setattr(answers, "CHANGES", told)
+    assert found(checkout) == ['`nickname` is asked no more; say in hooks/answer_changes.py, under "1.1.0", what becomes of its answer']
+    told: dict[str, Any] = {"1.1.0": (answer_changes.renamed("nickname", "display_name"),)}
+    monkeypatch.setattr(answer_changes, "CHANGES", told)
     assert found(checkout) == []
 
 

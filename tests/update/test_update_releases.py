@@ -28,7 +28,7 @@ FIRST: dict[str, bytes | str] = {
 }
 QUESTIONS_1 = """
 nickname: {type: str, default: bob, help: "A name. Example: bob."}
-motto: {type: str, default: safe, help: "A motto. Example: safe.", validator: "{{ problem('motto') }}"}
+motto: {type: str, default: safe, help: "A motto. Example: safe.", validator: "{{ refusal('motto') }}"}
 colour: {type: str, default: red, help: "A colour. Example: red."}
 tags: {type: str, default: "a,b", help: "Tags. Example: a,b."}
 """
@@ -84,7 +84,7 @@ RULES_3 = 'RULES["motto"] = lambda value, answers: f"`{value}` is too long; ten 
 
 
 def changes(template: Path, entries: str) -> None:
-    file = template / "hooks" / "answers.py"
+    file = template / "hooks" / "answer_changes.py"
     head = file.read_text(encoding="utf-8")
     start = head.index("\nCHANGES")
     file.write_text(head[:start] + f"\nCHANGES = {{\n    {entries},\n}}\n" + head[head.index("\n\n\ndef migrated") :], encoding="utf-8")

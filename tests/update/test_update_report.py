@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hooks import charts
+from hooks import lab_chart
 from hooks.update import report
 from hooks.update.findings import Findings
 
@@ -66,4 +66,4 @@ def test_the_undo_spares_what_the_owner_saved_and_every_file_that_is_not_the_upd
 
 @pytest.mark.parametrize(("text", "version"), [("version: 1.4.0\n", "1.4.0"), ('name: a\nversion: "2.0.0"\n', "2.0.0"), ("", "unknown")])
 def test_a_charts_version_is_read(text: str, version: str) -> None:
-    assert charts.version(text) == version
+    assert lab_chart.version(text) == version

@@ -93,11 +93,11 @@ lab_name:
   type: str
   default: lab
   when: "{{ answers_are_sound() }}"
-  validator: "{{ problem('lab_name') }}"
+  validator: "{{ refusal('lab_name') }}"
 cluster_name:
   type: str
   default: garage
-  validator: "{{ problem('cluster_name') }}"
+  validator: "{{ refusal('cluster_name') }}"
 gitops_branch:
   type: str
   default: main

@@ -22,7 +22,7 @@ _FALSE = {"n", "no", "f", "false", "off"}
 _WHAT = ((list, "a list"), (dict, "a mapping"), (bool, "a yes or no"), (type(None), "nothing"), (datetime.date, "a date"))
 
 
-def problems(  # noqa: PLR0913, PLR0917 - what Copier knows, in its own terms
+def refusals(  # noqa: PLR0913, PLR0917 - what Copier knows, in its own terms
     questions: Mapping[str, Mapping[str, Any]],
     given: Mapping[str, Any],
     recorded: Mapping[str, Any],
@@ -75,7 +75,7 @@ def problems(  # noqa: PLR0913, PLR0917 - what Copier knows, in its own terms
 def _refused(name: str, answers: Mapping[str, Any]) -> str | None:
     """Return why a rule refuses an answer, if one does; nothing where an answer that it leans on is refused already."""
     try:
-        return rules.problem(name, cast("Answers", answers)) if name in rules.RULES else None
+        return rules.refusal(name, cast("Answers", answers)) if name in rules.RULES else None
     except (AttributeError, KeyError, TypeError):
         return None
 

@@ -52,25 +52,25 @@ def _sibling(name: str, folder: str = "extensions") -> ModuleType:
 
 
 if TYPE_CHECKING:  # what mypy and an editor follow
-    from . import facts, literals, machines, names, pages, rules, soundness, summary, walk
+    from . import all_answers, facts, literals, machines, names, pages, rules, summary, walk
     from .answers import Answers
 else:
-    facts, literals, machines, names, pages, rules, soundness, summary, walk = (
-        _sibling(name) for name in ("facts", "literals", "machines", "names", "pages", "rules", "soundness", "summary", "walk")
+    facts, literals, machines, names, pages, rules, all_answers, summary, walk = (
+        _sibling(name) for name in ("facts", "literals", "machines", "names", "pages", "rules", "all_answers", "summary", "walk")
     )
 
 
 def _leave_the_callers_repository() -> None:
     """Forget the repository of a Git hook or an alias that started Copier: every command of Git would work on it instead."""
-    for name in _sibling("files", "hooks").HANDED_DOWN:
+    for name in _sibling("git", "hooks").HANDED_DOWN:
         os.environ.pop(name, None)
         local.env.pop(name, None)  # type: ignore[arg-type]
 
 
 @pass_context
-def problem(context: Context, question: str) -> str:
+def refusal(context: Context, question: str) -> str:
     """Return why the answer to *question* is refused; nothing where it is right. For a question's `validator`."""
-    message = rules.problem(question, cast("Answers", context))
+    message = rules.refusal(question, cast("Answers", context))
     begun = getattr(_notes(), "update", None)
     if message is None and question in _STEPS and begun is not None:
         message = _STEPS[question](begun.answers_then, cast("Mapping[str, Any]", context))
@@ -126,7 +126,7 @@ def _problems(context: Context, recorded: Mapping[str, Any], outdated: list[str]
 
     around = {"_folder_name": context["_folder_name"]}
     conf = context["_copier_conf"]
-    return soundness.problems(questions, conf["data"], recorded, render, pages.parse_yaml, around, not conf["defaults"], _replays(conf), outdated)
+    return all_answers.refusals(questions, conf["data"], recorded, render, pages.parse_yaml, around, not conf["defaults"], _replays(conf), outdated)
 
 
 def _replays(conf: Mapping[str, Any]) -> bool:
@@ -143,7 +143,7 @@ def _jump(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     """Return why GitLab cannot go from the recorded version to the one that is given: it has to stop in between."""
     if "gitlab_version" not in recorded or "gitlab_version" not in given:
         return None
-    found: str | None = _sibling("upgrades").problem(str(recorded["gitlab_version"]), str(given["gitlab_version"]))
+    found: str | None = _sibling("upgrades").upgrade_problem(str(recorded["gitlab_version"]), str(given["gitlab_version"]))
     return found
 
 
@@ -297,7 +297,7 @@ def one_clear_line(kind: type[BaseException], error: BaseException, trace: Trace
 
 
 class LabExtension(ContextHook):
-    """Brings the filters, the function `problem` and, in each rendered text, `lab` with the derived facts."""
+    """Brings the filters, the function `refusal` and, in each rendered text, `lab` with the derived facts."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -313,7 +313,7 @@ class LabExtension(ContextHook):
         environment.globals["updating"] = updating
         environment.globals["update_step"] = update_step
         environment.globals["template_folder"] = template_folder
-        environment.globals["problem"] = problem
+        environment.globals["refusal"] = refusal
         environment.globals["answers_are_sound"] = answers_are_sound
         environment.globals["answers_summary"] = answers_summary
         # The front end of `make lab` has told it before its questions.
