@@ -16,10 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from chart import bench as chart_bench
-from support.rendering import copy_lab, snapshot
+from tests.chart import bench as chart_bench
+from tests.support.rendering import copy_lab, snapshot
 
 COPIER = Path(sys.executable).with_name("copier")
 ROUNDS = 7

@@ -25,11 +25,11 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
-from support.cluster import Lab, read_lab  # noqa: E402
-from support.compiled import compile_program  # noqa: E402
-from support.depth import SHARE, every, left_out, settle_the_draw  # noqa: E402
-from support.questions import labs_with  # noqa: E402
-from support.rendering import VALID, read_answers, recorded_answers, rendered, required  # noqa: E402
+from tests.support.cluster import Lab, read_lab  # noqa: E402
+from tests.support.compiled import compile_program  # noqa: E402
+from tests.support.depth import SHARE, every, left_out, settle_the_draw  # noqa: E402
+from tests.support.questions import labs_with  # noqa: E402
+from tests.support.rendering import VALID, read_answers, recorded_answers, rendered, required  # noqa: E402
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes; a whole run takes a tenth of it

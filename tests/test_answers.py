@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.questions import QUESTIONS
-from support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
-from support.texts import answered, problems
 
-sys.path.insert(0, str(ROOT / "tests" / "answers"))
-import generate_pairs
+from tests.answers import generate_pairs
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import VALID, read_answers, recorded_answers, rendered
+from tests.support.texts import answered, problems
 
 # The lab's own issuers change little else: tls-*.yml has each of them once.
 PAIRED = {

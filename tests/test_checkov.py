@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.cluster import Lab, Object, read_lab
-from support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
+
+from tests.support.cluster import Lab, Object, read_lab
+from tests.support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
 
 CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"
 LISTED: dict[str, dict[str, str]] = yaml.safe_load((ROOT / "tests" / "checkov.yml").read_text(encoding="utf-8"))

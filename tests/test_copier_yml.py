@@ -12,11 +12,11 @@ import pytest
 from copier._template import Template
 from copier._user_data import Question
 from jinja2 import Environment
-from support.questions import PAGES, QUESTIONS, SETTINGS
-from support.rendering import ROOT, copy_lab, recorded_answers, snapshot
 
 from extensions import facts
 from extensions.rules import RULES
+from tests.support.questions import PAGES, QUESTIONS, SETTINGS
+from tests.support.rendering import ROOT, copy_lab, recorded_answers, snapshot
 
 PAGE_NAMES = ["lab", "domains", "ports", "storage", "gitlab", "groups", "registry", "sign_in", "runner", "docker_hub", "machines", "aws", "flux", "owner", "extras", "backups", "alerts"]
 QUICK = {"base_domain", "tls_source", "storage_backend", "nfs_server", "groups", "runner_kind", "runner_host"}

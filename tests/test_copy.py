@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 from pytest_copie.plugin import Copie
-from support.copier_cli import copier_cli
-from support.rendering import ROOT, copy_lab, project_files, recorded_answers, snapshot
-from support.tools import run
 
 from extensions import copier_extension as adapter
 from extensions.copier_extension import destination_problems
+from tests.support.copier_cli import copier_cli
+from tests.support.rendering import ROOT, copy_lab, project_files, recorded_answers, snapshot
+from tests.support.tools import run
 
 COPIER = Path(sys.executable).with_name("copier")
 ARTICLE = ROOT / "tests" / "answers" / "valid" / "article.yml"

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.depth import DRAW, SHARE, left_out
+
+from tests.support.depth import DRAW, SHARE, left_out
 
 CASES = [f"tests/test_x.py::test_slow[{number}]" for number in range(60)]
 

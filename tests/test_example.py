@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from render_example import EXAMPLE, render
+from tests.render_example import EXAMPLE, render
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, bool]]:

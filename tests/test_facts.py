@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import program
 
 from extensions import facts
 from extensions.facts import Lab
+from tests.support import program
 
 DEFAULT: dict[str, Any] = {
     "tls_source": "cert-manager", "cluster_issuer": "mine", "cert_manager": "lab", "acme_server": "production", "acme_dns_provider": "route53",

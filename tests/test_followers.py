@@ -7,12 +7,12 @@ import shlex
 from typing import Any
 
 import pytest
-from support.questions import QUESTIONS
-from support.rendering import VALID, read_answers
-from support.texts import answered, problems
 
 from extensions import rules
 from hooks import followers
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import VALID, read_answers
+from tests.support.texts import answered, problems
 
 
 def changed(answers: dict[str, Any], **new: Any) -> dict[str, Any]:

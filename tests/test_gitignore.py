@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
-from support.cluster import Lab
-from support.rendering import ROOT
+
+from tests.support.cluster import Lab
+from tests.support.rendering import ROOT
 
 # The names that the tools themselves give, each with who gives it.
 SECRETS = {

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import gitlab_rb
-from support.cluster import documents
-from support.depth import every
-from support.program import settings_module
-from support.questions import QUESTIONS
-from support.rendering import VALID, read_answers
-from support.texts import answered, problems, texts
-from support.tools import run, tool
+
+from tests.support import gitlab_rb
+from tests.support.cluster import documents
+from tests.support.depth import every
+from tests.support.program import settings_module
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import VALID, read_answers
+from tests.support.texts import answered, problems, texts
+from tests.support.tools import run, tool
 
 if sys.version_info >= (3, 11):
     import tomllib

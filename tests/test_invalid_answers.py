@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from copier import _template, _vcs
 from copier.errors import UserMessageError
-from support.questions import QUESTIONS
-from support.refused_answers import REFUSED, TABLES, Refused
-from support.rendering import copy_lab, snapshot
-from support.texts import problems
 
 from extensions.rules import RULES, lab_name_of
+from tests.support.questions import QUESTIONS
+from tests.support.refused_answers import REFUSED, TABLES, Refused
+from tests.support.rendering import copy_lab, snapshot
+from tests.support.texts import problems
 
 # Names that no question has.
 UNKNOWN = {"colour", "gitlab_hots"}

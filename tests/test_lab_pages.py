@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.cluster import Lab
+
+from tests.support.cluster import Lab
 
 ROW = re.compile(r"^\| (.+?) \|", re.MULTILINE)
 

@@ -15,16 +15,17 @@ import yaml
 import yamllint.linter
 from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
-from support import gitlab_rb
-from support.cluster import Lab, kustomize
-from support.program import runners, settings_of
-from support.questions import QUESTIONS
-from support.references import problems
-from support.rendering import ROOT
-from support.schemas import schema_errors
-from support.texts import answered, texts
-from support.tools import run, tool
 from yamllint.config import YamlLintConfig
+
+from tests.support import gitlab_rb
+from tests.support.cluster import Lab, kustomize
+from tests.support.program import runners, settings_of
+from tests.support.questions import QUESTIONS
+from tests.support.references import problems
+from tests.support.rendering import ROOT
+from tests.support.schemas import schema_errors
+from tests.support.texts import answered, texts
+from tests.support.tools import run, tool
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -15,10 +15,10 @@ import ruamel.yaml
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.rendering import ROOT
-from support.tools import run, tool
 
 from extensions import literals, names
+from tests.support.rendering import ROOT
+from tests.support.tools import run, tool
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,12 +12,12 @@ import pytest
 from copier.errors import UserMessageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.questions import QUESTIONS
-from support.rendering import ROOT, VALID, copy_lab, read_answers, recorded_answers, rendered
-from support.texts import problems
 
 from extensions import machines
 from extensions.facts import Lab
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import ROOT, VALID, copy_lab, read_answers, recorded_answers, rendered
+from tests.support.texts import problems
 
 CODE = next((ROOT / "template").glob("*makes_runner*")) / "runner-variables.tf"
 PROXMOX = {"runner_machine": "proxmox"}

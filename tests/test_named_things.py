@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cluster import Lab
-from support.program import COMMANDS, NAMES, cli
-from support.questions import QUESTIONS
-from support.rendering import DOCUMENTS, ROOT
-from support.tools import run, tool
+
+from tests.support.cluster import Lab
+from tests.support.program import COMMANDS, NAMES, cli
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import DOCUMENTS, ROOT
+from tests.support.tools import run, tool
 
 # A script as it is called in a text, with what stands behind it.
 SCRIPT = re.compile(r"(?<![\w/.])\./([a-z][\w-]*\.(?:sh|py)|lab(?![\w/-]))((?:[ =](?:-{1,2}[\w-]+|[\w<>…./=-]+))*)")

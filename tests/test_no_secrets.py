@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from detect_secrets import SecretsCollection
 from detect_secrets.settings import default_settings
-from support.cluster import Lab
-from support.program import age
-from support.rendering import once
 
 from extensions.facts import ISSUERS, SECRETS
+from tests.support.cluster import Lab
+from tests.support.program import age
+from tests.support.rendering import once
 
 # The scanner takes `registrySecret: regcred` for a password, and `NOPASSWD:ALL` of sudo. Names of Secrets are no secrets; they are known.
 # The authority's Secret is called as its issuer.
@@ -75,6 +75,6 @@ def test_the_scanner_would_notice(text: str) -> None:
 
 
 def test_answers_hold_no_secret_question() -> None:
-    from support.questions import QUESTIONS
+    from tests.support.questions import QUESTIONS
 
     assert not [name for name, question in QUESTIONS.items() if question.get("secret") or (question["type"] != "bool" and re.search("password|token", name))]

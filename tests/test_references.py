@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cluster import Lab, read_lab
-from support.references import at, leaves, pod_of, problems, references
-from support.rendering import recorded_answers
+
+from tests.support.cluster import Lab, read_lab
+from tests.support.references import at, leaves, pod_of, problems, references
+from tests.support.rendering import recorded_answers
 
 # Keys that name another object, wherever they stand. Kubernetes and Flux have no other way of referring.
 NAMING = re.compile(r"(Ref|Refs|secretName|claimName|configMap|serviceAccountName|serviceName|volumeName|imagePullSecrets)$")

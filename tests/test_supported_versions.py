@@ -7,15 +7,15 @@ from importlib.metadata import version
 
 import pytest
 import yaml
-from support import schemas
-from support.cluster import Lab
-from support.program import preflight_cluster, preflight_here
-from support.program import update as program_update
-from support.rendering import ROOT
 
 from extensions import facts, images
 from hooks import release
 from hooks.update import command, copier_contract
+from tests.support import schemas
+from tests.support.cluster import Lab
+from tests.support.program import preflight_cluster, preflight_here
+from tests.support.program import update as program_update
+from tests.support.rendering import ROOT
 
 PAGE = (ROOT / "docs" / "supported-versions.md").read_text(encoding="utf-8")
 

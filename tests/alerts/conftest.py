@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
-from support.rendering import ROOT
 
-sys.path.insert(0, str(ROOT / "tests" / "gitlab"))
-
-from authority import Authority, Certificate, authority, stranger  # noqa: F401 - fixtures of these tests
+from tests.gitlab.support.authority import Authority, Certificate, authority, stranger  # noqa: F401 - fixtures of these tests
 
 
 @pytest.fixture(scope="session")

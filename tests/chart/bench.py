@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from chart.releases import ARTICLE, GITLAB, HTTP, LEAST, merged  # noqa: E402
-from chart.rendering import CHART, manifests  # noqa: E402
-from helm_python import Chart  # noqa: E402
+from helm_python import Chart
+
+from tests.chart.support.releases import ARTICLE, GITLAB, HTTP, LEAST, merged
+from tests.chart.support.rendering import CHART, manifests
 
 ORDINARY = merged(LEAST, {
     "image": {"registrySecret": "regcred", "imagePolicy": True}, "services": [HTTP],

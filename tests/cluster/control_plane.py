@@ -10,12 +10,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.loopback import wait_for
-
-from cluster.api import Api
-from cluster.build import KUBERNETES, definitions, module_folder
-from cluster.paths import BIN, CLUSTER
-from cluster.processes import Processes
+from tests.cluster.api import Api
+from tests.cluster.build import KUBERNETES, definitions, module_folder
+from tests.cluster.paths import BIN, CLUSTER
+from tests.cluster.processes import Processes
+from tests.support.loopback import wait_for
 
 PORT = 6443
 ETCD = "http://127.0.0.1:12379"

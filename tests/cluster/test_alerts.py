@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authority import Authority
-from mail_server import MailServer
-from services import TOKEN, Services
-from support.loopback import free_port
 
-from cluster.api import condition
-from cluster.conftest import Worlds
-from cluster.kubelet import Kubelet
-from cluster.node_agent import FAIL, NEVER_READY
-from cluster.world import World
+from tests.alerts.support.services import TOKEN, Services
+from tests.cluster.api import condition
+from tests.cluster.conftest import Worlds
+from tests.cluster.kubelet import Kubelet
+from tests.cluster.node_agent import FAIL, NEVER_READY
+from tests.cluster.world import World
+from tests.gitlab.support.authority import Authority
+from tests.gitlab.support.mail_server import MailServer
+from tests.support.loopback import free_port
 
 pytestmark = [
     pytest.mark.xdist_group("alerts"),

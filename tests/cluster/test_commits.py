@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from cluster.api import Object, condition
-from cluster.conftest import Figure, Worlds
-from cluster.node_agent import NEVER_READY
-from cluster.test_bootstrap import LABS
-from cluster.world import World
+from tests.cluster.api import Object, condition
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.node_agent import NEVER_READY
+from tests.cluster.test_bootstrap import LABS
+from tests.cluster.world import World
 
 pytestmark = pytest.mark.xdist_group("external-ssh")
 

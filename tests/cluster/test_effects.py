@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 import yaml
-from support.depth import every
-from support.rendering import ROOT, recorded_answers, snapshot
 
-from cluster.conftest import Figure, Worlds
-from cluster.labs import answers_of, make_lab, release
-from cluster.namespaces import Surroundings
-from cluster.test_bootstrap import LABS
-from cluster.world import NAMESPACE, World, world_of
 from hooks.update import effects
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.labs import answers_of, make_lab, release
+from tests.cluster.namespaces import Surroundings
+from tests.cluster.test_bootstrap import LABS
+from tests.cluster.world import NAMESPACE, World, world_of
+from tests.support.depth import every
+from tests.support.rendering import ROOT, recorded_answers, snapshot
 
 pytestmark = pytest.mark.xdist_group("effects")
 TABLE = yaml.safe_load((ROOT / "hooks" / "effects.yml").read_text(encoding="utf-8"))

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.depth import every
-from support.program import version_files
 
-from cluster.conftest import Figure, Worlds
-from cluster.control_plane import node_info
-from cluster.test_kill import kill_at
-from cluster.world import World
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.control_plane import node_info
+from tests.cluster.test_kill import kill_at
+from tests.cluster.world import World
+from tests.support.depth import every
+from tests.support.program import version_files
 
 pytestmark = pytest.mark.xdist_group("upgrade")
 FIRST, STOP, NEXT, TARGET = "19.2.4", "19.5.2", "19.8.3", "19.8.4"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from authority import authority, stranger  # noqa: F401 - fixtures of these tests
-from stand_in_pod import SshStub, WebStub
+
+from tests.gitlab.support.authority import authority, stranger  # noqa: F401 - fixtures of these tests
+from tests.gitlab.support.stand_in_pod import SshStub, WebStub
 
 
 @pytest.fixture(scope="session")

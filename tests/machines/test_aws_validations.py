@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_world import ENGINES, lab_of
-from support.rendering import recorded_answers
 
 from extensions import rules
+from tests.machines.support.aws_world import ENGINES, lab_of
+from tests.support.rendering import recorded_answers
 
 pytestmark = pytest.mark.xdist_group("aws")
 # What the values are made of; the first of each list is right.

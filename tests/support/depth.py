@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from support.rendering import ROOT, required
+from tests.support.rendering import ROOT, required
 
 DRAW = "TEST_DRAW"
 SHARE = 6  # CI runs one in so many of the deep tests
