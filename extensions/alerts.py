@@ -81,7 +81,9 @@ def alerts_mail_to(value: Any, _: Answers) -> str | None:
     for one in value:
         if (found := names.email(one)) is not None:
             return found
-    double = next((one for number, one in enumerate(value) if one.lower() in {other.lower() for other in value[:number]}), None)
+    double = next(
+        (one for number, one in enumerate(value) if one.lower() in {other.lower() for other in value[:number]}), None
+    )
     return f"`{double}` is in the list twice; keep one of them" if double else None
 
 

@@ -19,7 +19,13 @@ Render = Callable[[Any, Mapping[str, Any]], Any]
 _TRUE = {"y", "yes", "t", "true", "on"}
 _FALSE = {"n", "no", "f", "false", "off"}
 # What YAML makes of a text that lacks its quotes.
-_WHAT = ((list, "a list"), (dict, "a mapping"), (bool, "a yes or no"), (type(None), "nothing"), (datetime.date, "a date"))
+_WHAT = (
+    (list, "a list"),
+    (dict, "a mapping"),
+    (bool, "a yes or no"),
+    (type(None), "nothing"),
+    (datetime.date, "a date"),
+)
 
 
 def refusals(  # noqa: PLR0913, PLR0917 - what Copier knows, in its own terms
@@ -57,7 +63,9 @@ def refusals(  # noqa: PLR0913, PLR0917 - what Copier knows, in its own terms
             asked = interactive and boolean(render(question.get("ask", True), answers)) is not False
             message = _refused(name, answers) if applies and not asked else None
             if message is not None:
-                found.append(f"{name}: its default does not go with the other answers: {message}. Give another with `--data {name}=…`")
+                found.append(
+                    f"{name}: its default does not go with the other answers: {message}. Give another with `--data {name}=…`"
+                )
             continue
         value, message = typed(question, given.get(name, recorded.get(name)), default, parse_yaml)
         answers[name] = value
@@ -86,7 +94,9 @@ def _known(name: str, questions: Mapping[str, Any]) -> bool:
 
 def _unknown(name: str, questions: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(name, questions, n=1)
-    return f"{name}: no question has this name" + (f"; did you mean `{near[0]}`?" if near else "; see questions/ for those there are")
+    return f"{name}: no question has this name" + (
+        f"; did you mean `{near[0]}`?" if near else "; see questions/ for those there are"
+    )
 
 
 def _outdated(name: str, message: str) -> str:
@@ -103,10 +113,15 @@ def typed(
         if value in choices:
             return value, None
         near = difflib.get_close_matches(str(value), choices, n=1)
-        return value, f"{shown} is not a choice; give {' or '.join(choices)}" + (f"; did you mean `{near[0]}`?" if near else "")
+        return value, f"{shown} is not a choice; give {' or '.join(choices)}" + (
+            f"; did you mean `{near[0]}`?" if near else ""
+        )
     if kind == "bool":
         meant = boolean(value)
-        return value if meant is None else meant, f"{shown} is neither yes nor no; give true or false" if meant is None else None
+        return (
+            value if meant is None else meant,
+            f"{shown} is neither yes nor no; give true or false" if meant is None else None,
+        )
     if kind == "int":
         # No answer has more digits than that, and Python itself refuses to read thousands of them.
         if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,40}\s*", value):

@@ -56,7 +56,8 @@ if TYPE_CHECKING:  # what mypy and an editor follow
     from .answers import Answers
 else:
     facts, literals, machines, names, pages, rules, all_answers, summary, walk = (
-        _sibling(name) for name in ("facts", "literals", "machines", "names", "pages", "rules", "all_answers", "summary", "walk")
+        _sibling(name)
+        for name in ("facts", "literals", "machines", "names", "pages", "rules", "all_answers", "summary", "walk")
     )
 
 
@@ -95,7 +96,9 @@ def answers_are_sound(context: Context) -> bool:
         return True
     if _replays(conf):
         vars(_notes())["old_copy"] = folder
-    found = _copier_problems() or destination_problems(folder, conf["overwrite"] or conf["pretend"], str(conf["answers_file"]))
+    found = _copier_problems() or destination_problems(
+        folder, conf["overwrite"] or conf["pretend"], str(conf["answers_file"])
+    )
     recorded = {} if found else _recorded(folder / str(conf["answers_file"]))
     if not found and (conf["data"] or recorded):
         # The update has looked at what was recorded, and the wizard asks again for what is refused.
@@ -103,7 +106,9 @@ def answers_are_sound(context: Context) -> bool:
         # A copy over a lab that is there brings another version just as an update does.
         found = _problems(context, recorded, asked) or _jump_lines(recorded, conf["data"])
     if found:
-        raise UserMessageError("This cannot make a lab, and nothing was written:\n" + "\n".join(f"  {line}" for line in found))
+        raise UserMessageError(
+            "This cannot make a lab, and nothing was written:\n" + "\n".join(f"  {line}" for line in found)
+        )
     return True
 
 
@@ -126,7 +131,17 @@ def _problems(context: Context, recorded: Mapping[str, Any], outdated: list[str]
 
     around = {"_folder_name": context["_folder_name"]}
     conf = context["_copier_conf"]
-    return all_answers.refusals(questions, conf["data"], recorded, render, pages.parse_yaml, around, not conf["defaults"], _replays(conf), outdated)
+    return all_answers.refusals(
+        questions,
+        conf["data"],
+        recorded,
+        render,
+        pages.parse_yaml,
+        around,
+        not conf["defaults"],
+        _replays(conf),
+        outdated,
+    )
 
 
 def _replays(conf: Mapping[str, Any]) -> bool:
@@ -143,7 +158,9 @@ def _jump(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     """Return why GitLab cannot go from the recorded version to the one that is given: it has to stop in between."""
     if "gitlab_version" not in recorded or "gitlab_version" not in given:
         return None
-    found: str | None = _sibling("upgrades").upgrade_problem(str(recorded["gitlab_version"]), str(given["gitlab_version"]))
+    found: str | None = _sibling("upgrades").upgrade_problem(
+        str(recorded["gitlab_version"]), str(given["gitlab_version"])
+    )
     return found
 
 
@@ -211,13 +228,16 @@ def _recorded(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserMessageError(f"{file} cannot be read: {str(error).splitlines()[0]}. Restore it with `git checkout`.") from error
+        raise UserMessageError(
+            f"{file} cannot be read: {str(error).splitlines()[0]}. Restore it with `git checkout`."
+        ) from error
     return recorded if isinstance(recorded, dict) else {}
 
 
 @pass_context
 def answers_summary(context: Context) -> str:
     """Return the summary of all answers, for what Copier says after a copy."""
+
     def render(value: Any, answers: Any) -> Any:
         return context.environment.from_string(value).render(answers) if isinstance(value, str) else value
 
@@ -234,6 +254,7 @@ def updating() -> bool:
 
 def is_staged(folder: object) -> bool:
     """Say whether a folder is the top of a Git repository that has something staged. For what is said after a copy."""
+
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(["git", *arguments], cwd=str(folder), capture_output=True, text=True, check=False)
@@ -252,7 +273,12 @@ def with_whole_source(answers: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(answers)
     source = str(found.get("_src_path", ""))
-    if source and not re.match(r"[\w+.-]+(://|@|:)|~", source) and not Path(source).is_absolute() and Path(source).is_dir():
+    if (
+        source
+        and not re.match(r"[\w+.-]+(://|@|:)|~", source)
+        and not Path(source).is_absolute()
+        and Path(source).is_dir()
+    ):
         found["_src_path"] = str(Path(source).resolve())
     return found
 
@@ -270,7 +296,9 @@ def destination_problems(folder: Path, overwrite: bool, answers_file: str) -> li
         return []
     others = sorted(entry.name for entry in folder.iterdir() if entry.name != ".git")
     if others:
-        return [f"`{folder}` is not empty (`{others[0]}` is there); give another folder, or `--overwrite` to write into this one"]
+        return [
+            f"`{folder}` is not empty (`{others[0]}` is there); give another folder, or `--overwrite` to write into this one"
+        ]
     return []
 
 

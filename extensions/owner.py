@@ -10,7 +10,18 @@ from . import machines, names
 from .answers import Answers
 
 # Accounts that every GitLab has, or makes when it needs them (app/models/concerns/has_user_type.rb).
-TAKEN = frozenset({"root", "ghost", "alert-bot", "support-bot", "security-bot", "automation-bot", "migration-bot", "visual-review-bot"})
+TAKEN = frozenset(
+    {
+        "root",
+        "ghost",
+        "alert-bot",
+        "support-bot",
+        "security-bot",
+        "automation-bot",
+        "migration-bot",
+        "visual-review-bot",
+    }
+)
 LONGEST = 255
 
 
@@ -18,7 +29,11 @@ def owner_username(value: Any, answers: Answers) -> str | None:
     """Check a user name of GitLab. It shares its paths with the groups; nothing means that no account is made."""
     if value == "":
         return None
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*", value) or len(value) > LONGEST:
+    if (
+        not isinstance(value, str)
+        or not re.fullmatch(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*", value)
+        or len(value) > LONGEST
+    ):
         return f"`{str(value)[:40]}` is not a user name of GitLab; letters and digits with single `.`, `_` or `-` between them, {LONGEST} at most, such as `jane`"
     if re.search(r"\.(git|atom)$", value, flags=re.IGNORECASE):
         return f"`{value}` ends in `.git` or `.atom`, which GitLab refuses; did you mean `{value.rsplit('.', 1)[0]}`?"

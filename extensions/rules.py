@@ -69,7 +69,9 @@ def _base_domain(value: Any, answers: Answers) -> str | None:
     found = names.served_name(value, "lab.example.com")
     # The longest host that the lab puts below it is gitlab-runner.<domain>.
     if found is None and len(f"gitlab-runner.{value}") > 253:
-        return f"`{value[:20]}…` has {len(value)} characters, too long once `gitlab-runner.` is put before it; 239 at most"
+        return (
+            f"`{value[:20]}…` has {len(value)} characters, too long once `gitlab-runner.` is put before it; 239 at most"
+        )
     return found
 
 
@@ -87,7 +89,9 @@ def _a_text_to_gitlab(host: str, example: str) -> str | None:
 
 def _sample_host(value: str, answers: Answers, name: str) -> str | None:
     if value == f"{SAMPLE_NAME}.{answers['base_domain']}":
-        return f"`{value}` is where the sample application goes; give another, such as `{name}.{answers['base_domain']}`"
+        return (
+            f"`{value}` is where the sample application goes; give another, such as `{name}.{answers['base_domain']}`"
+        )
     return None
 
 
@@ -114,7 +118,11 @@ def _tls_secret_name(value: Any, answers: Answers) -> str | None:
 
 
 def _tls_source(value: Any, answers: Answers) -> str | None:
-    private = [answers[name] for name in ("gitlab_host", "registry_host", "base_domain") if names.is_private_name(answers[name])]
+    private = [
+        answers[name]
+        for name in ("gitlab_host", "registry_host", "base_domain")
+        if names.is_private_name(answers[name])
+    ]
     if value in ACME_SOURCES and private:
         return f"`{value}` needs names of the public DNS, and Let's Encrypt signs nothing for `{private[0]}`; answer `lab-authority`, with which the lab makes an authority"
     return None
@@ -156,7 +164,9 @@ def _private_ca(value: Any, answers: Answers) -> str | None:
         if staging and not value:
             return "nothing trusts certificates of Let's Encrypt's staging environment by itself; answer yes and put its roots into ca.crt, or `acme_server: production`"
         if value and not staging:
-            return f"everybody trusts what Let's Encrypt signs with `{source}`; answer no, or `tls_source: lab-authority`"
+            return (
+                f"everybody trusts what Let's Encrypt signs with `{source}`; answer no, or `tls_source: lab-authority`"
+            )
     private = [answers[name] for name in ("gitlab_host", "registry_host") if names.is_private_name(answers[name])]
     if not value and private:
         return f"no public authority signs `{private[0]}`, so nothing would trust its certificate; answer yes"
@@ -177,7 +187,9 @@ def _https_port(value: Any, answers: Answers) -> str | None:
         return "`80` is where Traefik answers plain http and redirects; give another port, such as `443`"
     found = values.port(value) or _taken_on_the_node(value, "8443")
     if found is None and answers["traefik_kind"] == "k3s" and _node_port(value):
-        return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `8443`"
+        return (
+            f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `8443`"
+        )
     return found
 
 
@@ -193,7 +205,9 @@ def _ssh_port(value: Any, answers: Answers) -> str | None:
     if value in (80, answers["https_port"]):
         return f"`{value}` is where Traefik answers http or https; give SSH another port, such as `{_another(value, 2223)}`"
     if _node_port(value):
-        return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `2223`"
+        return (
+            f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `2223`"
+        )
     return _taken_on_the_node(value, "2223")
 
 
@@ -386,7 +400,9 @@ RULES: dict[str, Rule] = {
     "docker_version": lambda value, _: values.docker_version(value),
     **machines.RULES,
     **aws.RULES,
-    **alerts.RULES, **sign_in.RULES, **docker_hub.RULES,
+    **alerts.RULES,
+    **sign_in.RULES,
+    **docker_hub.RULES,
     "lab_group": _lab_group,
     **owner.RULES,
     "gitops_url": _gitops_url,

@@ -60,7 +60,9 @@ def _issuer(value: Any, answers: Answers) -> str | None:
     if (found := names.host_or_address(parts.hostname)) is not None:
         return found
     if parts.hostname == answers["gitlab_host"]:
-        return f"`{value}` is this GitLab itself, which cannot log people in to itself; give the address of your provider"
+        return (
+            f"`{value}` is this GitLab itself, which cannot log people in to itself; give the address of your provider"
+        )
     return None
 
 

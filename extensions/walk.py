@@ -81,7 +81,9 @@ def meant(question: Mapping[str, Any], text: Any, default: Any) -> tuple[Any, st
     return value, None if message is None else rules.one_line(message)
 
 
-def refused(name: str, question: Mapping[str, Any], value: Any, answers: Mapping[str, Any], render: Render) -> str | None:
+def refused(
+    name: str, question: Mapping[str, Any], value: Any, answers: Mapping[str, Any], render: Render
+) -> str | None:
     """Return why the question's validator refuses *value* with the answers before it; None if it does not."""
     return str(render(question.get("validator", ""), {**answers, name: value})).strip() or None
 

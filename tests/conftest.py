@@ -98,11 +98,28 @@ def each_text_is_compiled_once() -> Iterator[None]:
     compiled: dict[tuple[Any, ...], CodeType] = {}
     compile_text = Environment.compile
 
-    def remembered(self: Environment, source: Any, name: Any = None, filename: Any = None, raw: bool = False, defer_init: bool = False) -> Any:
+    def remembered(
+        self: Environment,
+        source: Any,
+        name: Any = None,
+        filename: Any = None,
+        raw: bool = False,
+        defer_init: bool = False,
+    ) -> Any:
         if raw or not isinstance(source, str):
             return compile_text(self, source, name, filename, raw, defer_init)
         settings = [getattr(self, setting) for setting in SETTINGS]
-        key = (type(self), source, name, *settings, *self.extensions, None, *sorted(self.filters), None, *sorted(self.tests))
+        key = (
+            type(self),
+            source,
+            name,
+            *settings,
+            *self.extensions,
+            None,
+            *sorted(self.filters),
+            None,
+            *sorted(self.tests),
+        )
         if key not in compiled:
             compiled[key] = compile_text(self, source, name, filename, raw, defer_init)
         return compiled[key]
@@ -113,9 +130,21 @@ def each_text_is_compiled_once() -> Iterator[None]:
 
 
 SETTINGS = (
-    "block_start_string", "block_end_string", "variable_start_string", "variable_end_string", "comment_start_string", "comment_end_string",
-    "line_statement_prefix", "line_comment_prefix", "trim_blocks", "lstrip_blocks", "newline_sequence", "keep_trailing_newline",
-    "optimized", "autoescape", "is_async",
+    "block_start_string",
+    "block_end_string",
+    "variable_start_string",
+    "variable_end_string",
+    "comment_start_string",
+    "comment_end_string",
+    "line_statement_prefix",
+    "line_comment_prefix",
+    "trim_blocks",
+    "lstrip_blocks",
+    "newline_sequence",
+    "keep_trailing_newline",
+    "optimized",
+    "autoescape",
+    "is_async",
 )
 
 
@@ -144,7 +173,11 @@ def pytest_report_header() -> str:
     """Say which of the deep tests run."""
     if every():
         return "every test runs"
-    return f"one in {SHARE} of the deep tests runs, by TEST_DRAW={settle_the_draw()!r}" if required() else "the slow tests wait for CI, and for LONG=1"
+    return (
+        f"one in {SHARE} of the deep tests runs, by TEST_DRAW={settle_the_draw()!r}"
+        if required()
+        else "the slow tests wait for CI, and for LONG=1"
+    )
 
 
 @pytest.hookimpl(trylast=True)
@@ -174,7 +207,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         mark = metafunc.definition.get_closest_marker("labs")
         names = labs_with(**(mark.kwargs if mark else {}))
         assert names, f"{metafunc.definition.nodeid} says something of no lab at all: {mark}"
-        metafunc.parametrize("lab", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names], indirect=True)
+        metafunc.parametrize(
+            "lab", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names], indirect=True
+        )
 
 
 @pytest.fixture

@@ -63,9 +63,16 @@ def test_every_question_that_applies_is_recorded_whatever_the_level(recorded: li
         assert always <= answers.keys()
 
 
-@pytest.mark.parametrize("given", [
-    {"https_port": 2223}, {"https_port": 2223, "ssh_exposure": "traefik"}, {"https_port": 30022, "traefik_kind": "other", "ssh_exposure": "node-port"},
-    {"https_port": 30022, "traefik_kind": "other"}, {"http_port": 5050},
-], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"https_port": 2223},
+        {"https_port": 2223, "ssh_exposure": "traefik"},
+        {"https_port": 30022, "traefik_kind": "other", "ssh_exposure": "node-port"},
+        {"https_port": 30022, "traefik_kind": "other"},
+        {"http_port": 5050},
+    ],
+    ids=str,
+)
 def test_a_port_that_is_taken_by_an_answer_is_no_later_questions_default(given: dict[str, Any]) -> None:
     assert problems(answered(given)) == []

@@ -229,14 +229,16 @@ def _some(paths: list[str]) -> str:
 def chart(before: Tree, after: Tree) -> list[str]:
     """Return what became of the lab's chart."""
     files = [
-        {path: data for path, data in tree.items() if path.startswith(f"{lab_chart.CHART}/")} for tree in (before, after)
+        {path: data for path, data in tree.items() if path.startswith(f"{lab_chart.CHART}/")}
+        for tree in (before, after)
     ]
     if files[0] == files[1]:
         return []
     if not files[1]:
         return [f"`{lab_chart.CHART}` is gone."]
     old, new = (
-        lab_chart.version(tree.get(f"{lab_chart.CHART}/Chart.yaml", b"").decode(errors="replace")) for tree in (before, after)
+        lab_chart.version(tree.get(f"{lab_chart.CHART}/Chart.yaml", b"").decode(errors="replace"))
+        for tree in (before, after)
     )
     if not files[0]:
         return [f"`{lab_chart.CHART}` {new} is new."]

@@ -21,7 +21,16 @@ VARIABLE = "DOCKER_REGISTRY_TOKEN"
 def push(world: World, project: str, user: str, token: str, ref: str) -> subprocess.CompletedProcess[str]:
     """Commit something onto a project's main branch, and push it to a ref, as somebody with this token."""
     folder = world.folder / f"attack {len(list(world.folder.glob('attack *')))}"
-    me = ["-c", "user.name=Somebody", "-c", "user.email=s@lab", "-c", "credential.helper=", "-c", "commit.gpgsign=false"]
+    me = [
+        "-c",
+        "user.name=Somebody",
+        "-c",
+        "user.email=s@lab",
+        "-c",
+        "credential.helper=",
+        "-c",
+        "commit.gpgsign=false",
+    ]
     source = world.gitlab.repository(project)
     subprocess.run(["git", "clone", "--quiet", str(source), str(folder)], check=True, capture_output=True)
     (folder / "apps").mkdir(exist_ok=True)
@@ -30,7 +39,12 @@ def push(world: World, project: str, user: str, token: str, ref: str) -> subproc
     subprocess.run(["git", *me, "-C", str(folder), "commit", "--quiet", "-m", "Take over"], check=True)
     url = f"http://{user}:{token}@gitlab.localhost:{world.server.port}/{project}.git"
     command = ["git", *me, "-C", str(folder), "push", "--quiet", "--force", url, f"HEAD:{ref}"]
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "GIT_TERMINAL_PROMPT": "0", "no_proxy": "*"}
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/nonexistent",
+        "GIT_TERMINAL_PROMPT": "0",
+        "no_proxy": "*",
+    }
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -83,7 +97,9 @@ def test_a_developer_gets_neither_the_branch_nor_the_tokens(built: World) -> Non
     before = tips(built)
     refused = push(built, LAB, "dan", built.developer, "refs/heads/main")
     assert refused.returncode and "protected branches" in refused.stderr and tips(built) == before
-    assert push(built, LAB, "dan", built.developer, "refs/heads/mine").returncode == 0, "a branch of their own they push"
+    assert push(built, LAB, "dan", built.developer, "refs/heads/mine").returncode == 0, (
+        "a branch of their own they push"
+    )
     assert "LAB_UPDATE_TOKEN" not in built.gitlab.job_variables(LAB, "refs/heads/mine")
     path = "/projects/HomeLAB%2Fhomelab/variables/LAB_UPDATE_TOKEN"
     assert built.gitlab.answer("GET", path, {}, {}, built.developer)[0] == 403
@@ -93,7 +109,9 @@ def test_a_developer_gets_neither_the_branch_nor_the_tokens(built: World) -> Non
 def test_a_stranger_sees_nothing(built: World) -> None:
     stranger = built.gitlab.add_person("eve")
     assert built.gitlab.answer("GET", "/projects/HomeLAB%2Fhomelab", {}, {}, stranger)[0] == 404
-    assert push(built, LAB, "eve", stranger, "refs/heads/mine").returncode and built.gitlab.push_image(stranger, DEMO, "x")
+    assert push(built, LAB, "eve", stranger, "refs/heads/mine").returncode and built.gitlab.push_image(
+        stranger, DEMO, "x"
+    )
 
 
 @pytest.mark.deep
@@ -129,9 +147,11 @@ def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None
     assert "rules the cluster" not in built.must_run("--only", "sync").text
     for field in ("push_access_levels", "merge_access_levels"):
         saved = branch[field]
-        branch[field] = [*saved[:-1], {"id": 1, "access_level": DEVELOPER, "deploy_key_id": None}] if field == "merge_access_levels" else [
-            *saved, {"id": 1, "access_level": DEVELOPER, "deploy_key_id": None}
-        ]
+        branch[field] = (
+            [*saved[:-1], {"id": 1, "access_level": DEVELOPER, "deploy_key_id": None}]
+            if field == "merge_access_levels"
+            else [*saved, {"id": 1, "access_level": DEVELOPER, "deploy_key_id": None}]
+        )
         text = built.must_run("--only", "sync").text
         assert "rules the cluster" in text and "/-/settings/repository" in text, field
         branch[field] = saved
@@ -140,7 +160,14 @@ def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda token, variable: token.update(expires_at=(datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=12)).isoformat()), "ends soon"),
+        (
+            lambda token, variable: token.update(
+                expires_at=(
+                    datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=12)
+                ).isoformat()
+            ),
+            "ends soon",
+        ),
         (lambda token, variable: token.update(active=False), "revoked"),
         (lambda token, variable: variable.update(hidden=False), "shown in the settings"),
         (lambda token, variable: variable.update(protected=False), "open to every branch"),
@@ -150,11 +177,15 @@ def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None
 )
 @pytest.mark.deep(keep=2)
 @pytest.mark.slow(keep=1)
-def test_the_updates_token_is_replaced_where_it_would_fail_or_is_open(built: World, change: Callable[..., None], why: str) -> None:
+def test_the_updates_token_is_replaced_where_it_would_fail_or_is_open(
+    built: World, change: Callable[..., None], why: str
+) -> None:
     (token,) = [t for t in built.gitlab.project_tokens if t["name"] == "template-update"]
     (variable,) = [v for v in built.gitlab.variables if v["key"] == "LAB_UPDATE_TOKEN"]
     built.must_run("--only", "sync")
-    assert built.gitlab.job_variables(LAB, "refs/heads/main")["LAB_UPDATE_TOKEN"] == token["token"], "one that is right stays"
+    assert built.gitlab.job_variables(LAB, "refs/heads/main")["LAB_UPDATE_TOKEN"] == token["token"], (
+        "one that is right stays"
+    )
     old = token["token"]
     change(token, variable)
     built.must_run("--only", "sync")
@@ -187,8 +218,18 @@ def test_a_developer_pushes_branches_and_the_cache_and_no_tag_that_flux_deploys(
 @pytest.mark.slow
 def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) -> None:
     """Also of an image below a project, and the filter means the same to who looks for it and to who compares whole tags."""
-    policy = {"imageRepositoryRef": {"name": "shop"}, "policy": {"numerical": {"order": "asc"}}, "filterTags": {"pattern": "^main-[a-f0-9]+-(?P<ts>[0-9]+)"}}
-    built.gitlab.answer("POST", "/projects", {}, {"name": "shop", "path": "shop", "namespace_id": built.gitlab.group("HomeLAB")["id"]}, built.gitlab.new_pat("t"))
+    policy = {
+        "imageRepositoryRef": {"name": "shop"},
+        "policy": {"numerical": {"order": "asc"}},
+        "filterTags": {"pattern": "^main-[a-f0-9]+-(?P<ts>[0-9]+)"},
+    }
+    built.gitlab.answer(
+        "POST",
+        "/projects",
+        {},
+        {"name": "shop", "path": "shop", "namespace_id": built.gitlab.group("HomeLAB")["id"]},
+        built.gitlab.new_pat("t"),
+    )
     image = f"{built.settings['registry_address']}/homelab/shop/web"
     built.cluster.put("ImageRepository", "flux-system", "shop", spec={"image": image})
     built.cluster.put("ImagePolicy", "flux-system", "shop", spec=policy)
@@ -197,7 +238,9 @@ def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) 
         assert "protected tag" in built.gitlab.push_image(built.developer, "HomeLAB/shop", tag)
     assert built.gitlab.push_image(built.developer, "HomeLAB/shop", "other-0a1b-17") == ""
     (rule,) = [r for r in built.gitlab.tag_rules if r["project"] == built.gitlab.project("HomeLAB/shop")["id"]]
-    assert re.fullmatch(rule["tag_name_pattern"], "main-0a1b-17") and not re.search(rule["tag_name_pattern"], "xmain-0a1b-17")
+    assert re.fullmatch(rule["tag_name_pattern"], "main-0a1b-17") and not re.search(
+        rule["tag_name_pattern"], "xmain-0a1b-17"
+    )
     again = built.must_run("--only", "groups")
     assert "done" not in again.out
 
@@ -206,13 +249,18 @@ def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) 
     ("policy", "words"),
     [
         ({"policy": {"alphabetical": {"order": "asc"}}}, "takes tags of every name"),
-        ({"policy": {"numerical": {"order": "asc"}}, "filterTags": {"pattern": "x" * 120}}, "maximum is 100 characters"),
+        (
+            {"policy": {"numerical": {"order": "asc"}}, "filterTags": {"pattern": "x" * 120}},
+            "maximum is 100 characters",
+        ),
     ],
 )
 @pytest.mark.deep(keep=1)
 @pytest.mark.slow
 def test_a_policy_that_no_rule_can_follow_is_warned_of(built: World, policy: dict[str, object], words: str) -> None:
-    built.cluster.put("ImagePolicy", "flux-system", "demo", spec={"imageRepositoryRef": {"name": "demo"}, **policy}, status={})
+    built.cluster.put(
+        "ImagePolicy", "flux-system", "demo", spec={"imageRepositoryRef": {"name": "demo"}, **policy}, status={}
+    )
     run = built.must_run("--only", "groups")
     assert words in run.text and f"Every developer of {DEMO}" in run.text
 
@@ -223,7 +271,9 @@ def test_an_application_is_protected_before_flux_knows_of_it(built: World) -> No
     group = built.gitlab.group("HomeLAB")["id"]
     built.must_run("shop", command="new-app", yes=False)
     built.must_run("--only", "groups")
-    built.gitlab.answer("POST", "/projects", {}, {"name": "shop", "path": "shop", "namespace_id": group}, built.gitlab.new_pat("t"))
+    built.gitlab.answer(
+        "POST", "/projects", {}, {"name": "shop", "path": "shop", "namespace_id": group}, built.gitlab.new_pat("t")
+    )
     assert built.gitlab.push_image(built.developer, "HomeLAB/shop", "v1.0.0") == ""
     built.must_run("--only", "groups")
     assert "protected tag" in built.gitlab.push_image(built.developer, "HomeLAB/shop", "v1.0.0")
@@ -264,7 +314,10 @@ def test_a_rule_that_lets_everyone_push_is_made_anew(built: World) -> None:
     rule["minimum_access_level_for_push"] = None
     built.must_run("--only", "groups")
     (rule,) = built.gitlab.tag_rules
-    assert (rule["minimum_access_level_for_push"], rule["minimum_access_level_for_delete"]) == ("maintainer", "maintainer")
+    assert (rule["minimum_access_level_for_push"], rule["minimum_access_level_for_delete"]) == (
+        "maintainer",
+        "maintainer",
+    )
     rule["minimum_access_level_for_push"] = "owner"
     built.must_run("--only", "groups")
     assert built.gitlab.tag_rules == [rule], "a stricter one is the owner's"
@@ -277,11 +330,18 @@ def test_the_groups_token_reaches_only_jobs_of_protected_branches_and_tags(make_
     world.must_run()
     token = world.gitlab.job_variables(DEMO, "refs/heads/main")[VARIABLE]
     assert world.gitlab.push_image(token, DEMO, "v9.9.9") == "", "who has it, deploys"
-    assert world.gitlab.job_variables(DEMO, "refs/tags/v1.0.0")[VARIABLE] == token, "a protected tag's job builds with it"
+    assert world.gitlab.job_variables(DEMO, "refs/tags/v1.0.0")[VARIABLE] == token, (
+        "a protected tag's job builds with it"
+    )
     assert VARIABLE not in world.gitlab.job_variables(DEMO, "refs/heads/feature/x")
     dan = world.gitlab.add_person("dan", HomeLAB=DEVELOPER)
     assert push(world, DEMO, "dan", dan, "refs/tags/v9.9.9").returncode, "and such a tag is none that a developer makes"
-    assert world.gitlab.answer("GET", f"/groups/HomeLAB/variables/{VARIABLE}", {}, {}, world.gitlab.new_pat("t"))[1]["value"] is None
+    assert (
+        world.gitlab.answer("GET", f"/groups/HomeLAB/variables/{VARIABLE}", {}, {}, world.gitlab.new_pat("t"))[1][
+            "value"
+        ]
+        is None
+    )
 
 
 @pytest.mark.deep

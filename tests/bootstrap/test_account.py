@@ -13,7 +13,12 @@ from tests.bootstrap.support.lab_folder import commit, write_settings
 from tests.bootstrap.support.lab_world import Run, World
 
 KEYS = tuple(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{letter * 43}" for letter in "AB")
-OWNER = {"owner_username": "Jane.Doe", "owner_email": "jane@lab.test", "owner_ssh_keys": [f"{KEYS[0]} jane at her desk"], "smtp_enabled": False}
+OWNER = {
+    "owner_username": "Jane.Doe",
+    "owner_email": "jane@lab.test",
+    "owner_ssh_keys": [f"{KEYS[0]} jane at her desk"],
+    "smtp_enabled": False,
+}
 
 
 def owned(journey: Journey, stage: str = "account", **changes: Any) -> World:
@@ -88,7 +93,9 @@ def test_with_mail_that_works_gitlab_sends_the_link_and_there_is_no_password(jou
     world = owned(journey, smtp_enabled=True)
     said = run(world)
     assert account(world)["mailed"] and world.cluster.mails[0][0] == "jane@lab.test"
-    assert world.cluster.find("Secret", "gitlab", "gitlab-owner") is None and "mails a link to jane@lab.test" in said.out
+    assert (
+        world.cluster.find("Secret", "gitlab", "gitlab-owner") is None and "mails a link to jane@lab.test" in said.out
+    )
 
 
 def test_with_mail_that_is_refused_the_password_lies_in_the_secret_and_the_reason_is_told(journey: Journey) -> None:
@@ -101,7 +108,15 @@ def test_with_mail_that_is_refused_the_password_lies_in_the_secret_and_the_reaso
 
 def test_somebody_elses_account_of_that_name_gets_neither_keys_nor_roles(journey: Journey) -> None:
     world = owned(journey)
-    other = {"id": 77, "username": "jane.doe", "name": "Jane", "email": "other@elsewhere.test", "is_admin": False, "password": "x", "mailed": False}
+    other = {
+        "id": 77,
+        "username": "jane.doe",
+        "name": "Jane",
+        "email": "other@elsewhere.test",
+        "is_admin": False,
+        "password": "x",
+        "mailed": False,
+    }
     world.gitlab.accounts.append(dict(other))
     said = run(world)
     assert "another address than owner_email, jane@lab.test" in said.err and "owner_email=ITS-ADDRESS" in said.err
@@ -110,7 +125,15 @@ def test_somebody_elses_account_of_that_name_gets_neither_keys_nor_roles(journey
 
 def test_an_account_of_the_owners_is_left_alone_apart_from_what_is_missing(journey: Journey) -> None:
     world = owned(journey)
-    mine = {"id": 77, "username": "jane.doe", "name": "Jane", "email": "JANE@lab.test", "is_admin": False, "password": "my own", "mailed": False}
+    mine = {
+        "id": 77,
+        "username": "jane.doe",
+        "name": "Jane",
+        "email": "JANE@lab.test",
+        "is_admin": False,
+        "password": "my own",
+        "mailed": False,
+    }
     world.gitlab.accounts.append(dict(mine))
     [group] = [one for one in world.gitlab.groups if one["full_path"] == "HomeLAB"]
     world.gitlab.members = [{"group": group["id"], "id": 77, "username": "jane.doe", "access_level": 30}]
@@ -159,10 +182,15 @@ def test_a_run_that_was_killed_after_the_secret_gives_the_account_that_very_pass
 def test_verify_by_itself_sends_a_mail_and_a_refusal_ends_it_with_the_reason(journey: Journey) -> None:
     world = owned(journey, "end", smtp_enabled=True)
     good = world.must_run(command="verify")
-    assert [mail[0] for mail in world.cluster.mails] == ["jane@lab.test"] and "took a mail for jane@lab.test" in good.out
+    assert [mail[0] for mail in world.cluster.mails] == [
+        "jane@lab.test"
+    ] and "took a mail for jane@lab.test" in good.out
     world.cluster.mail_refusal = "OpenSSL::SSL::SSLError: certificate verify failed"
     bad = world.run(command="verify")
-    assert bad.status == 1 and "could not send a mail to jane@lab.test: OpenSSL::SSL::SSLError: certificate verify failed" in bad.err
+    assert (
+        bad.status == 1
+        and "could not send a mail to jane@lab.test: OpenSSL::SSL::SSLError: certificate verify failed" in bad.err
+    )
     # A full run sends none: it would be one for each.
     world.must_run("--from", "verify")
     assert len(world.cluster.mails) == 2

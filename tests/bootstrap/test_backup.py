@@ -30,7 +30,9 @@ def test_the_backup_runs_both_of_gitlabs_tools_in_gitlabs_pod(article: Lab) -> N
     assert job["concurrencyPolicy"] == "Forbid"
 
 
-def night(lab: Lab, folder: Path, *, newest: int = 0, free: int = 10_000, fails: str = "") -> tuple[int, str, list[str]]:
+def night(
+    lab: Lab, folder: Path, *, newest: int = 0, free: int = 10_000, fails: str = ""
+) -> tuple[int, str, list[str]]:
     """Run the job's script as GitLab's pod does, with its tools and its disk replaced; return status, output, and the calls.
 
     Args:
@@ -47,7 +49,9 @@ def night(lab: Lab, folder: Path, *, newest: int = 0, free: int = 10_000, fails:
         (backups / "1790000000_2026_09_21_19.3.2_gitlab_backup.tar").write_bytes(os.urandom(newest << 20))
     for name in ("gitlab-ctl", "gitlab-backup"):
         (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {folder}/calls\n[ {name} != "{fails}" ] || exit 3\n')
-    (tools / "df").write_text(f"#!/bin/sh\nprintf 'Filesystem 1048576-blocks Used Available Capacity Mounted on\\n/dev/sda1 1 1 {free} 1%% /\\n'\n")
+    (tools / "df").write_text(
+        f"#!/bin/sh\nprintf 'Filesystem 1048576-blocks Used Available Capacity Mounted on\\n/dev/sda1 1 1 {free} 1%% /\\n'\n"
+    )
     for file in tools.iterdir():
         file.chmod(0o755)
     [container] = of(lab, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
@@ -59,7 +63,9 @@ def night(lab: Lab, folder: Path, *, newest: int = 0, free: int = 10_000, fails:
 CONFIGURATION, DATA = "gitlab-ctl backup-etc --delete-old-backups", "gitlab-backup create CRON=1"
 
 
-def test_the_configuration_is_saved_even_if_the_data_is_not_and_the_other_way_round(article: Lab, tmp_path: Path) -> None:
+def test_the_configuration_is_saved_even_if_the_data_is_not_and_the_other_way_round(
+    article: Lab, tmp_path: Path
+) -> None:
     """The first holds gitlab-secrets.json, without which no backup can be restored."""
     for number, (fails, status) in enumerate([("", 0), ("gitlab-backup", 3), ("gitlab-ctl", 3)]):
         assert night(article, tmp_path / str(number), fails=fails)[::2] == (status, [CONFIGURATION, DATA])

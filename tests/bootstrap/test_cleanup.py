@@ -12,7 +12,14 @@ from tests.bootstrap.support.lab_folder import write_settings
 from tests.bootstrap.support.lab_world import World
 
 DEMO = "HomeLAB/demo"
-OWNERS = {"enabled": True, "cadence": "7d", "keep_n": 5, "older_than": "7d", "name_regex": ".*", "name_regex_keep": "v[01].*"}
+OWNERS = {
+    "enabled": True,
+    "cadence": "7d",
+    "keep_n": 5,
+    "older_than": "7d",
+    "name_regex": ".*",
+    "name_regex_keep": "v[01].*",
+}
 
 
 def policy(world: World, project: str = DEMO) -> dict[str, Any]:
@@ -47,7 +54,10 @@ def test_an_owners_policy_stays_and_a_running_tag_that_it_may_take_is_named(jour
     pod_with(world, "stable", "v1.4.0")
     run = world.must_run("--only", "groups")
     assert policy(world) == OWNERS
-    assert "HomeLAB/demo may remove tags that are in use: main.\n" in run.err and "/-/settings/packages_and_registries" in run.err
+    assert (
+        "HomeLAB/demo may remove tags that are in use: main.\n" in run.err
+        and "/-/settings/packages_and_registries" in run.err
+    )
 
 
 def test_a_policy_that_its_owner_has_switched_off_stays_off(journey: Journey) -> None:
@@ -71,6 +81,15 @@ def test_a_lab_of_before_keeps_what_it_has_until_its_owner_says_so(journey: Jour
 @pytest.mark.deep
 def test_an_image_policy_that_may_choose_any_tag_stops_the_clean_up(journey: Journey) -> None:
     world = journey.to("end")
-    world.cluster.put("ImagePolicy", "flux-system", "demo", spec={"imageRepositoryRef": {"name": "demo"}, "policy": {"alphabetical": {"order": "asc"}}}, status={})
-    assert "nothing of HomeLAB/demo is removed: its image policy may choose any tag" in world.must_run("--only", "groups").out
+    world.cluster.put(
+        "ImagePolicy",
+        "flux-system",
+        "demo",
+        spec={"imageRepositoryRef": {"name": "demo"}, "policy": {"alphabetical": {"order": "asc"}}},
+        status={},
+    )
+    assert (
+        "nothing of HomeLAB/demo is removed: its image policy may choose any tag"
+        in world.must_run("--only", "groups").out
+    )
     assert kept(world, "anything")

@@ -45,7 +45,9 @@ def test_the_status_says_what_fails_and_why_and_goes_on(journey: Journey, breaks
 
 def test_an_application_whose_pods_are_refused_is_named_with_the_reason_in_one_line(journey: Journey) -> None:
     world = journey.to("end")
-    assert re.search(r"^   ok     Deployment default/demo$", world.must_run(command="status", yes=False).out, re.MULTILINE)
+    assert re.search(
+        r"^   ok     Deployment default/demo$", world.must_run(command="status", yes=False).out, re.MULTILINE
+    )
     why = 'pods "demo-1" is forbidden: violates PodSecurity "restricted:latest"'
     world.cluster.refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": why}]}
     run = world.run(command="status", yes=False)
@@ -55,7 +57,9 @@ def test_an_application_whose_pods_are_refused_is_named_with_the_reason_in_one_l
 
 def another_node(world: World) -> None:
     addresses = [{"type": "InternalIP", "address": "192.168.1.77"}, {"type": "Hostname", "address": "node-2"}]
-    world.cluster.put("Node", "", "node-2", status={"conditions": [{"type": "Ready", "status": "True"}], "addresses": addresses})
+    world.cluster.put(
+        "Node", "", "node-2", status={"conditions": [{"type": "Ready", "status": "True"}], "addresses": addresses}
+    )
 
 
 def test_a_node_that_gitlab_would_ban_is_named_until_gitlab_was_started_with_it(journey: Journey) -> None:
@@ -68,7 +72,9 @@ def test_a_node_that_gitlab_would_ban_is_named_until_gitlab_was_started_with_it(
     assert "./lab up --only gitlab, then kubectl rollout restart deploy/gitlab -n gitlab" in run.err
     run = world.must_run("--only", "gitlab")
     assert "GitLab knows the old addresses of the nodes until its next start" in run.err
-    assert world.cluster.find("ConfigMap", "gitlab", "gitlab-nodes")["data"] == {"addresses": "192.168.1.11 192.168.1.77"}
+    assert world.cluster.find("ConfigMap", "gitlab", "gitlab-nodes")["data"] == {
+        "addresses": "192.168.1.11 192.168.1.77"
+    }
     assert "node-2 (192.168.1.77)" in world.run(command="status", yes=False).err, "the running one does not know it yet"
     world.cluster.node_ips = "192.168.1.11 192.168.1.77"
     assert "GitLab bans no node" in world.must_run(command="status", yes=False).out
@@ -78,7 +84,11 @@ def test_a_node_that_gitlab_would_ban_is_named_until_gitlab_was_started_with_it(
 
 def test_the_status_of_a_bare_cluster_is_that_nothing_is_there_yet(world: World) -> None:
     run = world.run(command="status", yes=False)
-    assert run.status == 1 and "source-controller: not there yet" in run.err and "GitLab 19.3.0: not installed yet" in run.err
+    assert (
+        run.status == 1
+        and "source-controller: not there yet" in run.err
+        and "GitLab 19.3.0: not installed yet" in run.err
+    )
     world.faults = [Fault("kubectl", "get nodes", "The connection to the server 127.0.0.1:6443 was refused")]
     run = world.run(command="status", yes=False)
     assert run.status == 1 and "Could not reach the cluster" in run.err

@@ -16,7 +16,10 @@ DOCS = (ROOT / "docs" / "adding-a-stage.md").read_text(encoding="utf-8")
 MODULE, IMPORT = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0, r"the clocks of 1 node\(s\) are right"), (-300, r"The clock of node-1 \(-3\d\d s\) is wrong\.")])
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, r"the clocks of 1 node\(s\) are right"), (-300, r"The clock of node-1 \(-3\d\d s\) is wrong\.")],
+)
 def test_a_stage_is_added_as_the_page_says(world: World, seconds: int, words: str) -> None:
     stages = world.lab / "lab_program/stages"
     assert "\n    Preflight,\n" in (stages / "__init__.py").read_text()

@@ -81,7 +81,9 @@ def check_message(run: Run, where: object) -> None:
     assert "Traceback" not in run.err, (where, run.text)
     if run.status != 0:
         assert run.status == 1, (where, run.text)
-        assert re.search(r"^ {3}failed \S", run.err, re.MULTILINE) and re.search(r"^ {3}then {3}\S", run.err, re.MULTILINE), (
+        assert re.search(r"^ {3}failed \S", run.err, re.MULTILINE) and re.search(
+            r"^ {3}then {3}\S", run.err, re.MULTILINE
+        ), (
             where,
             run.text,
         )
@@ -212,7 +214,9 @@ def test_the_pauses_between_tries_grow_up_to_a_minute(journey: Journey, api: Cal
     ("method", "kind"),
     [("GET", "half"), ("PUT", "reset"), ("DELETE", 500), ("GET", 429), ("PUT", 503), ("DELETE", "lost")],
 )
-def test_what_may_be_sent_twice_is_sent_again(journey: Journey, api: Callable[..., Any], method: str, kind: int | str) -> None:
+def test_what_may_be_sent_twice_is_sent_again(
+    journey: Journey, api: Callable[..., Any], method: str, kind: int | str
+) -> None:
     paths = {"GET": "/application/settings", "PUT": "/application/settings", "DELETE": "/groups/HomeLAB/variables/NONE"}
     body = {"outbound_local_requests_whitelist": []} if method == "PUT" else None
     journey.world.faults = [Fault("api", re.escape(f"{method} {paths[method]}"), kind, times=1)]
@@ -222,7 +226,9 @@ def test_what_may_be_sent_twice_is_sent_again(journey: Journey, api: Callable[..
 
 
 @pytest.mark.parametrize("kind", [500, 502, "reset", "lost", "half"])
-def test_a_request_that_may_not_be_sent_twice_leads_to_another_look(journey: Journey, api: Callable[..., Any], kind: int | str) -> None:
+def test_a_request_that_may_not_be_sent_twice_leads_to_another_look(
+    journey: Journey, api: Callable[..., Any], kind: int | str
+) -> None:
     journey.world.faults = [Fault("api", "POST", kind, times=1)]
     transport = api()
     with pytest.raises(program.errors.AnswerLostError):

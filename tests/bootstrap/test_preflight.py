@@ -358,12 +358,18 @@ def with_gitlab_from(world: World, registry: str) -> None:
     ("tags", "status", "said"),
     [
         (["19.3.0-ce.0"], 0, "ok     GitLab 19.3.0, and no newer patch of it is out"),
-        (["19.3.0-ce.0", "19.3.2-ce.0", "19.3.10-ce.0", "19.30.1-ce.0", "19.4.0-ce.0", "19.3.11-rc1-ce.0"], 0, "./lab upgrade 19.3.10\n"),
+        (
+            ["19.3.0-ce.0", "19.3.2-ce.0", "19.3.10-ce.0", "19.30.1-ce.0", "19.4.0-ce.0", "19.3.11-rc1-ce.0"],
+            0,
+            "./lab upgrade 19.3.10\n",
+        ),
         (["19.3.1-ce.0", "19.3.2-ce.0"], 1, "has no 19.3.0-ce.0; the newest 19.3 there is 19.3.2"),
         (["19.4.0-ce.0"], 1, "GitLab 19.3.0 does not exist"),
     ],
 )
-def test_a_version_that_does_not_exist_is_a_problem_and_a_newer_patch_is_told(world: World, tags: list[str], status: int, said: str) -> None:
+def test_a_version_that_does_not_exist_is_a_problem_and_a_newer_patch_is_told(
+    world: World, tags: list[str], status: int, said: str
+) -> None:
     with image_tags(tags) as registry:
         with_gitlab_from(world, registry)
         run = world.run("--only", "preflight")
@@ -408,7 +414,10 @@ def test_a_lab_that_is_reached_by_another_path_is_in_its_own_repository(world: W
     assert "the repository: committed as it is" in world.must_run("--only", "preflight", program=[link / "lab"]).out
 
 
-@pytest.mark.parametrize("name", ["apps/wiki/helmrelease.yaml", "clusters/other/wiki.yaml", "infrastructure/dns.yml", "charts/wiki/templates/a.tpl"])
+@pytest.mark.parametrize(
+    "name",
+    ["apps/wiki/helmrelease.yaml", "clusters/other/wiki.yaml", "infrastructure/dns.yml", "charts/wiki/templates/a.tpl"],
+)
 def test_what_flux_needs_and_git_does_not_know_is_named(journey: Journey, name: str) -> None:
     world = journey.to("end")
     file = world.lab / name
@@ -461,14 +470,19 @@ def test_the_pods_that_look_from_inside_go_again_and_what_they_saw_is_told(world
     assert any("delete jobs" in call for call in calls) and world.cluster.of_kind("Job") == []
     world.cluster.failing_jobs = {"lab-inside-cluster": fault_line()}
     bad = world.run("--only", "preflight")
-    assert bad.status == 1 and "[inside] the cluster's DNS does not know registry.localhost, the nodes' own does" in bad.err
+    assert (
+        bad.status == 1
+        and "[inside] the cluster's DNS does not know registry.localhost, the nodes' own does" in bad.err
+    )
     assert world.cluster.of_kind("Job") == []
     passed_over = world.run("--only", "preflight", LAB_SKIP="inside")
     assert passed_over.status == 0 and "LAB_SKIP has it" in passed_over.out
 
 
 def test_pods_without_a_result_are_a_warning_with_the_reason(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no route to docker.io"}}}]}
+    waiting = {
+        "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no route to docker.io"}}}]
+    }
     real = world.pods.run_jobs
 
     def never() -> None:
@@ -486,12 +500,17 @@ def test_a_dry_run_and_a_lab_that_is_built_start_no_pods(journey: Journey) -> No
     world = journey.to("preflight")
     assert "a dry run starts no pod there" in world.must_run("--dry-run", "--only", "preflight").out
     world = journey.to("end")
-    assert "./lab up --only preflight tries it again" in world.must_run("--from", "preflight", LAB_WAIT_VERIFY_MINUTES="1").out
+    assert (
+        "./lab up --only preflight tries it again"
+        in world.must_run("--from", "preflight", LAB_WAIT_VERIFY_MINUTES="1").out
+    )
     assert not [call for call in world.calls if "lab-inside" in " ".join(call.arguments)]
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_stopped_while_pods_look_takes_them_away(world: World, monkeypatch: pytest.MonkeyPatch, end: int) -> None:
+def test_a_run_that_is_stopped_while_pods_look_takes_them_away(
+    world: World, monkeypatch: pytest.MonkeyPatch, end: int
+) -> None:
     def stop() -> None:
         if world.cluster.of_kind("Job") and world.running:
             world.running.send_signal(end)

@@ -98,7 +98,9 @@ def branch_without_the_key(world: World) -> None:
 
 
 def token_about_to_end(world: World) -> None:
-    world.gitlab.project_tokens[0]["expires_at"] = (datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=20)).isoformat()
+    world.gitlab.project_tokens[0]["expires_at"] = (
+        datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=20)
+    ).isoformat()
 
 
 def host_keys_changed(world: World) -> None:
@@ -297,8 +299,13 @@ def test_what_flux_says_of_an_older_commit_does_not_count(journey: Journey) -> N
     older, world.cluster.flux_lag = world.flux.tip(), 80
     world.must_run("--only", "sync")
     source = world.cluster.find("GitRepository", "flux-system", "flux-system")
-    parts = [world.cluster.find("Kustomization", "flux-system", name) for name in ("infrastructure", "gitlab", "automation")]
-    seen = [source and source["status"]["artifact"]["revision"], *(part and part["status"]["lastAppliedRevision"] for part in parts)]
+    parts = [
+        world.cluster.find("Kustomization", "flux-system", name) for name in ("infrastructure", "gitlab", "automation")
+    ]
+    seen = [
+        source and source["status"]["artifact"]["revision"],
+        *(part and part["status"]["lastAppliedRevision"] for part in parts),
+    ]
     assert older != world.flux.tip() and seen == [f"main@sha1:{world.flux.tip()}"] * 4
 
 
@@ -374,5 +381,9 @@ def test_the_runners_machine_loses_the_authority_that_the_lab_no_longer_has(jour
     left = Path(world.settings["runner_home"]) / "ca.crt"
     left.write_text("the authority of before\n")
     run = world.must_run("--only", "runner")
-    assert not left.exists() and "./lab trust --remove --runner" in run.err and "./lab trust --remove root@<node>" in run.err
+    assert (
+        not left.exists()
+        and "./lab trust --remove --runner" in run.err
+        and "./lab trust --remove root@<node>" in run.err
+    )
     assert "trust" not in world.must_run("--only", "runner").err

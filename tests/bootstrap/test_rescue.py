@@ -51,9 +51,7 @@ def test_the_version_is_that_of_the_values_whatever_the_answer_says(world: World
 
 
 @pytest.mark.parametrize(("started", "problem"), [(False, ""), (True, "GitLab 19.3.9 is installed")])
-def test_a_version_that_never_started_does_not_forbid_the_one_before(
-    world: World, started: bool, problem: str
-) -> None:
+def test_a_version_that_never_started_does_not_forbid_the_one_before(world: World, started: bool, problem: str) -> None:
     """An owner who has set a version by hand whose image no node gets comes back by `./lab rescue`."""
     answer, labels = world.settings["gitlab_version"], {"app.kubernetes.io/instance": "gitlab"}
 

@@ -68,7 +68,10 @@ class Pod:
         if command[:2] == ["sh", "-c"] and command[2].startswith("umask 077; cat >"):
             target = command[2].split("'")[1].removesuffix(".part")
             done = subprocess.run(
-                ["sh", "-c", command[2].replace(target, f"{self.folder}/put")], input=text[: self.cut], text=True, check=False
+                ["sh", "-c", command[2].replace(target, f"{self.folder}/put")],
+                input=text[: self.cut],
+                text=True,
+                check=False,
             )
             if done.returncode:
                 return done.returncode, "", ""
@@ -84,13 +87,19 @@ class Pod:
             return 0, "\n".join(names), ""
         elif command[:3] == ["tar", "--list", "--file"]:
             whole = "config" in self.files[command[3]]
-            return (0, "/etc/gitlab/gitlab.rb\n/etc/gitlab/gitlab-secrets.json\n", "") if whole else (2, "", "tar: Unexpected EOF\n")
+            return (
+                (0, "/etc/gitlab/gitlab.rb\n/etc/gitlab/gitlab-secrets.json\n", "")
+                if whole
+                else (2, "", "tar: Unexpected EOF\n")
+            )
         elif command[:2] == ["test", "-f"]:
             return (0, "", "") if command[2] in self.files else (1, "", "")
         elif command == ["gitlab-rake", "gitlab:doctor:secrets"]:
             return 0, f"I, [2026-09-21]  INFO -- : Total: {self.undecipherable} row(s) affected\nDone!\n", ""
         elif "gitlab-backup restore" in line:
-            assert not set(PROBES) & set(container(self.world)), "the probes would kill a GitLab whose web server is stopped"
+            assert not set(PROBES) & set(container(self.world)), (
+                "the probes would kill a GitLab whose web server is stopped"
+            )
         return 0, "", ""
 
     @property
@@ -166,7 +175,10 @@ def test_it_restores_files_that_were_kept_elsewhere(world: World, pod: Pod) -> N
     assert set(pod.files) == {DATA, RESTORED} and pod.files[DATA] == "data from elsewhere"
     # A second run, by name, takes the same pair.
     pod.files[RESTORED] = "config"
-    assert f"{BACKUP} with the configuration {Path(RESTORED).name}" in world.must_run("--yes", BACKUP, command="restore", yes=False).out
+    assert (
+        f"{BACKUP} with the configuration {Path(RESTORED).name}"
+        in world.must_run("--yes", BACKUP, command="restore", yes=False).out
+    )
 
 
 def config(second: int, more: str = "", text: str = "config") -> dict[str, str]:
@@ -181,12 +193,26 @@ def config(second: int, more: str = "", text: str = "config") -> dict[str, str]:
         # By hand, after hours of data.
         (config(1790020000) | config(1789920000), "gitlab_config_1790020000_2026_09_21.tar", "saved 5 h after it"),
         # What is broken on disk, or was never finished, is passed over for the next.
-        (config(1789999999, text="cut") | config(1789999000), "gitlab_config_1789999000_2026_09_21.tar", "saved 16 min before it"),
-        (config(1790000000, ".part") | config(1789999940), "gitlab_config_1789999940_2026_09_21.tar", "saved 60 s before it"),
-        ({"/etc/gitlab/config_backup/zzz.tar": "config"} | config(1789999940), "gitlab_config_1789999940_2026_09_21.tar", ""),
+        (
+            config(1789999999, text="cut") | config(1789999000),
+            "gitlab_config_1789999000_2026_09_21.tar",
+            "saved 16 min before it",
+        ),
+        (
+            config(1790000000, ".part") | config(1789999940),
+            "gitlab_config_1789999940_2026_09_21.tar",
+            "saved 60 s before it",
+        ),
+        (
+            {"/etc/gitlab/config_backup/zzz.tar": "config"} | config(1789999940),
+            "gitlab_config_1789999940_2026_09_21.tar",
+            "",
+        ),
     ],
 )
-def test_the_configuration_of_the_same_night_is_taken(world: World, pod: Pod, there: dict[str, str], taken: str, said: str) -> None:
+def test_the_configuration_of_the_same_night_is_taken(
+    world: World, pod: Pod, there: dict[str, str], taken: str, said: str
+) -> None:
     pod.files = {DATA: "data", **there}
     run = world.must_run("--yes", BACKUP, command="restore", yes=False)
     assert f"the backup {BACKUP} with the configuration {taken}, {said}" in run.out
@@ -194,8 +220,12 @@ def test_the_configuration_of_the_same_night_is_taken(world: World, pod: Pod, th
     assert f"--file /etc/gitlab/config_backup/{taken} " in unpacked
 
 
-@pytest.mark.parametrize("there", [{}, config(1790086400), config(1789900000), config(1790000000, ".part"), config(1790000000, text="cut")])
-def test_a_configuration_of_another_time_or_a_broken_one_is_not_taken(world: World, pod: Pod, there: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "there", [{}, config(1790086400), config(1789900000), config(1790000000, ".part"), config(1790000000, text="cut")]
+)
+def test_a_configuration_of_another_time_or_a_broken_one_is_not_taken(
+    world: World, pod: Pod, there: dict[str, str]
+) -> None:
     pod.files = {DATA: "data", **there}
     run = world.must_run("--yes", BACKUP, command="restore", yes=False)
     assert "tar --extract" not in pod.order() and "gitlab-backup restore" in pod.order()
@@ -203,7 +233,9 @@ def test_a_configuration_of_another_time_or_a_broken_one_is_not_taken(world: Wor
     assert all(name in run.err for name in there)
 
 
-def test_data_from_elsewhere_comes_with_the_configuration_beside_it_and_not_with_the_pods(world: World, pod: Pod) -> None:
+def test_data_from_elsewhere_comes_with_the_configuration_beside_it_and_not_with_the_pods(
+    world: World, pod: Pod
+) -> None:
     """The pod may be another GitLab, that saved its own configuration in the same night."""
     folder = world.folder / "copies"
     folder.mkdir()
@@ -220,7 +252,9 @@ def test_data_from_elsewhere_comes_with_the_configuration_beside_it_and_not_with
 
 
 @pytest.mark.parametrize("name", ["etc/gitlab/gitlab.rb", ""])
-def test_a_configuration_without_the_secrets_is_refused_before_anything_stops(world: World, pod: Pod, name: str) -> None:
+def test_a_configuration_without_the_secrets_is_refused_before_anything_stops(
+    world: World, pod: Pod, name: str
+) -> None:
     file = world.folder / "config.tar"
     packed(file, name) if name else file.write_text("no archive")
     run = world.run("--yes", BACKUP, "--config", str(file), command="restore", yes=False)
@@ -242,7 +276,9 @@ def test_of_any_times_the_nearest_is_taken_and_none_that_is_far(made: int, secon
     names = [f"gitlab_config_{second}_2026_09_21.tar" for second in seconds]
     found = backups.saved_with(f"{made}_2026_09_21_19.3.0", names)
     apart = [abs(int(name.split("_")[2]) - made) for name in found]
-    assert apart == sorted(second for second in (abs(second - made) for second in seconds) if second <= backups.SAME_NIGHT)
+    assert apart == sorted(
+        second for second in (abs(second - made) for second in seconds) if second <= backups.SAME_NIGHT
+    )
 
 
 def test_a_file_that_does_not_arrive_whole_is_not_restored(world: World, pod: Pod) -> None:

@@ -54,7 +54,14 @@ def test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing(world: Worl
         ("lab-homelab protected", "project_type", "online"),
     ]
     assert [one for one in result["variables"] if one["key"] == "LAB_RUNNER"] == [
-        {"key": "LAB_RUNNER", "value": "protected", "masked": False, "hidden": False, "protected": True, "of": "HomeLAB/homelab"}
+        {
+            "key": "LAB_RUNNER",
+            "value": "protected",
+            "masked": False,
+            "hidden": False,
+            "protected": True,
+            "of": "HomeLAB/homelab",
+        }
     ]
     assert result["root tokens that are valid"] == []
     assert result["gitlab pods"] == 1
@@ -170,9 +177,11 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
     assert [secrets[f"{n}/lab-ca"] for n in ("gitlab", "flux-system", "gitlab-runner")] == [{"ca.crt": certificate}] * 3
     assert secrets["apps/lab-tls"] == secrets["gitlab/lab-tls"]
     assert "flux-system/gitlab-status" not in secrets
-    assert [(v["of"], v["value"], v["masked"], v["hidden"], v["protected"]) for v in result["variables"] if v["key"] == "DOCKER_REGISTRY_TOKEN"] == [
-        (group, f"<deploy token push-homelab of {group}>", True, True, True) for group in ("HomeLAB", "Tools/Apps")
-    ]
+    assert [
+        (v["of"], v["value"], v["masked"], v["hidden"], v["protected"])
+        for v in result["variables"]
+        if v["key"] == "DOCKER_REGISTRY_TOKEN"
+    ] == [(group, f"<deploy token push-homelab of {group}>", True, True, True) for group in ("HomeLAB", "Tools/Apps")]
     assert [g["full_path"] for g in result["groups"]] == ["HomeLAB", "Tools", "Tools/Apps"]
     assert result["hooks"] == [] and [p["path_with_namespace"] for p in result["projects"]] == ["HomeLAB/demo"]
     assert len(result["storage"]) == 2, "a Job for the NFS folders and one for the node's"

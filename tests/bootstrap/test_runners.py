@@ -84,7 +84,10 @@ def test_an_old_labs_runner_goes_on_and_the_protected_one_comes_beside_it(make_w
     gitlab.variables[:] = [one for one in gitlab.variables if one["key"] != "LAB_RUNNER"]
     (home / ".env").write_text(f"RUNNER_TOKEN={old['token']}\n")
     world.must_run("--only", "runner")
-    assert gitlab.runners[0] is old and [one["runner_type"] for one in gitlab.runners] == ["instance_type", "project_type"]
+    assert gitlab.runners[0] is old and [one["runner_type"] for one in gitlab.runners] == [
+        "instance_type",
+        "project_type",
+    ]
     assert f"RUNNER_TOKEN={old['token']}\n" in (home / ".env").read_text()
     gitlab.projects.append({"id": 7000, "path_with_namespace": "friend/site", "path": "site"})
     assert gitlab.runners_for("friend/site", False, set()) == ["lab-homelab"]
@@ -100,9 +103,15 @@ def test_the_answer_groups_takes_the_runner_from_all_others(make_world: Callable
     answered(world, runner_scope="groups")
     run = world.must_run("--only", "runner")
     assert "runner lab-homelab deleted" in run.out
-    assert sorted(one["description"] for one in world.gitlab.runners) == ["lab-homelab of HomeLAB", "lab-homelab protected"]
+    assert sorted(one["description"] for one in world.gitlab.runners) == [
+        "lab-homelab of HomeLAB",
+        "lab-homelab protected",
+    ]
     env = (Path(world.settings["runner_home"]) / ".env").read_text()
-    assert [line.partition("=")[0] for line in env.splitlines()] == ["RUNNER_TOKEN_PROTECTED", "RUNNER_TOKEN_OF_HOMELAB"]
+    assert [line.partition("=")[0] for line in env.splitlines()] == [
+        "RUNNER_TOKEN_PROTECTED",
+        "RUNNER_TOKEN_OF_HOMELAB",
+    ]
     assert world.summary()["runner up to date"]
     assert "   done " not in world.must_run("--only", "runner").out
 
@@ -110,8 +119,18 @@ def test_the_answer_groups_takes_the_runner_from_all_others(make_world: Callable
 def test_a_runner_of_somebody_else_is_left_alone(journey: Journey) -> None:
     world = journey.to("end")
     theirs = [
-        {"description": name, "runner_type": kind, "token": f"r-{name}", "id": 9000 + number, "paused": False, "status": "online", "online": True}
-        for number, (name, kind) in enumerate([("lab-homelab2", "instance_type"), ("big-iron", "group_type"), ("lab-homelab-protected", "project_type")])
+        {
+            "description": name,
+            "runner_type": kind,
+            "token": f"r-{name}",
+            "id": 9000 + number,
+            "paused": False,
+            "status": "online",
+            "online": True,
+        }
+        for number, (name, kind) in enumerate(
+            [("lab-homelab2", "instance_type"), ("big-iron", "group_type"), ("lab-homelab-protected", "project_type")]
+        )
     ]
     world.gitlab.runners += [dict(one) for one in theirs]
     world.must_run("--only", "runner")

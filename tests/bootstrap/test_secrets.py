@@ -103,7 +103,9 @@ def test_no_secret_reaches_a_command_line_an_environment_the_output_or_a_readabl
         secrets |= all_secrets(world)
     logs = list((world.home / ".local/state/homelab/homelab").iterdir())
     assert logs and all(log.stat().st_mode & 0o777 == 0o600 for log in logs)
-    assert "kubectl" in logs[0].read_text() and "git -C" in runs[0].err, "each command is logged, and shown if asked for"
+    assert "kubectl" in logs[0].read_text() and "git -C" in runs[0].err, (
+        "each command is logged, and shown if asked for"
+    )
     check(world, secrets, runs, [log.read_text(errors="replace"), *seen])
     assert loose == []
     modes = (world.folder / "modes").read_text().splitlines()
@@ -179,25 +181,47 @@ def test_a_secret_shows_itself_to_nobody() -> None:
     for leak in (lambda: pickle.dumps(hidden), lambda: json.dumps({"token": hidden}), lambda: "a" + hidden):
         with pytest.raises(TypeError):
             leak()
-    assert hidden == program.secret.Secret("glpat-abcdefgh") and hidden != "glpat-abcdefgh" and not program.secret.Secret("")
+    assert (
+        hidden == program.secret.Secret("glpat-abcdefgh")
+        and hidden != "glpat-abcdefgh"
+        and not program.secret.Secret("")
+    )
 
 
 # Where a secret's own value is taken: each hands it to a pipe or a header.
 REVEALED_IN = {
-    "secret.py", "clients/git.py", "clients/gitlab_transport.py", "clients/image_registry.py", "clients/objects.py", "clients/sops.py",
-    "stages/age_key.py", "stages/credential.py", "stages/early_secrets.py", "stages/gitlab.py", "stages/registry.py", "stages/runner.py",
+    "secret.py",
+    "clients/git.py",
+    "clients/gitlab_transport.py",
+    "clients/image_registry.py",
+    "clients/objects.py",
+    "clients/sops.py",
+    "stages/age_key.py",
+    "stages/credential.py",
+    "stages/early_secrets.py",
+    "stages/gitlab.py",
+    "stages/registry.py",
+    "stages/runner.py",
     # The owner's editor and key file: 0600, the first in memory. And the text that becomes a Secret before it is encrypted.
-    "commands/editing.py", "commands/sealing.py", "key_file.py",
+    "commands/editing.py",
+    "commands/sealing.py",
+    "key_file.py",
     # Whether the token for DNS-01, that of the alarm or the client secret of a log-in is blank.
-    "stages/certificates.py", "stages/alerts.py", "stages/login_secret.py",
+    "stages/certificates.py",
+    "stages/alerts.py",
+    "stages/login_secret.py",
     # Proxmox's header, and what OpenTofu alone sees. The state's passphrase becomes a file of the owner's, or encrypted.
-    "clients/proxmox.py", "stages/tofu_run.py", "stages/machine_secrets.py",
+    "clients/proxmox.py",
+    "stages/tofu_run.py",
+    "stages/machine_secrets.py",
 }
 
 
 def test_a_secret_is_revealed_only_where_a_pipe_or_a_header_takes_it() -> None:
     files = {file: file.read_text() for file in program.PACKAGE.rglob("*.py")}
-    assert {str(file.relative_to(program.PACKAGE)) for file, text in files.items() if ".reveal()" in text} == REVEALED_IN
+    assert {
+        str(file.relative_to(program.PACKAGE)) for file, text in files.items() if ".reveal()" in text
+    } == REVEALED_IN
 
 
 def test_what_another_machine_says_cannot_move_the_cursor() -> None:

@@ -23,7 +23,10 @@ def bare(make_world: Callable[..., World]) -> World:
 
 def test_a_bare_machine_is_set_up_once_and_the_runner_starts(bare: World) -> None:
     run = bare.must_run()
-    assert "lacks Docker and its compose plugin and the certificate of your authority: the stage runner brings that" in run.out
+    assert (
+        "lacks Docker and its compose plugin and the certificate of your authority: the stage runner brings that"
+        in run.out
+    )
     assert "done   127.0.0.1: installed docker.io" in run.out.replace(bare.settings["runner_host"], "127.0.0.1")
     assert "no swap" in run.err and bare.container.exists() and bare.summary()["runner up to date"]
     bare.changes.clear()

@@ -30,7 +30,11 @@ def kept(world: World) -> dict[str, str]:
 def test_the_application_is_made_once_and_replaced_where_it_does_not_fit(signed: World) -> None:
     first = signed.must_run("--only", "sign-in")
     (made,) = signed.gitlab.applications
-    assert made["confidential"] and made["callback_url"] == f"https://{HOST}/oauth2/callback" and made["scopes"] == "openid profile email"
+    assert (
+        made["confidential"]
+        and made["callback_url"] == f"https://{HOST}/oauth2/callback"
+        and made["scopes"] == "openid profile email"
+    )
     assert (kept(signed)["client-id"], kept(signed)["client-secret"]) == (made["application_id"], made["secret"])
     assert len(kept(signed)["cookie-secret"]) >= 43
     for value in (kept(signed)["client-secret"], kept(signed)["cookie-secret"]):
@@ -38,17 +42,30 @@ def test_the_application_is_made_once_and_replaced_where_it_does_not_fit(signed:
     assert "done" not in signed.must_run("--only", "sign-in").out and signed.gitlab.applications == [made]
 
     cookie = kept(signed)["cookie-secret"]
-    signed.cluster.put("Pod", signed.settings["app_namespace"], "sign-in-1", metadata={"labels": {"app.kubernetes.io/instance": "sign-in"}})
+    signed.cluster.put(
+        "Pod",
+        signed.settings["app_namespace"],
+        "sign-in-1",
+        metadata={"labels": {"app.kubernetes.io/instance": "sign-in"}},
+    )
     made["callback_url"] = "https://elsewhere.localhost/oauth2/callback"
     signed.must_run("--only", "sign-in")
     (anew,) = signed.gitlab.applications
-    assert anew["callback_url"] == f"https://{HOST}/oauth2/callback" and kept(signed)["client-secret"] == anew["secret"] != made["secret"]
+    assert (
+        anew["callback_url"] == f"https://{HOST}/oauth2/callback"
+        and kept(signed)["client-secret"] == anew["secret"] != made["secret"]
+    )
     assert kept(signed)["cookie-secret"] == cookie, "who is logged in stays so"
-    assert signed.cluster.find("Pod", signed.settings["app_namespace"], "sign-in-1") is None, "it reads its secret at its start"
+    assert signed.cluster.find("Pod", signed.settings["app_namespace"], "sign-in-1") is None, (
+        "it reads its secret at its start"
+    )
 
     del signed.cluster.objects["Secret", signed.settings["app_namespace"], "sign-in"]
     signed.must_run("--only", "sign-in")
-    assert len(signed.gitlab.applications) == 1 and kept(signed)["client-id"] == signed.gitlab.applications[0]["application_id"]
+    assert (
+        len(signed.gitlab.applications) == 1
+        and kept(signed)["client-id"] == signed.gitlab.applications[0]["application_id"]
+    )
 
 
 @pytest.mark.deep
@@ -77,10 +94,16 @@ def test_an_application_with_a_sign_in_has_to_be_one_that_the_cookie_reaches(sig
     signed.settings.update(sign_in_host="")
     write_settings(signed.lab, signed.settings)
     done = signed.run("other", "--sign-in", command="new-app", yes=False)
-    assert done.status == 1 and "./lab update --data sign_in=gitlab" in done.err and not (signed.lab / "apps/other").exists()
+    assert (
+        done.status == 1
+        and "./lab update --data sign_in=gitlab" in done.err
+        and not (signed.lab / "apps/other").exists()
+    )
 
 
-def test_the_providers_client_secret_comes_from_a_file_and_its_absence_stops_nothing(make_world: Callable[..., World]) -> None:
+def test_the_providers_client_secret_comes_from_a_file_and_its_absence_stops_nothing(
+    make_world: Callable[..., World],
+) -> None:
     world = make_world(**LAB_LOGIN)
     for stage in ("storage", "flux"):
         world.must_run("--only", stage)
@@ -89,7 +112,10 @@ def test_the_providers_client_secret_comes_from_a_file_and_its_absence_stops_not
     file = world.folder / "login.env"
     file.write_text("client-secret=it's a secret\n")
     run = world.must_run("--only", "gitlab", LAB_LOGIN_FILE=str(file))
-    assert world.cluster.secret("gitlab", "gitlab-login") == {"client-secret": "it's a secret"} and "it's a secret" not in run.text
+    assert (
+        world.cluster.secret("gitlab", "gitlab-login") == {"client-secret": "it's a secret"}
+        and "it's a secret" not in run.text
+    )
     assert "kubectl rollout restart deploy/gitlab -n gitlab" in run.err
     assert "rollout restart" not in world.must_run("--only", "gitlab").err
     file.write_text("secret=x\n")

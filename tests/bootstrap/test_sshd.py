@@ -20,7 +20,12 @@ from tests.support import program
 from tests.support.loopback import free_port
 from tests.support.ssh_settings import EVERYTHING
 
-Failure, Machine, Programs, console = program.errors.Failure, program.machine.Machine, program.programs.Programs, program.console
+Failure, Machine, Programs, console = (
+    program.errors.Failure,
+    program.machine.Machine,
+    program.programs.Programs,
+    program.console,
+)
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
@@ -111,7 +116,9 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         while not Path(socket_).exists() and running.poll() is None:
             time.sleep(0.01)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
-        subprocess.run(["ssh-add", "-q", str(tmp_path / "key")], check=True, env={**os.environ, "SSH_AUTH_SOCK": socket_})
+        subprocess.run(
+            ["ssh-add", "-q", str(tmp_path / "key")], check=True, env={**os.environ, "SSH_AUTH_SOCK": socket_}
+        )
         monkeypatch.setenv("SSH_AUTH_SOCK", socket_)
         yield socket_
         running.terminate()
@@ -142,7 +149,10 @@ def test_whoever_is_root_on_the_runners_machine_gets_no_hold_of_the_owners_agent
 @pytest.mark.tool("sshd")
 def test_a_new_machines_host_key_is_kept_and_another_one_is_refused_from_then_on(machine: World) -> None:
     """ssh itself asks here, as it does unless its owner has said otherwise; nobody is there to answer."""
-    folder, programs = machine.folder / "sshd", Programs({"PATH": f"{machine.bin}:/usr/bin:/bin", "HOME": str(machine.home)}, console())
+    folder, programs = (
+        machine.folder / "sshd",
+        Programs({"PATH": f"{machine.bin}:/usr/bin:/bin", "HOME": str(machine.home)}, console()),
+    )
     settings, known = folder / "ssh_config", folder / "known_hosts"
     settings.write_text(settings.read_text().replace("StrictHostKeyChecking accept-new", "StrictHostKeyChecking ask"))
     there = Machine(programs, patience(), console(), getpass.getuser(), "gitlab-runner")

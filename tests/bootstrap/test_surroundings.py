@@ -53,14 +53,20 @@ def test_any_language_of_the_shell_will_do(journey: Journey, language: str) -> N
     assert LAB in world.must_run("--only", "preflight", LC_ALL=language).out or world.changes == []
 
 
-OLD = [place for minor in ("2.7", "3.6", "3.8", "3.9") for place in sorted((Path.home() / ".pyenv/versions").glob(f"{minor}.*/bin/python"))]
+OLD = [
+    place
+    for minor in ("2.7", "3.6", "3.8", "3.9")
+    for place in sorted((Path.home() / ".pyenv/versions").glob(f"{minor}.*/bin/python"))
+]
 
 
 @pytest.mark.skipif(not OLD, reason="no Python older than 3.10 is here (pyenv)")
 @pytest.mark.parametrize("python", OLD, ids=lambda python: python.parts[-3])
 def test_an_old_python_says_in_one_line_what_is_needed(world: World, python: Path) -> None:
     run = world.run("--list", program=[python, world.lab / "lab"], PATH=str(world.folder))
-    assert run.status == 1 and run.out == "" and re.fullmatch(r"\./lab needs Python 3\.10 or newer; this is .*\n", run.err)
+    assert (
+        run.status == 1 and run.out == "" and re.fullmatch(r"\./lab needs Python 3\.10 or newer; this is .*\n", run.err)
+    )
 
 
 def test_a_python_that_is_too_old_is_told_so_or_hands_over_to_a_newer_one(world: World, tmp_path: Path) -> None:
@@ -86,7 +92,10 @@ def test_the_program_is_one_that_an_old_python_can_read() -> None:
 
 
 def test_bootstrap_sh_is_the_same_as_up_and_says_what_is_missing(world: World) -> None:
-    assert world.run("--list", program=["sh", world.lab / "bootstrap.sh"], command="--dry-run").out == world.run("--list").out
+    assert (
+        world.run("--list", program=["sh", world.lab / "bootstrap.sh"], command="--dry-run").out
+        == world.run("--list").out
+    )
     run = world.run(program=["/bin/sh", world.lab / "bootstrap.sh"], PATH=str(world.folder))
     assert run.status == 1 and "there is no python3 here" in run.err and run.out == ""
 
@@ -97,7 +106,9 @@ def test_list_and_help_need_nothing(world: World) -> None:
     shown = world.run("--help", PATH="/usr/bin:/bin")
     variables = set(re.findall(r"LAB_[A-Z_]+", shown.out))
     text = "".join(p.read_text() for p in world.lab.glob("lab_program/**/*.py") if p.name != "up.py")
-    read = set(re.findall(r"LAB_(?:GIT_|PROXMOX_|ACME_|ALERTS_FILE|BACKUPS_FILE|LOGIN_|SKIP)[A-Z_]*", text)) | {f"LAB_{name.upper()}" for name in program.environment.Limits.__dataclass_fields__}
+    read = set(re.findall(r"LAB_(?:GIT_|PROXMOX_|ACME_|ALERTS_FILE|BACKUPS_FILE|LOGIN_|SKIP)[A-Z_]*", text)) | {
+        f"LAB_{name.upper()}" for name in program.environment.Limits.__dataclass_fields__
+    }
     assert variables == read, "every variable of the environment is documented, and no other"
     assert world.calls == []
 
@@ -150,7 +161,9 @@ def test_what_the_shell_or_a_hook_of_git_left_in_the_environment_leads_nowhere_e
         done = subprocess.run(
             [f"{LAB}/bootstrap.sh", "--yes", "--only", "preflight"],
             cwd=world.folder,
-            env=world.environment(CDPATH=path, GIT_DIR="/nonexistent", GIT_INDEX_FILE="/nonexistent", HELM_NAMESPACE="elsewhere"),
+            env=world.environment(
+                CDPATH=path, GIT_DIR="/nonexistent", GIT_INDEX_FILE="/nonexistent", HELM_NAMESPACE="elsewhere"
+            ),
             capture_output=True,
             text=True,
             check=False,
@@ -257,7 +270,13 @@ def test_a_program_that_outlives_a_killed_run_does_not_hold_its_lock(journey: Jo
 def test_the_cluster_is_shown_and_confirmed_before_its_first_change(world: World) -> None:
     refused = world.run(yes=False)
     assert refused.status == 1 and world.changes == [] and not world.errors
-    for words in ("no terminal to ask", "context  homelab", "server   https://10.0.0.1:6443", "nodes    node-1", "--yes"):
+    for words in (
+        "no terminal to ask",
+        "context  homelab",
+        "server   https://10.0.0.1:6443",
+        "nodes    node-1",
+        "--yes",
+    ):
         assert words in refused.err, words
     no = world.terminal("--only", "storage")
     no.answer("Go on? [y/N]", "n")

@@ -33,7 +33,11 @@ ROOT = Path(__file__).parents[2]
 
 def controls(text: str) -> list[str]:
     """Return the characters that do something instead of being shown: control characters, and those that format."""
-    return [one for one in text if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp") and one not in "\n\t\u200b\u200c\u200d\xad\ufeff"]
+    return [
+        one
+        for one in text
+        if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp") and one not in "\n\t\u200b\u200c\u200d\xad\ufeff"
+    ]
 
 
 def shown(world: World, *arguments: str, command: str = "up") -> str:
@@ -49,7 +53,9 @@ def shown(world: World, *arguments: str, command: str = "up") -> str:
         ("storage", "kubectl", " get "), ("flux", "kubectl", "apply"), ("gitlab", "helm", "upgrade"), ("runner", "ssh", "cloud-user"), ("sync", "kubectl", "apply"),
     ],
 )  # fmt: skip
-def test_a_program_that_quotes_another_machine_moves_no_cursor(journey: Journey, stage: str, source: str, pattern: str) -> None:
+def test_a_program_that_quotes_another_machine_moves_no_cursor(
+    journey: Journey, stage: str, source: str, pattern: str
+) -> None:
     world = journey.to(stage)
     world.faults = [Fault(source, pattern, HOSTILE)]
     said = shown(world, "--yes", "--only", stage)
@@ -84,7 +90,12 @@ def hostile_conditions(world: World) -> None:
 
 
 def hostile_node(world: World) -> None:
-    world.cluster.put("Node", "", "node-9", status={"nodeInfo": {"kubeletVersion": HOSTILE}, "conditions": [{"type": "Ready", "status": "True"}]})
+    world.cluster.put(
+        "Node",
+        "",
+        "node-9",
+        status={"nodeInfo": {"kubeletVersion": HOSTILE}, "conditions": [{"type": "Ready", "status": "True"}]},
+    )
 
 
 def hostile_pods(world: World) -> None:
@@ -109,7 +120,9 @@ def test_the_log_of_a_run_may_be_read_with_cat(journey: Journey) -> None:
 
 # Any words at all
 
-pieces = st.sampled_from([*ATTACKS, "\x1b", "\x1b[", "\x9b", "\x1b]", "\x07", "\x1b\\", "\n", "\t", "0", ";", "m", "[", "é"])
+pieces = st.sampled_from(
+    [*ATTACKS, "\x1b", "\x1b[", "\x9b", "\x1b]", "\x07", "\x1b\\", "\n", "\t", "0", ";", "m", "[", "é"]
+)
 texts = st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=12).map("".join)
 
 
@@ -140,7 +153,15 @@ def test_nothing_is_printed_past_what_cleans_it() -> None:
             if call in ("print", "sys.stdout.write", "sys.stderr.write", "os.write"):
                 found.append((file.name, call))
     # The pipe of a password; and what runs in a pod, whose last words the program reads and shows cleaned.
-    assert sorted(found) == [("console.py", "sys.stderr.write"), ("git.py", "os.write"), ("inside.py", "sys.stdout.write")]
+    assert sorted(found) == [
+        ("console.py", "sys.stderr.write"),
+        ("git.py", "os.write"),
+        ("inside.py", "sys.stdout.write"),
+    ]
     check = (ROOT / "template/.gitlab/check.py").read_text()
-    printed = [ast.unparse(node) for node in ast.walk(ast.parse(check)) if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"]
+    printed = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(check))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    ]
     assert all("clean(" in call or "{read}" in call for call in printed) and len(printed) == 4

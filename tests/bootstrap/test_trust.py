@@ -60,7 +60,13 @@ def test_the_cluster_gets_the_certificate_that_lies_in_the_lab_and_nothing_the_s
 def test_devices_are_told_what_to_do_with_this_labs_file_and_hosts(world: World) -> None:
     run = world.run("--devices", command="trust", yes=False)
     assert run.status == 0 and world.changes == []
-    for words in (str(world.lab / "ca.crt"), world.settings["registry_address"], "iPhone", "Firefox", "registries.yaml"):
+    for words in (
+        str(world.lab / "ca.crt"),
+        world.settings["registry_address"],
+        "iPhone",
+        "Firefox",
+        "registries.yaml",
+    ):
         assert words in run.out, words
 
 
@@ -72,9 +78,13 @@ def authority(make_world: Callable[..., World]) -> World:
     """Return a lab whose authority cert-manager has made."""
     found = make_world(private_ca=True, tls_source="lab-authority", cluster_issuer="lab-authority")
     found.cluster.put("Namespace", "", "cert-manager")
-    data = {name: base64.b64encode(text.encode()).decode() for name, text in (("tls.key", KEY), ("tls.crt", "CERTIFICATE"))}
+    data = {
+        name: base64.b64encode(text.encode()).decode() for name, text in (("tls.key", KEY), ("tls.crt", "CERTIFICATE"))
+    }
     notes = {"cert-manager.io/certificate-name": "lab-authority", "kubectl.kubernetes.io/x": "y"}
-    found.cluster.put("Secret", "cert-manager", "lab-authority", type="kubernetes.io/tls", data=data, metadata={"annotations": notes})
+    found.cluster.put(
+        "Secret", "cert-manager", "lab-authority", type="kubernetes.io/tls", data=data, metadata={"annotations": notes}
+    )
     return found
 
 
@@ -104,7 +114,11 @@ def test_without_a_yes_in_person_no_key_is_written(authority: World) -> None:
 def test_a_place_from_which_git_could_take_the_key_is_refused_before_anything_is_asked(authority: World) -> None:
     taken = authority.home / "there"
     taken.write_text("mine")
-    for file, words in ((authority.lab / "key.yaml", "Git could take the key"), (taken, "is there already"), (authority.home / "no/such", "no folder")):
+    for file, words in (
+        (authority.lab / "key.yaml", "Git could take the key"),
+        (taken, "is there already"),
+        (authority.home / "no/such", "no folder"),
+    ):
         run = authority.terminal("--backup-key", str(file), command="trust")
         assert run.wait() == 1 and words in run.said and "[y/N]" not in run.said
     assert taken.read_text() == "mine" and not (authority.lab / "key.yaml").exists()

@@ -67,9 +67,15 @@ def test_a_runner_that_never_reports_is_missed_by_each_run(journey: Journey, mon
     for _ in range(2):
         run = world.run("--only", "runner", LAB_WAIT_RUNNER_MINUTES="0")
         assert run.status == 1 and not world.errors, (run.text, world.errors)
-        assert "The runner lab-homelab of HomeLAB has not reported to GitLab" in run.err and "GitLab calls it never_contacted" in run.err
+        assert (
+            "The runner lab-homelab of HomeLAB has not reported to GitLab" in run.err
+            and "GitLab calls it never_contacted" in run.err
+        )
     run = world.run(command="verify", **SOON)
-    assert run.status == 1 and "The runner lab-homelab of HomeLAB is not online: GitLab calls it never_contacted" in run.err, run.text
+    assert (
+        run.status == 1
+        and "The runner lab-homelab of HomeLAB is not online: GitLab calls it never_contacted" in run.err
+    ), run.text
 
 
 def regcred_broken(world: World) -> None:

@@ -40,7 +40,11 @@ def whole(env: Values, name: str) -> str:
     value = env[name]
     if isinstance(value, dict):
         return "secret"
-    return re.sub(r"\$\$|\$\(([^()]+)\)", lambda match: "$" if match[0] == "$$" else whole(env, match[1]) if match[1] in env else match[0], value)
+    return re.sub(
+        r"\$\$|\$\(([^()]+)\)",
+        lambda match: "$" if match[0] == "$$" else whole(env, match[1]) if match[1] in env else match[0],
+        value,
+    )
 
 
 @st.composite
@@ -50,9 +54,12 @@ def environments(draw: st.DrawFn) -> Values:
     env: Values = {}
     for number, name in enumerate(order):
         parts = [f"$({other})" for other in order[:number]] + ["x", "$$", "$$(A)", "$(UNKNOWN)", "$ ", "${A}", " "]
-        env[name] = draw(st.one_of(
-            st.just({"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}), st.lists(st.sampled_from(parts), max_size=4).map("".join),
-        ))
+        env[name] = draw(
+            st.one_of(
+                st.just({"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}),
+                st.lists(st.sampled_from(parts), max_size=4).map("".join),
+            )
+        )
     return env
 
 
@@ -70,33 +77,59 @@ def test_variables_that_take_in_nothing_come_out_sorted_and_one_that_takes_in_it
     assert [one["name"] for one in container(release({"env": env}))["env"]] == ["A", "B", "C", "PATH"]
 
 
-@pytest.mark.parametrize(("values", "policy"), [
-    ({}, None), ({"hostNetwork": True}, "ClusterFirstWithHostNet"), ({"hostNetwork": True, "dnsPolicy": "Default"}, "Default"),
-    ({"hostNetwork": True, "dnsPolicy": "ClusterFirst"}, "ClusterFirst"), ({"dnsPolicy": "Default"}, "Default"), ({"hostNetwork": False}, None),
-])
+@pytest.mark.parametrize(
+    ("values", "policy"),
+    [
+        ({}, None),
+        ({"hostNetwork": True}, "ClusterFirstWithHostNet"),
+        ({"hostNetwork": True, "dnsPolicy": "Default"}, "Default"),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirst"}, "ClusterFirst"),
+        ({"dnsPolicy": "Default"}, "Default"),
+        ({"hostNetwork": False}, None),
+    ],
+)
 def test_a_pod_on_its_nodes_network_asks_the_clusters_dns(values: Values, policy: str | None) -> None:
     assert pod_template(release(values))["spec"].get("dnsPolicy") == policy
 
 
 SCALER = {
-    "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "demo"},
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "demo"},
     "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "demo"}, "maxReplicas": 3},
 }
 JOB = {
-    "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"},
-    "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "{{ .Values.image.repository }}:{{ .Values.image.tag }}"}]}}},
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "job"},
+    "spec": {
+        "template": {
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [{"name": "a", "image": "{{ .Values.image.repository }}:{{ .Values.image.tag }}"}],
+            }
+        }
+    },
 }
 
 
-@pytest.mark.parametrize("values", [
-    {"replicas": None, "extraObjects": [SCALER]},
-    {"replicas": 2, "extraObjects": [merged(SCALER, {"spec": {"scaleTargetRef": {"name": "other"}}})]},
-    {"replicas": 2, "extraObjects": [merged(SCALER, {"spec": {"scaleTargetRef": {"kind": "StatefulSet"}}})]},
-    {"extraObjects": [merged(JOB, {"metadata": {"annotations": {"helm.sh/hook": "pre-upgrade"}}})]},
-    {"extraObjects": [merged(JOB, {"metadata": {"name": "job-{{ .Values.image.tag | replace `.` `-` }}"}})]},
-    {"extraObjects": [merged(JOB, {"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "busybox:1.37"}]}}}})]},
-    {"extraObjects": [merged(JOB, {"kind": "CronJob"})]},
-], ids=range(7))
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"replicas": None, "extraObjects": [SCALER]},
+        {"replicas": 2, "extraObjects": [merged(SCALER, {"spec": {"scaleTargetRef": {"name": "other"}}})]},
+        {"replicas": 2, "extraObjects": [merged(SCALER, {"spec": {"scaleTargetRef": {"kind": "StatefulSet"}}})]},
+        {"extraObjects": [merged(JOB, {"metadata": {"annotations": {"helm.sh/hook": "pre-upgrade"}}})]},
+        {"extraObjects": [merged(JOB, {"metadata": {"name": "job-{{ .Values.image.tag | replace `.` `-` }}"}})]},
+        {
+            "extraObjects": [
+                merged(JOB, {"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "busybox:1.37"}]}}}})
+            ]
+        },
+        {"extraObjects": [merged(JOB, {"kind": "CronJob"})]},
+    ],
+    ids=range(7),
+)
 def test_an_object_beside_the_release_that_does_no_harm_is_taken(values: Values) -> None:
     made = release(values)
     assert ("replicas" in of_kind(made, "Deployment")[0]["spec"]) is (values.get("replicas", 1) is not None)
@@ -163,8 +196,21 @@ def call(values: Values, port: int) -> tuple[str, int]:
     (one,) = pod["spec"]["containers"]
     (url,) = [variable["value"] for variable in one["env"]]
     url = re.sub(r"//[^:]+:\d+", f"//127.0.0.1:{port}", url)
-    script = one["command"][-1].replace("sleep 3", "true").replace("--retry-delay 3", "--retry-delay 0").replace("--retry 10", "--retry 1").replace("--max-time 5", "--max-time 1")
-    done = subprocess.run([tool("sh"), "-ec", script], env={"PATH": "/usr/bin:/bin", "URL": url}, capture_output=True, text=True, check=False, timeout=60)
+    script = (
+        one["command"][-1]
+        .replace("sleep 3", "true")
+        .replace("--retry-delay 3", "--retry-delay 0")
+        .replace("--retry 10", "--retry 1")
+        .replace("--max-time 5", "--max-time 1")
+    )
+    done = subprocess.run(
+        [tool("sh"), "-ec", script],
+        env={"PATH": "/usr/bin:/bin", "URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     return url.partition(":")[0], done.returncode
 
 
@@ -188,13 +234,24 @@ def test_helm_test_fails_where_nobody_listens() -> None:
     assert call({"services": [HTTP]}, server.port)[1] != 0
 
 
-@pytest.mark.parametrize(("values", "good"), [
-    ({"services": [HTTP]}, True), ({"services": [HTTP], "tests": {"path": "/401"}}, True), ({"services": [HTTP], "tests": {"path": "/503"}}, False),
-    ({"services": [{"name": "api", "servicePort": 80}], "ingress": {"enabled": True, "hosts": [{"name": "demo.lab", "servicePort": 80}]}}, True),
-    ({"services": [{"name": "api", "servicePort": 80}], "tests": {"path": "/500"}}, False),
-    ({"services": [{"name": "api", "servicePort": 80, "appProtocol": "http"}]}, True),
-    ({"services": [{"name": "api", "servicePort": 80}], "tests": {"protocol": "http"}}, True),
-])
+@pytest.mark.parametrize(
+    ("values", "good"),
+    [
+        ({"services": [HTTP]}, True),
+        ({"services": [HTTP], "tests": {"path": "/401"}}, True),
+        ({"services": [HTTP], "tests": {"path": "/503"}}, False),
+        (
+            {
+                "services": [{"name": "api", "servicePort": 80}],
+                "ingress": {"enabled": True, "hosts": [{"name": "demo.lab", "servicePort": 80}]},
+            },
+            True,
+        ),
+        ({"services": [{"name": "api", "servicePort": 80}], "tests": {"path": "/500"}}, False),
+        ({"services": [{"name": "api", "servicePort": 80, "appProtocol": "http"}]}, True),
+        ({"services": [{"name": "api", "servicePort": 80}], "tests": {"protocol": "http"}}, True),
+    ],
+)
 @pytest.mark.slow
 def test_helm_test_asks_a_web_server_for_an_answer(web: int, values: Values, good: bool) -> None:
     scheme, code = call(values, web)

@@ -29,7 +29,9 @@ def rendered_as(version: str, values: Values, folder: Path) -> list[dict[str, An
 
 
 @pytest.mark.parametrize("values", [ARTICLE, GITLAB, STATEFUL], ids=["article", "gitlab", "stateful"])
-def test_a_new_version_of_the_chart_changes_one_label_of_each_object_and_nothing_of_a_pod(values: Values, tmp_path: Path) -> None:
+def test_a_new_version_of_the_chart_changes_one_label_of_each_object_and_nothing_of_a_pod(
+    values: Values, tmp_path: Path
+) -> None:
     before, after = render(values), rendered_as("9.9.9-rc.1+4f2a9c1e", values, tmp_path)
     assert len(before) == len(after)
     for old, new in zip(before, after, strict=True):
@@ -85,7 +87,9 @@ def test_a_release_without_files_has_no_checksum() -> None:
 
 def test_the_charts_version_stands_for_this_content_and_no_other() -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-    assert version in versions(), f"run: .venv/bin/python tests/chart/version_digests.py, which writes {version} into {VERSIONS.name}"
+    assert version in versions(), (
+        f"run: .venv/bin/python tests/chart/version_digests.py, which writes {version} into {VERSIONS.name}"
+    )
     assert versions()[version] == digest(), (
         f"the content of template/charts/app is not that of version {version}: Flux deploys a changed chart only under a new "
         "version. Raise `version` in Chart.yaml (the last part for a mend, the middle one for a new value), then run: "

@@ -22,7 +22,9 @@ def release(values: Values, **names: str) -> list[Object]:
 
 
 def served(values: Values | None = None, *hosts: Values) -> list[Object]:
-    return release({"services": [HTTP], "ingress": merged({"enabled": True, "hosts": list(hosts) or [HOST]}, values or {})})
+    return release(
+        {"services": [HTTP], "ingress": merged({"enabled": True, "hosts": list(hosts) or [HOST]}, values or {})}
+    )
 
 
 def test_two_lines_of_values_are_an_application() -> None:
@@ -45,14 +47,20 @@ def test_the_image_is_named_by_tag_digest_or_both(what: str) -> None:
 
 
 ENVIRONMENTS: dict[str, tuple[Any, Any]] = {
-    "a list": ([{"name": "B", "value": "2"}, {"name": "A", "value": 1}], [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]),
+    "a list": (
+        [{"name": "B", "value": "2"}, {"name": "A", "value": 1}],
+        [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}],
+    ),
     "a map": ({"B": "2", "A": "1"}, [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]),
     "a large number": ({"A": 1000000}, [{"name": "A", "value": "1000000"}]),
     "a negative number": ({"A": -5}, [{"name": "A", "value": "-5"}]),
     "a boolean": ({"A": True, "B": False}, [{"name": "A", "value": "true"}, {"name": "B", "value": "false"}]),
     "texts that look like something else": (
         {"A": "0x10", "B": "yes", "C": "null", "D": "1.10", "E": "", "F": "1e3"},
-        [{"name": name, "value": value} for name, value in zip("ABCDEF", ["0x10", "yes", "null", "1.10", "", "1e3"], strict=True)],
+        [
+            {"name": name, "value": value}
+            for name, value in zip("ABCDEF", ["0x10", "yes", "null", "1.10", "", "1e3"], strict=True)
+        ],
     ),
     "a name set to null": ({"A": None, "B": "2"}, [{"name": "B", "value": "2"}]),
     "a template": ({"A": "{{ .Values.x }}"}, [{"name": "A", "value": "{{ .Values.x }}"}]),
@@ -82,10 +90,14 @@ SOURCES: dict[str, tuple[Any, Any]] = {
     "claim": ({"claim": {"size": "1Gi"}}, {"persistentVolumeClaim": {"claimName": "demo-NAME"}}),
     "emptyDir": ({"emptyDir": {}}, {"emptyDir": {}}),
     "memory": (
-        {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}, {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+        {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+        {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
     ),
     "configMap": ({"configMap": {"name": "m", "optional": True}}, {"configMap": {"name": "m", "optional": True}}),
-    "secret": ({"secret": {"secretName": "m", "defaultMode": 256}}, {"secret": {"secretName": "m", "defaultMode": 256}}),
+    "secret": (
+        {"secret": {"secretName": "m", "defaultMode": 256}},
+        {"secret": {"secretName": "m", "defaultMode": 256}},
+    ),
 }
 
 
@@ -98,12 +110,15 @@ def test_every_kind_of_volume_is_mounted_in_the_short_form_and_by_name(kind: str
         wanted = json.loads(json.dumps(expected).replace("NAME", name))
         assert pod_template(objects)["spec"]["volumes"] == [{"name": name, **wanted}]
         assert container(objects)["volumeMounts"] == [
-            {"name": name, "mountPath": "/a", "subPath": "a"}, {"name": name, "mountPath": "/b"},
+            {"name": name, "mountPath": "/a", "subPath": "a"},
+            {"name": name, "mountPath": "/b"},
         ]
 
 
 def test_volumes_of_every_kind_stand_side_by_side() -> None:
-    items = {f"v{number}": {**source, "mountPath": f"/v{number}"} for number, (source, _) in enumerate(SOURCES.values())}
+    items = {
+        f"v{number}": {**source, "mountPath": f"/v{number}"} for number, (source, _) in enumerate(SOURCES.values())
+    }
     objects = release({"volumes": {**SOURCES["nfs"][0], "mountPath": ["/storage"], "items": items}})
     assert len(pod_template(objects)["spec"]["volumes"]) == len(SOURCES) + 1
     assert complaints(objects) == []
@@ -112,7 +127,9 @@ def test_volumes_of_every_kind_stand_side_by_side() -> None:
 def test_volumes_can_be_switched_off_together_and_one_by_one() -> None:
     items = {"data": {"emptyDir": {}, "mountPath": "/data"}, "gone": None}
     assert "volumes" not in pod_template(release({"volumes": {"enabled": False, "items": items}}))["spec"]
-    assert [volume["name"] for volume in pod_template(release({"volumes": {"items": items}}))["spec"]["volumes"]] == ["data"]
+    assert [volume["name"] for volume in pod_template(release({"volumes": {"items": items}}))["spec"]["volumes"]] == [
+        "data"
+    ]
 
 
 def test_a_claim_outlives_the_release_unless_the_values_say_otherwise() -> None:
@@ -135,7 +152,9 @@ def test_a_claims_storage_class_is_the_clusters_own_or_the_named_one_or_none() -
 
     assert spec({}) == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5"}}}
     assert spec({"storageClass": "local-path"})["storageClassName"] == "local-path"
-    assert spec({"storageClass": "", "volumeName": "pv"}).items() >= {"storageClassName": "", "volumeName": "pv"}.items()
+    assert (
+        spec({"storageClass": "", "volumeName": "pv"}).items() >= {"storageClassName": "", "volumeName": "pv"}.items()
+    )
 
 
 def data(source: Values, **more: Any) -> Values:
@@ -157,11 +176,13 @@ STRATEGIES: dict[str, tuple[Values, str]] = {
     "memory": (data({"emptyDir": {}}), "RollingUpdate"),
     "a ConfigMap": (data({"configMap": {"name": "c"}}), "RollingUpdate"),
     "one of each": (
-        {"volumes": {**RWX, "mountPath": "/a", "items": {"b": {"claim": {"size": "1Gi"}, "mountPath": "/b"}}}}, "Recreate",
+        {"volumes": {**RWX, "mountPath": "/a", "items": {"b": {"claim": {"size": "1Gi"}, "mountPath": "/b"}}}},
+        "Recreate",
     ),
     "the network of the node": ({"hostNetwork": True}, "Recreate"),
     "a port of the node": (
-        {"sidecars": [{"name": "x", "image": "x", "ports": [{"containerPort": 53, "hostPort": 53}]}]}, "Recreate",
+        {"sidecars": [{"name": "x", "image": "x", "ports": [{"containerPort": 53, "hostPort": 53}]}]},
+        "Recreate",
     ),
     "what the owner says": ({**data({"claim": {"size": "1Gi"}}), "strategy": "RollingUpdate"}, "RollingUpdate"),
     "what the owner says of nothing": ({"strategy": "Recreate"}, "Recreate"),
@@ -188,10 +209,17 @@ def test_the_pace_is_the_releases_own_so_that_another_strategy_can_take_its_plac
 
     other = "Recreate" if kind == "Deployment" else "OnDelete"
     usual = {"type": "RollingUpdate", "rollingUpdate": PACE[kind]}
-    assert [strategy({}), strategy({"strategy": "RollingUpdate"}), strategy({"strategy": {"type": "RollingUpdate"}})] == [usual] * 3
+    assert [
+        strategy({}),
+        strategy({"strategy": "RollingUpdate"}),
+        strategy({"strategy": {"type": "RollingUpdate"}}),
+    ] == [usual] * 3
     assert strategy({"strategy": other}) == strategy({"strategy": {"type": other}}) == {"type": other}
     first = next(iter(PACE[kind]))
-    assert strategy({"strategy": {"type": "RollingUpdate", "rollingUpdate": {first: 1}}}) == {**usual, "rollingUpdate": {**PACE[kind], first: 1}}
+    assert strategy({"strategy": {"type": "RollingUpdate", "rollingUpdate": {first: 1}}}) == {
+        **usual,
+        "rollingUpdate": {**PACE[kind], first: 1},
+    }
 
 
 def test_a_deployment_that_starts_slowly_is_not_called_failed_before_its_probe_gives_up() -> None:
@@ -253,10 +281,14 @@ LOOKUPS: dict[str, tuple[list[Values], Values, tuple[str, int]]] = {
     "as the only one": ([HTTP], {"name": "demo.lab"}, ("demo-http", 80)),
     "as the first of a port": ([{**HTTP, "name": "a"}, {**HTTP, "name": "b", "targetPort": 81}], HOST, ("demo-a", 80)),
     "by name where two have the port": (
-        [{**HTTP, "name": "a"}, {**HTTP, "name": "b", "targetPort": 81}], {**HOST, "service": "b"}, ("demo-b", 80),
+        [{**HTTP, "name": "a"}, {**HTTP, "name": "b", "targetPort": 81}],
+        {**HOST, "service": "b"},
+        ("demo-b", 80),
     ),
     "by one of its further ports": (
-        [{**HTTP, "morePorts": [{"name": "more", "servicePort": 81}]}], {**HOST, "servicePort": 81}, ("demo-http", 81),
+        [{**HTTP, "morePorts": [{"name": "more", "servicePort": 81}]}],
+        {**HOST, "servicePort": 81},
+        ("demo-http", 81),
     ),
     "past one that is no TCP": ([{"name": "dns", "servicePort": 80, "protocol": "UDP"}, HTTP], HOST, ("demo-http", 80)),
 }
@@ -265,14 +297,24 @@ LOOKUPS: dict[str, tuple[list[Values], Values, tuple[str, int]]] = {
 @pytest.mark.parametrize("what", LOOKUPS)
 def test_a_host_finds_its_service(what: str) -> None:
     services, host, expected = LOOKUPS[what]
-    assert backends(release({"services": services, "ingress": {"enabled": True, "ssl": False, "hosts": [host]}})) == {"demo.lab/": expected}
+    assert backends(release({"services": services, "ingress": {"enabled": True, "ssl": False, "hosts": [host]}})) == {
+        "demo.lab/": expected
+    }
 
 
 def test_paths_of_one_host_share_one_ingress() -> None:
-    hosts = [HOST, {"name": "b.lab", "servicePort": 80}, {**HOST, "path": "/api", "servicePort": 2223, "pathType": "Exact"}]
+    hosts = [
+        HOST,
+        {"name": "b.lab", "servicePort": 80},
+        {**HOST, "path": "/api", "servicePort": 2223, "pathType": "Exact"},
+    ]
     objects = release({"services": [HTTP, SSH], "ingress": {"enabled": True, "ssl": False, "hosts": hosts}})
     assert [ingress["metadata"]["name"] for ingress in of_kind(objects, "Ingress")] == ["demo-demo.lab", "demo-b.lab"]
-    assert backends(objects) == {"demo.lab/": ("demo-http", 80), "demo.lab/api": ("demo-ssh", 2223), "b.lab/": ("demo-http", 80)}
+    assert backends(objects) == {
+        "demo.lab/": ("demo-http", 80),
+        "demo.lab/api": ("demo-ssh", 2223),
+        "b.lab/": ("demo-http", 80),
+    }
 
 
 TLS: dict[str, tuple[Values, Any, Any]] = {
@@ -291,11 +333,15 @@ def test_the_certificate_comes_from_where_the_values_say(source: str) -> None:
     ingress = one(served({"tls": tls}), "Ingress", "demo-demo.lab")
     assert ingress["spec"]["tls"] == [{"hosts": ["demo.lab"], **({"secretName": secret} if secret else {})}]
     assert ingress["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.tls"] == "true"
-    assert ingress["metadata"]["annotations"].get("traefik.ingress.kubernetes.io/router.tls.certresolver") == tls.get("certResolver")
+    assert ingress["metadata"]["annotations"].get("traefik.ingress.kubernetes.io/router.tls.certresolver") == tls.get(
+        "certResolver"
+    )
 
 
 def test_one_certificate_serves_all_the_hosts() -> None:
-    spec = one(served({"tls": {"issuer": "ca", "issuerKind": "Issuer"}}, HOST, {"name": "*.lab"}), "Certificate")["spec"]
+    spec = one(served({"tls": {"issuer": "ca", "issuerKind": "Issuer"}}, HOST, {"name": "*.lab"}), "Certificate")[
+        "spec"
+    ]
     assert spec["dnsNames"] == ["demo.lab", "*.lab"]
     assert spec["issuerRef"] == {"group": "cert-manager.io", "kind": "Issuer", "name": "ca"}
 
@@ -303,7 +349,9 @@ def test_one_certificate_serves_all_the_hosts() -> None:
 @pytest.mark.parametrize("kind", ["Ingress", "IngressRoute"])
 def test_http_is_led_to_https_and_to_the_port_that_users_see(kind: str) -> None:
     objects = served({"kind": kind, "httpsPort": 8443, "entryPoints": {"http": "plain"}})
-    assert one(objects, "Middleware")["spec"] == {"redirectScheme": {"scheme": "https", "permanent": True, "port": "8443"}}
+    assert one(objects, "Middleware")["spec"] == {
+        "redirectScheme": {"scheme": "https", "permanent": True, "port": "8443"}
+    }
     redirect = one(objects, kind, "demo-demo.lab.redirect")
     if kind == "IngressRoute":
         assert redirect["spec"]["entryPoints"] == ["plain"]
@@ -330,7 +378,9 @@ def test_an_ingress_of_another_class_carries_nothing_of_traefiks() -> None:
 
 def test_the_owners_annotations_win_over_those_for_traefik() -> None:
     key = "traefik.ingress.kubernetes.io/router.entrypoints"
-    assert one(served({"ssl": False, "annotations": {key: "a,b"}}), "Ingress")["metadata"]["annotations"] == {key: "a,b"}
+    assert one(served({"ssl": False, "annotations": {key: "a,b"}}), "Ingress")["metadata"]["annotations"] == {
+        key: "a,b"
+    }
 
 
 def test_middlewares_go_by_the_name_that_each_kind_of_route_wants() -> None:
@@ -341,7 +391,10 @@ def test_middlewares_go_by_the_name_that_each_kind_of_route_wants() -> None:
     )
     route = one(served({"ssl": False, "middlewares": middlewares, "kind": "IngressRoute"}), "IngressRoute")
     assert [ref["name"] for ref in route["spec"]["routes"][0]["middlewares"]] == [
-        "auth", "limit", "traefik-headers@kubernetescrd", "buffer@file",
+        "auth",
+        "limit",
+        "traefik-headers@kubernetescrd",
+        "buffer@file",
     ]
 
 
@@ -363,21 +416,29 @@ def test_traefik_matches(what: str) -> None:
     assert ("priority" in route) == expected.startswith("HostRegexp")
 
 
-@pytest.mark.parametrize("hosts,expected", [
-    ([{"name": "*.demo.lab"}], "1"),
-    ([{"name": "*.demo.lab"}, {"name": "*.demo.lab", "path": "/api"}], None),
-    ([{"name": "demo.lab"}], None),
-])
-def test_a_wildcard_gives_way_to_a_host_it_covers_on_https_and_where_it_redirects(hosts: list[Values], expected: str | None) -> None:
+@pytest.mark.parametrize(
+    "hosts,expected",
+    [
+        ([{"name": "*.demo.lab"}], "1"),
+        ([{"name": "*.demo.lab"}, {"name": "*.demo.lab", "path": "/api"}], None),
+        ([{"name": "demo.lab"}], None),
+    ],
+)
+def test_a_wildcard_gives_way_to_a_host_it_covers_on_https_and_where_it_redirects(
+    hosts: list[Values], expected: str | None
+) -> None:
     ingresses = of_kind(served({}, *hosts), "Ingress")
-    found = [thing["metadata"]["annotations"].get("traefik.ingress.kubernetes.io/router.priority") for thing in ingresses]
+    found = [
+        thing["metadata"]["annotations"].get("traefik.ingress.kubernetes.io/router.priority") for thing in ingresses
+    ]
     assert found == [expected, expected]
 
 
 def test_ssh_goes_through_traefik_by_an_entry_point_of_its_own() -> None:
     routes = [{"name": "ssh", "entryPoint": "ssh", "servicePort": 2223}]
     assert one(release({"services": [SSH], "tcpRoutes": routes}), "IngressRouteTCP")["spec"] == {
-        "entryPoints": ["ssh"], "routes": [{"match": "HostSNI(`*`)", "services": [{"name": "demo-ssh", "port": 2223}]}],
+        "entryPoints": ["ssh"],
+        "routes": [{"match": "HostSNI(`*`)", "services": [{"name": "demo-ssh", "port": 2223}]}],
     }
 
 
@@ -390,18 +451,37 @@ def test_the_gateway_serves_the_ingresss_hosts_or_its_own() -> None:
 
 
 def test_each_service_has_its_own_type_ports_and_annotations() -> None:
-    objects = release({"services": [
-        {**HTTP, "targetPort": 8080, "annotations": {"a": True}},
-        {"name": "dns", "type": "LoadBalancer", "servicePort": 53, "protocol": "UDP", "loadBalancerIP": "192.168.1.5",
-         "externalTrafficPolicy": "Local", "morePorts": [{"name": "dns-tcp", "servicePort": 53}]},
-        {"name": "web", "servicePort": 8000, "targetPort": "http"},
-    ]})
+    objects = release(
+        {
+            "services": [
+                {**HTTP, "targetPort": 8080, "annotations": {"a": True}},
+                {
+                    "name": "dns",
+                    "type": "LoadBalancer",
+                    "servicePort": 53,
+                    "protocol": "UDP",
+                    "loadBalancerIP": "192.168.1.5",
+                    "externalTrafficPolicy": "Local",
+                    "morePorts": [{"name": "dns-tcp", "servicePort": 53}],
+                },
+                {"name": "web", "servicePort": 8000, "targetPort": "http"},
+            ]
+        }
+    )
     assert one(objects, "Service", "demo-http")["metadata"]["annotations"] == {"a": "true"}
     dns = one(objects, "Service", "demo-dns")["spec"]
-    assert (dns["type"], dns["loadBalancerIP"], dns["externalTrafficPolicy"]) == ("LoadBalancer", "192.168.1.5", "Local")
-    assert [(port["name"], port["port"], port["protocol"]) for port in dns["ports"]] == [("dns", 53, "UDP"), ("dns-tcp", 53, "TCP")]
+    assert (dns["type"], dns["loadBalancerIP"], dns["externalTrafficPolicy"]) == (
+        "LoadBalancer",
+        "192.168.1.5",
+        "Local",
+    )
+    assert [(port["name"], port["port"], port["protocol"]) for port in dns["ports"]] == [
+        ("dns", 53, "UDP"),
+        ("dns-tcp", 53, "TCP"),
+    ]
     assert container(objects)["ports"] == [
-        {"name": "http", "containerPort": 8080, "protocol": "TCP"}, {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+        {"name": "http", "containerPort": 8080, "protocol": "TCP"},
+        {"name": "dns", "containerPort": 53, "protocol": "UDP"},
         {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
     ]
 
@@ -411,13 +491,18 @@ FLUX: dict[str, tuple[Values, Values, Values]] = {
     "numbers": ({"numerical": "asc"}, {}, {"policy": {"numerical": {"order": "asc"}}}),
     "the alphabet": ({"alphabetical": "desc"}, {}, {"policy": {"alphabetical": {"order": "desc"}}}),
     "a filter": (
-        {"filterTags": {"pattern": "^main-(?P<ts>[0-9]+)$", "extract": "$ts"}}, {},
+        {"filterTags": {"pattern": "^main-(?P<ts>[0-9]+)$", "extract": "$ts"}},
+        {},
         {"filterTags": {"pattern": "^main-(?P<ts>[0-9]+)$", "extract": "$ts"}},
     ),
     "an interval": ({"interval": "5m"}, {"interval": "5m"}, {}),
     "digests": ({"digestReflectionPolicy": "Always"}, {}, {"digestReflectionPolicy": "Always", "interval": "1m"}),
     "digests once": ({"digestReflectionPolicy": "IfNotPresent"}, {}, {"digestReflectionPolicy": "IfNotPresent"}),
-    "secrets": ({"caSecret": "ca", "scanSecret": "scan"}, {"certSecretRef": {"name": "ca"}, "secretRef": {"name": "scan"}}, {}),
+    "secrets": (
+        {"caSecret": "ca", "scanSecret": "scan"},
+        {"certSecretRef": {"name": "ca"}, "secretRef": {"name": "scan"}},
+        {},
+    ),
     "a list of what is passed over": ({"exclusionList": ["^dev-"]}, {"exclusionList": ["^dev-"]}, {}),
     "a stop": ({"suspend": True}, {"suspend": True}, {"suspend": True}),
 }
@@ -430,7 +515,9 @@ def test_flux_watches_the_image_as_the_values_say(what: str) -> None:
     base = {"image": "registry.lab/homelab/demo", "interval": "1m", "secretRef": {"name": "regcred"}}
     assert one(objects, "ImageRepository")["spec"] == {**base, **repository}
     rest = {
-        "imageRepositoryRef": {"name": "demo"}, "policy": {"semver": {"range": ">=0.0.0"}}, "digestReflectionPolicy": "Never",
+        "imageRepositoryRef": {"name": "demo"},
+        "policy": {"semver": {"range": ">=0.0.0"}},
+        "digestReflectionPolicy": "Never",
     }
     assert one(objects, "ImagePolicy")["spec"] == {**rest, **policy}
     assert {thing["metadata"]["namespace"] for thing in objects if thing["kind"].startswith("Image")} == {"flux-system"}
@@ -439,8 +526,26 @@ def test_flux_watches_the_image_as_the_values_say(what: str) -> None:
 
 # What github.com/Masterminds/semver takes, with which Flux reads a range.
 RANGES = [
-    "*", "1", "v1.2.3", "1.x", "1.4.X", "=1.2.3", "==1.2.3", "!=1.4.3", ">=0.0.0 !=1.4.3", "^1.2", "~1.2.3", "~> 1.2",
-    "=> 1.2", ">= 1.2, < 2", ">=1.0.0-0", "1.2 - 1.4.5", "<1.0 || >=2.0.0-rc.1 <3 || 5.x", "1.2.3+build.7", " >=1.2.3 ", "1||2",
+    "*",
+    "1",
+    "v1.2.3",
+    "1.x",
+    "1.4.X",
+    "=1.2.3",
+    "==1.2.3",
+    "!=1.4.3",
+    ">=0.0.0 !=1.4.3",
+    "^1.2",
+    "~1.2.3",
+    "~> 1.2",
+    "=> 1.2",
+    ">= 1.2, < 2",
+    ">=1.0.0-0",
+    "1.2 - 1.4.5",
+    "<1.0 || >=2.0.0-rc.1 <3 || 5.x",
+    "1.2.3+build.7",
+    " >=1.2.3 ",
+    "1||2",
 ]
 
 
@@ -456,7 +561,12 @@ PATTERNS = [r"^v?\d+\.\d+$", "^(?i)main|dev$", "[|]", r"\Qa.b", "a|", "^(?P<ts>[
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_every_form_of_a_pattern_that_flux_reads_is_taken(pattern: str) -> None:
     watch = {"filterTags": {"pattern": pattern, "extract": "$1"}, "exclusionList": [pattern]}
-    assert one(release({"image": {"imagePolicy": True}, "imagePolicy": watch}), "ImagePolicy")["spec"]["filterTags"]["pattern"] == pattern
+    assert (
+        one(release({"image": {"imagePolicy": True}, "imagePolicy": watch}), "ImagePolicy")["spec"]["filterTags"][
+            "pattern"
+        ]
+        == pattern
+    )
 
 
 def test_fluxs_objects_stand_where_the_values_say_under_the_name_they_say() -> None:
@@ -467,25 +577,42 @@ def test_fluxs_objects_stand_where_the_values_say_under_the_name_they_say() -> N
 
 
 def test_a_file_of_the_release_is_mounted_as_a_folder_or_alone() -> None:
-    objects = release({"configMaps": {
-        "folder": {"mountPath": "/etc/demo", "data": {"a": "1"}, "defaultMode": 493},
-        "file": {"mountPath": ["a:/etc/a", "b:/etc/b"], "data": {"a": "1"}, "binaryData": {"b": "eQ=="}},
-        "alone": {"data": {"a": "1"}},
-    }})
+    objects = release(
+        {
+            "configMaps": {
+                "folder": {"mountPath": "/etc/demo", "data": {"a": "1"}, "defaultMode": 493},
+                "file": {"mountPath": ["a:/etc/a", "b:/etc/b"], "data": {"a": "1"}, "binaryData": {"b": "eQ=="}},
+                "alone": {"data": {"a": "1"}},
+            }
+        }
+    )
     assert [(config["metadata"]["name"], config["data"]) for config in of_kind(objects, "ConfigMap")] == [
-        ("demo-alone", {"a": "1"}), ("demo-file", {"a": "1"}), ("demo-folder", {"a": "1"}),
+        ("demo-alone", {"a": "1"}),
+        ("demo-file", {"a": "1"}),
+        ("demo-folder", {"a": "1"}),
     ]
     mounts = container(objects)["volumeMounts"]
-    assert {mount["mountPath"]: mount.get("subPath") for mount in mounts} == {"/etc/demo": None, "/etc/a": "a", "/etc/b": "b"}
+    assert {mount["mountPath"]: mount.get("subPath") for mount in mounts} == {
+        "/etc/demo": None,
+        "/etc/a": "a",
+        "/etc/b": "b",
+    }
     assert all(mount["readOnly"] for mount in mounts)
     assert len(pod_template(objects)["spec"]["volumes"]) == 2
 
 
 AS_THEY_STAND: dict[str, Any] = {
-    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}],
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
     "tolerations": [{"key": "node-role", "operator": "Exists", "effect": "NoSchedule"}],
-    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
-        "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["yes"]}]}]}}},
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["yes"]}]}]
+            }
+        }
+    },
     "hostAliases": [{"ip": "192.168.1.10", "hostnames": ["storage.lan"]}],
     "dnsConfig": {"nameservers": ["1.1.1.1"]},
     "dnsPolicy": "None",
@@ -506,11 +633,17 @@ def test_what_kubernetes_has_for_pods_reaches_the_pod() -> None:
 def test_what_kubernetes_has_for_containers_reaches_the_container() -> None:
     probe = {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 5}
     values = {
-        "command": ["sh"], "args": ["-c", "true\n"], "workingDir": "/srv", "envFrom": [{"secretRef": {"name": "s"}, "prefix": "X_"}],
-        "lifecycle": {"preStop": {"exec": {"command": ["sync"]}}}, "resources": {"limits": {"memory": "1Gi", "cpu": 1.5}},
+        "command": ["sh"],
+        "args": ["-c", "true\n"],
+        "workingDir": "/srv",
+        "envFrom": [{"secretRef": {"name": "s"}, "prefix": "X_"}],
+        "lifecycle": {"preStop": {"exec": {"command": ["sync"]}}},
+        "resources": {"limits": {"memory": "1Gi", "cpu": 1.5}},
         "securityContext": {"readOnlyRootFilesystem": True},
     }
-    found = container(release({**values, "services": [HTTP], "probes": {"startup": probe, "readiness": probe, "liveness": probe}}))
+    found = container(
+        release({**values, "services": [HTTP], "probes": {"startup": probe, "readiness": probe, "liveness": probe}})
+    )
     assert {key: found[key] for key in values} == values
     assert [found[f"{key}Probe"] for key in ("startup", "readiness", "liveness")] == [probe] * 3
 
@@ -537,10 +670,14 @@ def test_an_account_of_ones_own_is_made_on_request_and_its_token_mounted_on_requ
 
 
 def test_extra_objects_are_maps_or_text_and_helm_reads_them() -> None:
-    objects = release({"extraObjects": [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-a"}},
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-b'}\n",
-    ]})
+    objects = release(
+        {
+            "extraObjects": [
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-a"}},
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-b'}\n",
+            ]
+        }
+    )
     assert [config["metadata"]["name"] for config in of_kind(objects, "ConfigMap")] == ["demo-a", "demo-b"]
 
 
@@ -599,12 +736,21 @@ LONG = "a" * 26 + "." + "b" * 26
 @pytest.mark.parametrize("name", ["demo", "d", "my.app", LONG, "x" * 53])
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 def test_no_release_is_called_too_long(name: str, kind: str) -> None:
-    values = merged(LEAST, {
-        "kind": kind, "services": [HTTP, {"name": "a-long-name-too", "servicePort": 81}], "image": {"imagePolicy": True},
-        "ingress": {"enabled": True, "tls": {"issuer": "ca"}, "hosts": [{**HOST, "name": f"{'c' * 60}.{'d' * 60}.{'e' * 60}.{'f' * 60}"}]},
-        "configMaps": {"c" * 63: {"mountPath": "/c", "data": {"a": "b"}}},
-        "volumes": {"items": {"v" * 63: {"claim": {"size": "1Gi"}, "mountPath": "/v"}}},
-    })
+    values = merged(
+        LEAST,
+        {
+            "kind": kind,
+            "services": [HTTP, {"name": "a-long-name-too", "servicePort": 81}],
+            "image": {"imagePolicy": True},
+            "ingress": {
+                "enabled": True,
+                "tls": {"issuer": "ca"},
+                "hosts": [{**HOST, "name": f"{'c' * 60}.{'d' * 60}.{'e' * 60}.{'f' * 60}"}],
+            },
+            "configMaps": {"c" * 63: {"mountPath": "/c", "data": {"a": "b"}}},
+            "volumes": {"items": {"v" * 63: {"claim": {"size": "1Gi"}, "mountPath": "/v"}}},
+        },
+    )
     assert complaints(render(values, name=name)) == []
 
 
@@ -612,12 +758,28 @@ def test_no_release_is_called_too_long(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["Ingress", "IngressRoute"])
 def test_a_name_that_yaml_would_read_as_something_else_stays_a_name(name: str, kind: str) -> None:
     values = {
-        "nameOverride": name, "services": [HTTP], "serviceAccount": {"name": name}, "priorityClassName": name, "runtimeClassName": name,
-        "image": {"registrySecret": name, "imagePolicy": True}, "imagePolicy": {"name": name, "caSecret": name, "scanSecret": name},
-        "ingress": {"enabled": True, "kind": kind, "className": "traefik", "tls": {"secretName": name}, "hosts": [{"name": name}]},
-        "gateway": {"enabled": True, "parentRefs": [{"name": name}]}, "podLabels": {name: name}, "nodeSelector": {name: name},
-        "tcpRoutes": [{"name": name, "entryPoint": name, "servicePort": 80}], "podAnnotations": {name: name}, "env": {"A": name},
-        "configMaps": {name: {"mountPath": "/c", "data": {name: name}}}, "workingDir": f"/{name}",
+        "nameOverride": name,
+        "services": [HTTP],
+        "serviceAccount": {"name": name},
+        "priorityClassName": name,
+        "runtimeClassName": name,
+        "image": {"registrySecret": name, "imagePolicy": True},
+        "imagePolicy": {"name": name, "caSecret": name, "scanSecret": name},
+        "ingress": {
+            "enabled": True,
+            "kind": kind,
+            "className": "traefik",
+            "tls": {"secretName": name},
+            "hosts": [{"name": name}],
+        },
+        "gateway": {"enabled": True, "parentRefs": [{"name": name}]},
+        "podLabels": {name: name},
+        "nodeSelector": {name: name},
+        "tcpRoutes": [{"name": name, "entryPoint": name, "servicePort": 80}],
+        "podAnnotations": {name: name},
+        "env": {"A": name},
+        "configMaps": {name: {"mountPath": "/c", "data": {name: name}}},
+        "workingDir": f"/{name}",
         "volumes": {"items": {name: {"existingClaim": name, "mountPath": f"{name}:/{name}"}}},
     }
     objects = release(values)
@@ -651,14 +813,20 @@ def test_names_can_be_chosen() -> None:
     assert one(release({"fullnameOverride": "shop"}), "Deployment")["metadata"]["name"] == "shop"
     named = one(release({"nameOverride": "shop"}), "Deployment")
     assert named["metadata"]["name"] == "demo-shop"
-    assert named["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": "shop", "app.kubernetes.io/instance": "demo"}
+    assert named["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "shop",
+        "app.kubernetes.io/instance": "demo",
+    }
     assert one(release({"nameOverride": "demo"}), "Deployment")["metadata"]["name"] == "demo"
 
 
 def test_labels_and_annotations_reach_every_object_and_leave_the_pods_alone() -> None:
     values = {
-        "labels": {"team": "home", "gone": None}, "annotations": {"a": 1}, "services": [HTTP],
-        "podLabels": {"pod": 1}, "podAnnotations": {"p": True},
+        "labels": {"team": "home", "gone": None},
+        "annotations": {"a": 1},
+        "services": [HTTP],
+        "podLabels": {"pod": 1},
+        "podAnnotations": {"p": True},
     }
     objects = [thing for thing in release(values) if thing["kind"] != "Pod"]
     for metadata in (thing["metadata"] for thing in objects):
@@ -666,7 +834,8 @@ def test_labels_and_annotations_reach_every_object_and_leave_the_pods_alone() ->
         assert metadata["annotations"] == {"a": "1"}
     pod = pod_template(objects)["metadata"]
     assert pod == {
-        "labels": {"app.kubernetes.io/name": "demo", "app.kubernetes.io/instance": "demo", "pod": "1"}, "annotations": {"p": "true"},
+        "labels": {"app.kubernetes.io/name": "demo", "app.kubernetes.io/instance": "demo", "pod": "1"},
+        "annotations": {"p": "true"},
     }
 
 
@@ -676,15 +845,27 @@ GUARDED = {"services": [HTTP], "networkPolicy": {"enabled": True}}
 @pytest.mark.parametrize("kind", ["Ingress", "IngressRoute"])
 def test_a_host_with_a_sign_in_asks_it_before_anything_else_and_another_host_does_not(kind: str) -> None:
     hosts = [{"name": "closed.lab"}, {"name": "closed.lab", "path": "/api"}, {"name": "open.lab", "signIn": False}]
-    ingress = {"enabled": True, "kind": kind, "middlewares": ["limit"], "signIn": {"enabled": True, "groups": ["a", "b/c"]}, "hosts": hosts}
+    ingress = {
+        "enabled": True,
+        "kind": kind,
+        "middlewares": ["limit"],
+        "signIn": {"enabled": True, "groups": ["a", "b/c"]},
+        "hosts": hosts,
+    }
     objects = release({**GUARDED, "ingress": ingress})
     (middleware,) = [thing for thing in of_kind(objects, "Middleware") if "forwardAuth" in thing["spec"]]
     assert middleware["metadata"]["name"] == "demo-sign-in"
-    assert middleware["spec"]["forwardAuth"]["address"] == "http://sign-in-http.apps.svc.cluster.local/?allowed_groups=a%2Cb%2Fc"
+    assert (
+        middleware["spec"]["forwardAuth"]["address"]
+        == "http://sign-in-http.apps.svc.cluster.local/?allowed_groups=a%2Cb%2Fc"
+    )
     asked = {}
     for thing in of_kind(objects, kind):
         if kind == "Ingress":
-            host, found = thing["spec"]["rules"][0]["host"], thing["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.middlewares"].split(",")
+            host, found = (
+                thing["spec"]["rules"][0]["host"],
+                thing["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.middlewares"].split(","),
+            )
         else:
             route = thing["spec"]["routes"][-1]
             host, found = route["match"].split("`")[1], [one["name"] for one in route["middlewares"]]

@@ -19,9 +19,19 @@ from tests.support.schemas import schema_errors
 README = (CHART / "README.md").read_text(encoding="utf-8")
 VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
 # Values without a default: what they would be differs from release to release.
-WITHOUT_DEFAULT = {f"volumes.{name}" for name in (
-    "nfs", "hostPath", "existingClaim", "claim", "emptyDir", "configMap", "secret", "readOnly",
-)}
+WITHOUT_DEFAULT = {
+    f"volumes.{name}"
+    for name in (
+        "nfs",
+        "hostPath",
+        "existingClaim",
+        "claim",
+        "emptyDir",
+        "configMap",
+        "secret",
+        "readOnly",
+    )
+}
 
 
 def own(schema: Any, above: str = "") -> dict[str, Any]:
@@ -63,12 +73,16 @@ def test_every_value_of_the_reference_has_a_meaning_and_an_example() -> None:
 def test_every_example_of_the_schema_is_one_that_it_accepts() -> None:
     validator = Draft7Validator(SCHEMA)
     wrong = []
+
     def look(schema: Any, path: str) -> None:
         if isinstance(schema, dict):
             for example in schema.get("examples", []) if isinstance(schema.get("examples"), list) else []:
-                wrong.extend(f"{path}: {error.message}" for error in validator.evolve(schema=schema).iter_errors(example))
+                wrong.extend(
+                    f"{path}: {error.message}" for error in validator.evolve(schema=schema).iter_errors(example)
+                )
             for key, value in schema.items():
                 look(value, f"{path}/{key}")
+
     look(SCHEMA, "")
     assert wrong == []
 
@@ -109,19 +123,36 @@ CELLS = re.findall(r"^\| [^|]* \| `((?:imagePolicy|image): \{.*?\})`", README, f
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_recipe_of_the_readmes_tables_installs(cell: str) -> None:
     values = yaml.safe_load(cell.replace("sha256:…", f"sha256:{'a' * 64}"))
-    assert render(merged(LEAST, {"image": {"imagePolicy": True}, "services": [{"name": "http", "servicePort": 80}],
-                                 "ingress": {"enabled": True, "hosts": [{"name": "demo.lab"}]}}, values))
+    assert render(
+        merged(
+            LEAST,
+            {
+                "image": {"imagePolicy": True},
+                "services": [{"name": "http", "servicePort": 80}],
+                "ingress": {"enabled": True, "hosts": [{"name": "demo.lab"}]},
+            },
+            values,
+        )
+    )
 
 
 def test_a_helmreleases_own_values_are_checked_in_editors_too() -> None:
     schema = json.loads((CHART / "helmrelease.schema.json").read_text(encoding="utf-8"))
     registry = Registry().with_resource("values.schema.json", Resource.from_contents(SCHEMA))
     validator = Draft7Validator(schema, registry=registry)
-    release = {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "spec": {"interval": "10m", "values": LEAST}}
+    release = {
+        "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        "kind": "HelmRelease",
+        "spec": {"interval": "10m", "values": LEAST},
+    }
     assert list(validator.iter_errors(release)) == []
     release["spec"] = {"values": {"image": {"repositroy": "x"}}}
     assert [list(error.absolute_path) for error in validator.iter_errors(release)] == [["spec", "values", "image"]]
 
 
 def test_no_template_is_longer_than_a_page() -> None:
-    assert [str(file) for file in CHART.rglob("templates/**/*") if file.is_file() and len(file.read_text().splitlines()) > 100] == []
+    assert [
+        str(file)
+        for file in CHART.rglob("templates/**/*")
+        if file.is_file() and len(file.read_text().splitlines()) > 100
+    ] == []

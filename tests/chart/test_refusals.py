@@ -46,7 +46,9 @@ def test_every_message_of_the_chart_has_a_case_here() -> None:
         for line in map(str.strip, text.splitlines()):
             if line and not line.startswith("{{-"):
                 parts = re.split(r"(\{\{.*?\}\})", line)
-                pattern = re.compile("  - " + "".join(".*" if part.startswith("{{") else re.escape(part) for part in parts))
+                pattern = re.compile(
+                    "  - " + "".join(".*" if part.startswith("{{") else re.escape(part) for part in parts)
+                )
                 silent += [] if any(pattern.fullmatch(one) for one in said) else [f"{file.name}: {line}"]
     assert silent == []
 

@@ -15,7 +15,9 @@ from tests.chart.support.schema_places import Place, Walker
 
 WALKER = Walker(SCHEMA)
 PLACES = list(WALKER.places())
-OBJECTS = [place for place in PLACES if place.schema.get("properties") and place.schema["additionalProperties"] is False]
+OBJECTS = [
+    place for place in PLACES if place.schema.get("properties") and place.schema["additionalProperties"] is False
+]
 WITH_REQUIRED = [place for place in OBJECTS if place.schema.get("required")]
 # Free by nature: what parent charts hand down, and objects of kinds that the chart does not know.
 FREE = ["global", "extraObjects.0"]
@@ -33,7 +35,15 @@ def of_another_type(schema: dict[str, Any]) -> Any:
     """Return a value of a type that the schema does not take."""
     types = {type(value) for value in schema["enum"]} if "enum" in schema else set()
     allowed = types or {
-        {"object": dict, "array": list, "string": str, "integer": int, "number": float, "boolean": bool, "null": type(None)}[name]
+        {
+            "object": dict,
+            "array": list,
+            "string": str,
+            "integer": int,
+            "number": float,
+            "boolean": bool,
+            "null": type(None),
+        }[name]
         for name in ([schema["type"]] if isinstance(schema["type"], str) else schema["type"])
     }
     if float in allowed:
@@ -47,7 +57,9 @@ def test_the_schema_is_a_legal_one_of_draft_7_which_both_helm_3_and_helm_4_read(
 
 
 def test_every_object_of_the_schema_names_its_keys_or_the_type_of_its_entries() -> None:
-    loose = [str(place) for place in PLACES if place.schema.get("additionalProperties", "items" in place.schema) is True]
+    loose = [
+        str(place) for place in PLACES if place.schema.get("additionalProperties", "items" in place.schema) is True
+    ]
     assert [place for place in loose if place not in FREE and "additionalProperties" in place] == []
     maps = [place for place in PLACES if "additionalProperties" in place.schema]
     assert [str(place) for place in maps if place.schema["additionalProperties"] is True] == FREE
@@ -58,7 +70,11 @@ def test_every_object_of_the_schema_names_its_keys_or_the_type_of_its_entries() 
 def test_every_definition_is_used() -> None:
     used = {id(place.schema) for place in PLACES}
     text = repr(dict(SCHEMA))
-    assert [name for name, value in SCHEMA["definitions"].items() if id(value) not in used and f"'#/definitions/{name}'" not in text] == []
+    assert [
+        name
+        for name, value in SCHEMA["definitions"].items()
+        if id(value) not in used and f"'#/definitions/{name}'" not in text
+    ] == []
 
 
 @pytest.mark.parametrize("place", OBJECTS, ids=str)
@@ -94,7 +110,9 @@ def test_a_missing_value_is_refused_by_name(place: Place) -> None:
     assert [name for name in place.schema["required"] if f"'{name}'" not in complaint] == []
 
 
-@pytest.mark.parametrize("place", [p for p in PLACES if isinstance(p.schema.get("additionalProperties"), dict)], ids=str)
+@pytest.mark.parametrize(
+    "place", [p for p in PLACES if isinstance(p.schema.get("additionalProperties"), dict)], ids=str
+)
 def test_an_entry_of_another_type_is_refused_by_the_name_that_the_owner_gave_it(place: Place) -> None:
     entry = of_another_type(WALKER.resolve(place.schema["additionalProperties"]))
     where = "".join(f"/{name}" for _, name in place.steps)
@@ -122,8 +140,13 @@ def test_a_default_can_be_taken_away_with_null_as_flux_users_do(path: tuple[str,
     nothing: Any = None
     for key in reversed(path):
         nothing = {key: nothing}
-    needed = {("image",): "image.repository", ("image", "repository"): "image.repository", ("image", "tag"): "image.tag",
-              ("services",): "ingress.hosts[0]", ("ingress", "hosts"): "ingress.hosts"}
+    needed = {
+        ("image",): "image.repository",
+        ("image", "repository"): "image.repository",
+        ("image", "tag"): "image.tag",
+        ("services",): "ingress.hosts[0]",
+        ("ingress", "hosts"): "ingress.hosts",
+    }
     if path in needed:
         assert f"\n  - {needed[path]} " in refusal(merged(ARTICLE, nothing)).replace(".servicePort", " ")
     else:
@@ -143,13 +166,30 @@ LEFT_OUT = {
     "volumeMount": {"bindMountOptions"},
 }
 TYPES = {
-    "affinity": "Affinity", "capabilities": "Capabilities", "container": "Container", "containerPort": "ContainerPort",
-    "envFromSource": "EnvFromSource", "envVar": "EnvVar", "envVarSource": "EnvVarSource", "execAction": "ExecAction",
-    "grpcAction": "GRPCAction", "hostAlias": "HostAlias", "httpGetAction": "HTTPGetAction", "lifecycle": "Lifecycle",
-    "lifecycleHandler": "LifecycleHandler", "nodeAffinity": "NodeAffinity", "podAffinity": "PodAffinity",
-    "podAffinityTerm": "PodAffinityTerm", "podDNSConfig": "PodDNSConfig", "podSecurityContext": "PodSecurityContext",
-    "probe": "Probe", "resourceRequirements": "ResourceRequirements", "securityContext": "SecurityContext",
-    "tcpSocketAction": "TCPSocketAction", "toleration": "Toleration", "topologySpreadConstraint": "TopologySpreadConstraint",
+    "affinity": "Affinity",
+    "capabilities": "Capabilities",
+    "container": "Container",
+    "containerPort": "ContainerPort",
+    "envFromSource": "EnvFromSource",
+    "envVar": "EnvVar",
+    "envVarSource": "EnvVarSource",
+    "execAction": "ExecAction",
+    "grpcAction": "GRPCAction",
+    "hostAlias": "HostAlias",
+    "httpGetAction": "HTTPGetAction",
+    "lifecycle": "Lifecycle",
+    "lifecycleHandler": "LifecycleHandler",
+    "nodeAffinity": "NodeAffinity",
+    "podAffinity": "PodAffinity",
+    "podAffinityTerm": "PodAffinityTerm",
+    "podDNSConfig": "PodDNSConfig",
+    "podSecurityContext": "PodSecurityContext",
+    "probe": "Probe",
+    "resourceRequirements": "ResourceRequirements",
+    "securityContext": "SecurityContext",
+    "tcpSocketAction": "TCPSocketAction",
+    "toleration": "Toleration",
+    "topologySpreadConstraint": "TopologySpreadConstraint",
     "volumeMount": "VolumeMount",
 }
 
@@ -160,6 +200,8 @@ def kubernetes() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_what_is_handed_to_kubernetes_as_it_stands_has_the_fields_that_kubernetes_has(name: str, kubernetes: Any) -> None:
+def test_what_is_handed_to_kubernetes_as_it_stands_has_the_fields_that_kubernetes_has(
+    name: str, kubernetes: Any
+) -> None:
     theirs = set(kubernetes[f"io.k8s.api.core.v1.{TYPES[name]}"]["properties"])
     assert set(SCHEMA["definitions"][name]["properties"]) == theirs - LEFT_OUT.get(name, set())

@@ -75,7 +75,9 @@ def test_every_secret_that_is_read_is_made_in_that_namespace_with_those_keys(lab
         owners = lab.answers["tls_source"] == "secret" and name == lab.answers["tls_secret_name"]
         shapes = {("kubernetes.io/tls", frozenset({"tls.crt", "tls.key"}))} if owners else scripts.get(name, set())
         if not any(keys <= held and kind in ("", shape) for shape, held in shapes):
-            wrong.append(f"{who} reads {name} as {kind or 'any type'} with {sorted(keys)}; the bootstrap writes {shapes}")
+            wrong.append(
+                f"{who} reads {name} as {kind or 'any type'} with {sorted(keys)}; the bootstrap writes {shapes}"
+            )
     assert wrong == []
 
 
@@ -86,12 +88,22 @@ def test_the_bootstrap_writes_what_the_table_of_references_says(lab: Lab) -> Non
     for (space, name), keys in table(lab.answers).items():
         shapes = scripts.get(name, set())
         assert not shapes or any(held <= keys for _, held in shapes), f"{space}/{name}"
-    delivery = {"flux-system", "regcred", "receiver-token", "registry-webhook", "gitlab-status", "gitlab-runner-token", "lab-ca"}
+    delivery = {
+        "flux-system",
+        "regcred",
+        "receiver-token",
+        "registry-webhook",
+        "gitlab-status",
+        "gitlab-runner-token",
+        "lab-ca",
+    }
     assert delivery <= set(scripts), "every secret of the way from a tag to a pod is made by a script, and none by hand"
 
 
 @pytest.mark.parametrize("name", ["article", "pair-01", "pair-02"])
-def test_every_group_pulls_with_its_own_token_wherever_flux_scans_and_pods_pull(shared: Path, tmp_path: Path, name: str) -> None:
+def test_every_group_pulls_with_its_own_token_wherever_flux_scans_and_pods_pull(
+    shared: Path, tmp_path: Path, name: str
+) -> None:
     """One group, upper case; two, one of them below another; five."""
     path = rendered(shared, name, read_answers(next(file for file in VALID if file.stem == name)))
     lab = read_lab(path, recorded_answers(path))
@@ -115,51 +127,73 @@ def test_every_group_pulls_with_its_own_token_wherever_flux_scans_and_pods_pull(
 
 # Few letters, so that one name often begins like another.
 word = st.text("ab0", min_size=1, max_size=3) | st.just("v1")
-group = st.builds("{}{}{}".format, word, st.builds("{}{}".format, st.sampled_from("-._"), word) | st.just(""), word.map("/{}".format) | st.just(""))
+group = st.builds(
+    "{}{}{}".format,
+    word,
+    st.builds("{}{}".format, st.sampled_from("-._"), word) | st.just(""),
+    word.map("/{}".format) | st.just(""),
+)
 
 
 @settings(max_examples=100, deadline=None, database=None)
 @given(st.lists(group, min_size=2, max_size=6, unique=True), st.sampled_from(["app", "a", "a0", "ab/a"]))
 @example(["friends", "friends/web"], "website")
 @example(["v1", "v2/a", "b"], "v1")
-def test_with_several_groups_each_project_is_pulled_with_the_token_of_the_nearest(groups: list[str], project: str) -> None:
+def test_with_several_groups_each_project_is_pulled_with_the_token_of_the_nearest(
+    groups: list[str], project: str
+) -> None:
     """`one` and `one-more`, `friends` and `friends/web` stand side by side; a group below another has its own token."""
     keys = bootstrap_secrets.registry_keys(groups, "registry.lab:8443")
     auths: dict[str, Any] = {key: {"username": one} for key, one in zip(keys, groups, strict=True)}
     for mine in groups:
         image = f"{mine}/{project}"
-        tried = [entry["username"] for entry in bootstrap_secrets.credentials(auths, f"registry.lab:8443/{image}:1.0.0")]
+        tried = [
+            entry["username"] for entry in bootstrap_secrets.credentials(auths, f"registry.lab:8443/{image}:1.0.0")
+        ]
         assert tried == sorted((one for one in groups if image.startswith(f"{one}/")), key=len, reverse=True), image
 
 
 def test_receivers_reach_what_they_are_to_wake(lab: Lab) -> None:
     receivers = {one["metadata"]["name"]: one["spec"] for one in lab.of_kind("Receiver")}
     assert set(receivers) == ({"gitlab", "registry"} if lab.answers["gitops_source"] == "self" else {"registry"})
-    resource, = receivers["registry"]["resources"]
+    (resource,) = receivers["registry"]["resources"]
     assert (resource["kind"], resource["name"]) == ("ImageRepository", "*")
     for repository in lab.of_kind("ImageRepository"):
         assert resource["matchLabels"].items() <= repository["metadata"]["labels"].items()
         assert namespace_of(repository) == "flux-system", "a receiver looks in its own namespace"
     if "gitlab" in receivers:
         assert receivers["gitlab"]["events"] == ["Push Hook"]
-        source, = receivers["gitlab"]["resources"]
-        assert (source["kind"], source["name"]) == ("GitRepository", lab.of_kind("ImageUpdateAutomation")[0]["spec"]["sourceRef"]["name"])
+        (source,) = receivers["gitlab"]["resources"]
+        assert (source["kind"], source["name"]) == (
+            "GitRepository",
+            lab.of_kind("ImageUpdateAutomation")[0]["spec"]["sourceRef"]["name"],
+        )
 
 
 def test_flux_reports_to_the_project_that_it_follows(lab: Lab) -> None:
     if lab.answers["gitops_source"] != "self":
         assert lab.of_kind("Provider") == []
         return
-    provider, = lab.of_kind("Provider")
-    alert, = lab.of_kind("Alert")
+    (provider,) = lab.of_kind("Provider")
+    (alert,) = lab.of_kind("Alert")
     source = lab.of_kind("GitRepository")[0]["spec"]["url"]
     assert provider["spec"]["type"] == "gitlab"
-    assert source.endswith("/" + provider["spec"]["address"].split("/", 3)[3] + ".git"), "the same project as Flux's source"
+    assert source.endswith("/" + provider["spec"]["address"].split("/", 3)[3] + ".git"), (
+        "the same project as Flux's source"
+    )
     assert provider["spec"]["address"].startswith(f"https://{lab.answers['gitlab_host']}")
-    assert alert["spec"]["eventSources"] == [{"kind": "Kustomization", "name": "*"}], "only these know the commit that they applied"
+    assert alert["spec"]["eventSources"] == [{"kind": "Kustomization", "name": "*"}], (
+        "only these know the commit that they applied"
+    )
     assert alert["spec"]["eventSeverity"] == "info", "success is a status too"
-    waits = [one for one in lab.of_kind("Kustomization") if one["apiVersion"].startswith("kustomize.toolkit") and one["spec"].get("wait")]
-    assert {one["metadata"]["name"] for one in waits} >= {"automation", "gitlab"}, "and a status speaks of what runs, not of what was sent"
+    waits = [
+        one
+        for one in lab.of_kind("Kustomization")
+        if one["apiVersion"].startswith("kustomize.toolkit") and one["spec"].get("wait")
+    ]
+    assert {one["metadata"]["name"] for one in waits} >= {"automation", "gitlab"}, (
+        "and a status speaks of what runs, not of what was sent"
+    )
 
 
 @pytest.mark.parametrize("image", ["registry.lab/homelab/demo", "registry.lab:8443/homelab/demo:v1"])

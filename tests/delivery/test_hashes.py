@@ -34,7 +34,8 @@ def wheel(folder: Path, name: str, version: str, code: str) -> Path:
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(
-        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text.encode())}\n" for path, text in parts.items()
+        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text.encode())}\n"
+        for path, text in parts.items()
     )
     with zipfile.ZipFile(file, "w") as archive:
         for path, text in (parts | {f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}).items():
@@ -44,7 +45,15 @@ def wheel(folder: Path, name: str, version: str, code: str) -> Path:
 
 def install(requirements: Path, wheels: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """Run pip as the pipeline does, with what the attacker serves."""
-    options = ["--no-index", "--find-links", str(wheels), "--target", str(target), "--disable-pip-version-check", "--no-deps"]
+    options = [
+        "--no-index",
+        "--find-links",
+        str(wheels),
+        "--target",
+        str(target),
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     command = [sys.executable, "-m", "pip", "install", "--require-hashes", "--requirement", str(requirements), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -52,18 +61,24 @@ def install(requirements: Path, wheels: Path, target: Path) -> subprocess.Comple
 def test_every_package_has_its_hash_and_nothing_comes_from_elsewhere() -> None:
     assert len(LINES) > 20
     for line in LINES:
-        assert re.fullmatch(r"[a-z0-9.-]+==[\w.]+(?: ; [^\\]+?)? \\(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+", line), line[:80]
+        assert re.fullmatch(
+            r"[a-z0-9.-]+==[\w.]+(?: ; [^\\]+?)? \\(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+", line
+        ), line[:80]
     assert not re.search(r"https?:|index-url|find-links|^-e|@", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_versions_are_those_that_the_tests_use_and_that_uv_brings_at_home() -> None:
     pinned = versions((ROOT / "requirements/test.txt").read_text(encoding="utf-8"))
     here = versions(REQUIREMENTS.read_text(encoding="utf-8"))
-    header = dict(re.findall(r'^#   "(.*)==(.*)",$', (ROOT / "template/.gitlab/check.py").read_text(encoding="utf-8"), re.MULTILINE))
+    header = dict(
+        re.findall(
+            r'^#   "(.*)==(.*)",$', (ROOT / "template/.gitlab/check.py").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     assert {name: here[name] for name in header} == header
-    assert {name: version for name, version in here.items() if name in pinned and name != "copier-template-extensions"} == {
-        name: pinned[name] for name in here if name in pinned and name != "copier-template-extensions"
-    }
+    assert {
+        name: version for name, version in here.items() if name in pinned and name != "copier-template-extensions"
+    } == {name: pinned[name] for name in here if name in pinned and name != "copier-template-extensions"}
     assert {"uv", "copier", "copier-template-extensions"} <= here.keys(), "the proposal of an update runs Copier"
 
 
@@ -85,7 +100,14 @@ def test_a_package_that_somebody_else_has_published_under_its_name_is_refused(tm
 def test_every_job_of_the_lab_installs_by_hashes_and_nothing_else(lab: Lab) -> None:
     text = (lab.path / ".gitlab-ci.yml").read_text(encoding="utf-8")
     pipeline = yaml.safe_load(text)
-    assert "pip install --quiet --require-hashes --requirement .gitlab/requirements.txt" in pipeline["default"]["before_script"]
-    assert text.count("pip install") == 1 and not re.search(r"\b(uv|uvx|pipx|npm|curl|wget)\b ", re.sub(r"#.*", "", text))
-    assert not [name for name, job in pipeline.items() if isinstance(job, dict) and "before_script" in job and name != "default"]
+    assert (
+        "pip install --quiet --require-hashes --requirement .gitlab/requirements.txt"
+        in pipeline["default"]["before_script"]
+    )
+    assert text.count("pip install") == 1 and not re.search(
+        r"\b(uv|uvx|pipx|npm|curl|wget)\b ", re.sub(r"#.*", "", text)
+    )
+    assert not [
+        name for name, job in pipeline.items() if isinstance(job, dict) and "before_script" in job and name != "default"
+    ]
     assert pipeline["variables"]["LAB_TOOLS"] == "installed", "the proposal's checks run on what was installed"

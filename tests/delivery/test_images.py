@@ -22,8 +22,19 @@ from tests.support.rendering import ROOT, VALID, read_answers
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Wherever a file of a lab names an image: YAML, TOML, a Dockerfile, the lab's program.
-NAMED = re.compile(r"(?:^[ -]*(?:image|- name|name):|^FROM|\b(?:image|IMAGE) =) *\"?([a-z][\w./-]*:[\w.-]+(?:@[\w:]+)?)\"?(?: AS \w+)?$", re.MULTILINE)
-FILES = ("runner/*", "**/.gitlab-ci.yml", ".gitlab/*.yml", "sample-app/Dockerfile", "lab_program/**/*.py", "clusters/**/*.yaml", "apps/gitlab/*.yaml")
+NAMED = re.compile(
+    r"(?:^[ -]*(?:image|- name|name):|^FROM|\b(?:image|IMAGE) =) *\"?([a-z][\w./-]*:[\w.-]+(?:@[\w:]+)?)\"?(?: AS \w+)?$",
+    re.MULTILINE,
+)
+FILES = (
+    "runner/*",
+    "**/.gitlab-ci.yml",
+    ".gitlab/*.yml",
+    "sample-app/Dockerfile",
+    "lab_program/**/*.py",
+    "clusters/**/*.yaml",
+    "apps/gitlab/*.yaml",
+)
 
 
 def named(lab: Lab) -> set[str]:
@@ -54,7 +65,12 @@ def test_what_is_privileged_or_holds_secrets_is_pinned_in_a_lab_of_the_defaults(
     pinned = {image.partition("@")[0] for image in named(lab) if "@" in image}
     found = {images.repository(name) for name in pinned}
     parts = ("source", "kustomize", "helm", "notification", "image-reflector", "image-automation")
-    assert {"python", "alpine", "docker.io/library/busybox", *(f"ghcr.io/fluxcd/{part}-controller" for part in parts)} <= found
+    assert {
+        "python",
+        "alpine",
+        "docker.io/library/busybox",
+        *(f"ghcr.io/fluxcd/{part}-controller" for part in parts),
+    } <= found
     if lab.answers["build_method"] == "buildkit":
         assert "moby/buildkit" in found
     elif lab.answers["docker_version"] == facts.DEFAULT_DOCKER_VERSION:
@@ -63,7 +79,9 @@ def test_what_is_privileged_or_holds_secrets_is_pinned_in_a_lab_of_the_defaults(
         assert "registry.k8s.io/kubectl" in found
     if lab.answers["runner_kind"] == "docker":
         services = yaml.safe_load((lab.path / "runner/compose.yaml").read_text(encoding="utf-8"))["services"]
-        mounting = {service["image"] for service in services.values() if any("docker.sock" in one for one in service["volumes"])}
+        mounting = {
+            service["image"] for service in services.values() if any("docker.sock" in one for one in service["volumes"])
+        }
         assert {images.repository(image) for image in mounting if "@" not in image} == {"gitlab/gitlab-runner"}
 
 
@@ -74,34 +92,51 @@ def test_the_table_has_nothing_that_no_lab_runs(article: Lab) -> None:
     assert set(images.BY_TAG) <= {images.repository(name) for name in found}
     assert all(DIGEST.fullmatch(digest) for digest in images.DIGESTS.values())
     # Renovate knows an image of the program by its whole name, and one of a pipeline as GitLab writes it.
-    assert len(set(images.DIGESTS.values())) == len({name.removeprefix("docker.io/library/") for name in images.DIGESTS})
+    assert len(set(images.DIGESTS.values())) == len(
+        {name.removeprefix("docker.io/library/") for name in images.DIGESTS}
+    )
 
 
 @pytest.mark.labs(**LABS)
 def test_the_readme_names_what_goes_by_its_tag(lab: Lab) -> None:
     readme = (lab.path / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^  \| (`.*?) \|", readme.partition("why by its tag alone")[2].partition("\n\n")[0], re.MULTILINE)
+    rows = re.findall(
+        r"^  \| (`.*?) \|", readme.partition("why by its tag alone")[2].partition("\n\n")[0], re.MULTILINE
+    )
     told = {name for row in rows for name in re.findall(r"`(.*?)`", row)}
     run = {images.repository(name) for name in named(lab) if "@" not in name}
     assert told == {name for name in images.BY_TAG if name in run or name == "docker.io/curlimages/curl"}
 
 
 def answers(**changed: Any) -> facts.Lab:
-    return facts.Lab({"build_method": "dind", "docker_version": facts.DEFAULT_DOCKER_VERSION, "gitlab_version": facts.DEFAULT_GITLAB_VERSION, **changed})
+    return facts.Lab(
+        {
+            "build_method": "dind",
+            "docker_version": facts.DEFAULT_DOCKER_VERSION,
+            "gitlab_version": facts.DEFAULT_GITLAB_VERSION,
+            **changed,
+        }
+    )
 
 
 @settings(max_examples=100, deadline=None, database=None)
 @given(st.builds("{}.{}.{}".format, st.integers(28, 40), st.integers(0, 30), st.integers(0, 30)))
 def test_another_version_of_docker_has_no_digest_and_never_a_wrong_one(version: str) -> None:
     lab = answers(docker_version=version)
-    for image, tag in ((lab.docker_client_image, f"docker:{version}-cli"), (lab.docker_daemon_image, f"docker:{version}-dind"), (lab.job_image, f"docker:{version}-cli")):
+    for image, tag in (
+        (lab.docker_client_image, f"docker:{version}-cli"),
+        (lab.docker_daemon_image, f"docker:{version}-dind"),
+        (lab.job_image, f"docker:{version}-cli"),
+    ):
         assert image == (f"{tag}@{images.DIGESTS[tag]}" if tag in images.DIGESTS else tag)
     if version != facts.DEFAULT_DOCKER_VERSION:
         assert "@" not in lab.docker_client_image + lab.docker_daemon_image
 
 
 def test_a_lab_that_builds_without_docker_cleans_up_with_the_pinned_client() -> None:
-    assert answers(build_method="buildkit", docker_version="29.0.0").docker_client_image == images.pinned(f"docker:{facts.DEFAULT_DOCKER_VERSION}-cli")
+    assert answers(build_method="buildkit", docker_version="29.0.0").docker_client_image == images.pinned(
+        f"docker:{facts.DEFAULT_DOCKER_VERSION}-cli"
+    )
 
 
 # How a default moves (hooks/release.py)
@@ -111,23 +146,38 @@ def test_this_checkout_has_a_digest_or_a_reason_for_each_image() -> None:
     assert release.image_problems(ROOT) == []
 
 
-@pytest.mark.parametrize(("name", "moved", "image"), [
-    ("DEFAULT_DOCKER_VERSION", "29.9.9", "docker:29.9.9-cli"), ("KUBECTL_IMAGE", "registry.k8s.io/kubectl:v1.99.0", "registry.k8s.io/kubectl:v1.99.0"),
-    ("BUILDKIT_IMAGE", "moby/buildkit:v0.99.0-rootless", "moby/buildkit:v0.99.0-rootless"), ("JOB_IMAGE", "alpine:3.99", "alpine:3.99"),
-])
-def test_a_default_that_moves_without_its_digest_is_not_released(monkeypatch: pytest.MonkeyPatch, name: str, moved: str, image: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "moved", "image"),
+    [
+        ("DEFAULT_DOCKER_VERSION", "29.9.9", "docker:29.9.9-cli"),
+        ("KUBECTL_IMAGE", "registry.k8s.io/kubectl:v1.99.0", "registry.k8s.io/kubectl:v1.99.0"),
+        ("BUILDKIT_IMAGE", "moby/buildkit:v0.99.0-rootless", "moby/buildkit:v0.99.0-rootless"),
+        ("JOB_IMAGE", "alpine:3.99", "alpine:3.99"),
+    ],
+)
+def test_a_default_that_moves_without_its_digest_is_not_released(
+    monkeypatch: pytest.MonkeyPatch, name: str, moved: str, image: str
+) -> None:
     monkeypatch.setattr(facts, name, moved)
-    assert any(line.startswith(f"extensions/facts.py: `{image}` has no digest in extensions/images.py; find one") for line in release.image_problems(ROOT))
+    assert any(
+        line.startswith(f"extensions/facts.py: `{image}` has no digest in extensions/images.py; find one")
+        for line in release.image_problems(ROOT)
+    )
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("  image: python:3.99-slim\n", "x.yaml: `python:3.99-slim` has no digest"),
-    ("image: python:3.13-slim\n", "x.yaml: `python:3.13-slim` is not `python:3.13-slim@sha256:"),
-    (f"    - name: alpine:3.22@sha256:{'0' * 64}\n", "` is not `alpine:3.22@sha256:"),
-    ("FROM somebody/else:1.0 AS app\n", "x.yaml: `somebody/else:1.0` has no digest"),
-    (f'IMAGE = "gitlab/gitlab-runner:v1@sha256:{"0" * 64}"\n', "x.yaml: `gitlab/gitlab-runner:v1` has no digest"),
-    ("image: gitlab/gitlab-runner:alpine-v19.9.0\n", None), ("name: a name\n", None), (f"image: {images.pinned('alpine:3.22')}\n", None),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("  image: python:3.99-slim\n", "x.yaml: `python:3.99-slim` has no digest"),
+        ("image: python:3.13-slim\n", "x.yaml: `python:3.13-slim` is not `python:3.13-slim@sha256:"),
+        (f"    - name: alpine:3.22@sha256:{'0' * 64}\n", "` is not `alpine:3.22@sha256:"),
+        ("FROM somebody/else:1.0 AS app\n", "x.yaml: `somebody/else:1.0` has no digest"),
+        (f'IMAGE = "gitlab/gitlab-runner:v1@sha256:{"0" * 64}"\n', "x.yaml: `gitlab/gitlab-runner:v1` has no digest"),
+        ("image: gitlab/gitlab-runner:alpine-v19.9.0\n", None),
+        ("name: a name\n", None),
+        (f"image: {images.pinned('alpine:3.22')}\n", None),
+    ],
+)
 def test_a_file_of_the_template_that_names_another_image_is_found(tmp_path: Path, text: str, said: str | None) -> None:
     (tmp_path / "template").mkdir()
     (tmp_path / "template/x.yaml").write_text(text, encoding="utf-8")
@@ -151,4 +201,7 @@ def test_the_job_that_makes_the_folders_runs_the_pinned_image() -> None:
 
 
 def test_the_labs_here_are_of_each_kind() -> None:
-    assert {read_answers(file)["runner_kind"] for file in VALID if file.stem in labs_with(**LABS)} >= {"docker", "kubernetes"}
+    assert {read_answers(file)["runner_kind"] for file in VALID if file.stem in labs_with(**LABS)} >= {
+        "docker",
+        "kubernetes",
+    }

@@ -23,7 +23,10 @@ PIPELINE = ROOT / "template/.gitlab-ci.yml"
 CHECKS, UPDATE = {"check", "gitlab-upgrade"}, {"propose-update"}
 PUSHES = {
     "a push to the main branch": ({"CI_COMMIT_BRANCH": "main"}, CHECKS),
-    "a push to a branch with a merge request, which has a pipeline of its own": ({"CI_COMMIT_BRANCH": "x", "CI_OPEN_MERGE_REQUESTS": "a!1"}, set()),
+    "a push to a branch with a merge request, which has a pipeline of its own": (
+        {"CI_COMMIT_BRANCH": "x", "CI_OPEN_MERGE_REQUESTS": "a!1"},
+        set(),
+    ),
     "a merge request": ({"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_IID": "7"}, CHECKS),
     "a schedule": ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main"}, UPDATE),
     "a tag": ({"CI_COMMIT_TAG": "v1.2.3"}, set()),
@@ -75,7 +78,10 @@ class Forge:
         (self.template / "template").mkdir(parents=True)
         git(self.template, "init", "--quiet")
         (self.template / "copier.yml").write_text(QUESTIONS)
-        self.write("{{ _copier_conf.answers_file }}.jinja", "# Changes here are overwritten\n{{ _copier_answers|to_nice_yaml -}}\n")
+        self.write(
+            "{{ _copier_conf.answers_file }}.jinja",
+            "# Changes here are overwritten\n{{ _copier_answers|to_nice_yaml -}}\n",
+        )
         for name in (".gitlab/propose-update.sh", "lab"):
             self.write(name, (ROOT / "template" / name).read_text(encoding="utf-8"))
         self.write(".gitignore", (ROOT / "example/.gitignore").read_text(encoding="utf-8"))
@@ -85,7 +91,16 @@ class Forge:
         settings = json.loads((ROOT / "example/lab_program/settings.json").read_text(encoding="utf-8"))
         (ours / "settings.json").write_text(json.dumps(settings | {"admin_email": "me@lab"}), encoding="utf-8")
         # The lab's script takes its driver from the template; nothing of that is in this one's rendering.
-        for name in ("__init__.py", "run.py", "files.py", "git.py", "words.py", "update/__init__.py", "update/command.py", "update/journal.py"):
+        for name in (
+            "__init__.py",
+            "run.py",
+            "files.py",
+            "git.py",
+            "words.py",
+            "update/__init__.py",
+            "update/command.py",
+            "update/journal.py",
+        ):
             (self.template / "hooks" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / "hooks" / name, self.template / "hooks" / name)
         self.write("one.txt", "".join(f"line {number}\n" for number in range(12)))
@@ -155,13 +170,28 @@ class Forge:
             (programs / name).write_text(f"#!/bin/sh\n{body}")
             (programs / name).chmod(0o755)
         variables = {
-            "PATH": f"{programs}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1",
-            "CI_SERVER_URL": f"file://{self.server}", "CI_PROJECT_URL": f"file://{self.server}/homelab/homelab", "CI_JOB_TOKEN": TOKEN,
-            "CI_COMMIT_BRANCH": "main", "CI_JOB_URL": "https://gitlab.lab/homelab/homelab/-/jobs/7", **environment,
+            "PATH": f"{programs}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(home),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "CI_SERVER_URL": f"file://{self.server}",
+            "CI_PROJECT_URL": f"file://{self.server}/homelab/homelab",
+            "CI_JOB_TOKEN": TOKEN,
+            "CI_COMMIT_BRANCH": "main",
+            "CI_JOB_URL": "https://gitlab.lab/homelab/homelab/-/jobs/7",
+            **environment,
         }
-        done = subprocess.run([program or "./lab", *([] if program else ["propose"])], cwd=clone, env=variables, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [program or "./lab", *([] if program else ["propose"])],
+            cwd=clone,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         calls = (programs / "calls").read_text() if (programs / "calls").exists() else ""
-        assert not any(token in calls + done.stdout + done.stderr for token in (TOKEN, UPDATE_TOKEN)), "no token is on a command line or in the log"
+        assert not any(token in calls + done.stdout + done.stderr for token in (TOKEN, UPDATE_TOKEN)), (
+            "no token is on a command line or in the log"
+        )
         self.clone, self.home = clone, home
         return done
 
@@ -196,9 +226,11 @@ def test_an_improvement_becomes_a_merge_request_once(forge: Forge) -> None:
     forge.edit("one.txt", "line 1\n", "the owner's line\n")
     done = forge.propose()
     assert done.returncode == 0, done.stderr
-    options, = forge.options()
+    (options,) = forge.options()
     assert options[:4] == [
-        "merge_request.create", "merge_request.target=main", "merge_request.remove_source_branch",
+        "merge_request.create",
+        "merge_request.target=main",
+        "merge_request.remove_source_branch",
         "merge_request.title=Update from the template, v1.0.0 to v1.1.0",
     ]
     assert forge.proposed("two.txt") == "new" and "the owner's line" in forge.proposed("one.txt")
@@ -224,11 +256,13 @@ def test_conflicts_are_said_in_the_merge_request_and_lose_nothing(forge: Forge) 
     # As the template's own steps do: a report for the owner, and a failure where something is to be resolved.
     (forge.folder / "report.md").write_text(REPORT)
     step = f'cp {forge.folder}/report.md update-report.md; test -z \\"$(git ls-files -u)\\"'
-    (forge.template / "copier.yml").write_text(QUESTIONS + f"_migrations:\n  - command: \"{step}\"\n    when: \"{{{{ _stage == 'after' }}}}\"\n")
+    (forge.template / "copier.yml").write_text(
+        QUESTIONS + f'_migrations:\n  - command: "{step}"\n    when: "{{{{ _stage == \'after\' }}}}"\n'
+    )
     forge.release("v1.1.0")
     done = forge.propose(CHECKS_FAIL="1")
     assert done.returncode == 0, done.stderr
-    options, = forge.options()
+    (options,) = forge.options()
     assert options[3] == "merge_request.title=Draft: Update from the template, v1.0.0 to v1.1.0: conflicts"
     assert "changed the same lines of one.txt." in options[4]
     assert options[4].endswith(
@@ -250,8 +284,11 @@ def test_conflicts_are_said_in_the_merge_request_and_lose_nothing(forge: Forge) 
 
 def test_an_update_that_fails_the_checks_is_a_draft(forge: Forge) -> None:
     assert forge.propose("echo new > two.txt", CHECKS_FAIL="1").returncode == 0
-    options, = forge.options()
-    assert options[3].startswith("merge_request.title=Draft: ") and "https://gitlab.lab/homelab/homelab/-/jobs/7" in options[4]
+    (options,) = forge.options()
+    assert (
+        options[3].startswith("merge_request.title=Draft: ")
+        and "https://gitlab.lab/homelab/homelab/-/jobs/7" in options[4]
+    )
 
 
 @pytest.mark.deep
@@ -260,14 +297,23 @@ def test_the_checks_of_a_proposal_run_on_what_the_job_has_installed_by_its_hashe
     forge.write(".gitlab/check.py", "import sys\nsys.exit(3)\n")
     forge.release("v1.1.0")
     done = forge.propose(LAB_TOOLS="installed")
-    options, = forge.options()
-    assert done.returncode == 0 and options[3].startswith("merge_request.title=Draft: ") and options[3].endswith(": checks fail")
+    (options,) = forge.options()
+    assert (
+        done.returncode == 0
+        and options[3].startswith("merge_request.title=Draft: ")
+        and options[3].endswith(": checks fail")
+    )
 
 
 @pytest.mark.deep
 def test_an_update_that_cannot_be_made_proposes_nothing_and_fails(forge: Forge) -> None:
     done = forge.propose("echo 'This template requires Copier version >= 99' >&2; exit 3")
-    assert done.returncode == 2 and "nothing is proposed" in done.stdout and ">= 99" in done.stderr and forge.options() == []
+    assert (
+        done.returncode == 2
+        and "nothing is proposed" in done.stdout
+        and ">= 99" in done.stderr
+        and forge.options() == []
+    )
 
 
 def test_a_template_out_of_reach_is_said(forge: Forge) -> None:
@@ -275,26 +321,50 @@ def test_a_template_out_of_reach_is_said(forge: Forge) -> None:
     answers.write_text(answers.read_text().replace(f"file://{forge.template}", "/home/me/template"))
     forge.commit(forge.lab, "From a folder of the owner's machine")
     done = forge.propose()
-    assert done.returncode == 2 and "/home/me/template, is not there" in done.stderr and "nothing is proposed" in done.stdout
+    assert (
+        done.returncode == 2
+        and "/home/me/template, is not there" in done.stderr
+        and "nothing is proposed" in done.stdout
+    )
 
 
 @pytest.mark.parametrize(
-    ("given", "user", "password"), [({"LAB_UPDATE_TOKEN": UPDATE_TOKEN}, "template-update", UPDATE_TOKEN), ({}, "gitlab-ci-token", TOKEN)]
+    ("given", "user", "password"),
+    [({"LAB_UPDATE_TOKEN": UPDATE_TOKEN}, "template-update", UPDATE_TOKEN), ({}, "gitlab-ci-token", TOKEN)],
 )
 @pytest.mark.deep(keep=1)
-def test_git_asks_for_the_token_where_nobody_sees_it(forge: Forge, given: dict[str, str], user: str, password: str) -> None:
+def test_git_asks_for_the_token_where_nobody_sees_it(
+    forge: Forge, given: dict[str, str], user: str, password: str
+) -> None:
     """And trusts a private authority for GitLab's own address only, so that the template may lie elsewhere."""
     forge.propose("true", CI_SERVER_TLS_CA_FILE="/builds/ca.crt", **given)
     settings = {"HOME": str(forge.home), "PATH": os.environ["PATH"], "CI_JOB_TOKEN": TOKEN, **given}
     asked = f"protocol=file\nhost=\npath={forge.server}/homelab/homelab.git\n\n"
     url = f"file://{forge.server}"
     helper = subprocess.run(
-        ["git", "config", "--global", f"credential.{url}.helper"], env=settings, capture_output=True, text=True, check=True
+        ["git", "config", "--global", f"credential.{url}.helper"],
+        env=settings,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.strip()
     assert password not in helper and password not in (forge.home / ".gitconfig").read_text()
-    answer = subprocess.run(["sh", "-c", f"{helper.removeprefix('!')} get"], input=asked, env=settings, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        ["sh", "-c", f"{helper.removeprefix('!')} get"],
+        input=asked,
+        env=settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert answer.stdout == f"username={user}\npassword={password}\n"
-    trusted = subprocess.run(["git", "config", "--global", "--get-regexp", "sslcainfo"], env=settings, capture_output=True, text=True, check=True)
+    trusted = subprocess.run(
+        ["git", "config", "--global", "--get-regexp", "sslcainfo"],
+        env=settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert trusted.stdout == f"http.{url}.sslcainfo /builds/ca.crt\n"
 
 
@@ -302,16 +372,28 @@ def test_the_address_of_a_push_is_none_that_the_runner_has_rewritten_to_its_job_
     """The runner has Git put the job's token into addresses that begin with GitLab's own (url.<base>.insteadOf)."""
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "config", f"url.https://gitlab-ci-token:{TOKEN}@gitlab.lab.insteadOf", "https://gitlab.lab")
-    asked = {user: git(tmp_path, "ls-remote", "--get-url", propose.address("https://gitlab.lab/a/b", user)) for user in ("", propose.UPDATE_TOKEN)}
-    assert asked == {"": f"https://gitlab-ci-token:{TOKEN}@gitlab.lab/a/b.git", "template-update": "https://template-update@gitlab.lab/a/b.git"}
+    asked = {
+        user: git(tmp_path, "ls-remote", "--get-url", propose.address("https://gitlab.lab/a/b", user))
+        for user in ("", propose.UPDATE_TOKEN)
+    }
+    assert asked == {
+        "": f"https://gitlab-ci-token:{TOKEN}@gitlab.lab/a/b.git",
+        "template-update": "https://template-update@gitlab.lab/a/b.git",
+    }
 
 
 @pytest.mark.deep
 def test_a_push_that_the_job_token_may_not_make_names_the_variable(forge: Forge) -> None:
-    (forge.origin / "hooks/pre-receive").write_text("#!/bin/sh\necho 'You are not allowed to upload code.' >&2\nexit 1\n")
+    (forge.origin / "hooks/pre-receive").write_text(
+        "#!/bin/sh\necho 'You are not allowed to upload code.' >&2\nexit 1\n"
+    )
     done = forge.propose("echo new > two.txt")
     assert done.returncode and "not allowed to upload" in done.stderr
-    assert "LAB_UPDATE_TOKEN" in done.stderr and "./lab up --only sync" in done.stderr and "protected branch" in done.stderr
+    assert (
+        "LAB_UPDATE_TOKEN" in done.stderr
+        and "./lab up --only sync" in done.stderr
+        and "protected branch" in done.stderr
+    )
     done = forge.propose("echo new > two.txt", LAB_UPDATE_TOKEN=UPDATE_TOKEN)
     assert done.returncode and "./lab up --only sync" not in done.stderr
 
@@ -323,7 +405,10 @@ def test_the_earlier_name_of_the_job_goes_on(forge: Forge) -> None:
     file.chmod(0o755)
     forge.commit(forge.lab, "An earlier lab's")
     done = forge.propose("true", program=".gitlab/propose-update.sh")
-    assert (done.returncode, done.stdout) == (0, "The lab is as the template has it.\n") and "./lab propose now" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        0,
+        "The lab is as the template has it.\n",
+    ) and "./lab propose now" in done.stderr
 
 
 def test_outside_of_a_job_it_says_what_it_is_for(article: Lab) -> None:

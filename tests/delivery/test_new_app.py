@@ -34,8 +34,13 @@ def copy_of(path: Path, target: Path) -> Path:
 def new_app(lab: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the lab's own program without a terminal."""
     return subprocess.run(
-        [str(lab / "lab"), "new-app", *arguments], cwd="/", env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, check=False,
+        [str(lab / "lab"), "new-app", *arguments],
+        cwd="/",
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -43,7 +48,8 @@ def fingerprint(lab: Path) -> dict[str, str]:
     """Return what every file of the lab holds, and may be done with."""
     return {
         str(file.relative_to(lab)): f"{file.stat().st_mode:o} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-        for file in sorted(lab.rglob("*")) if file.is_file()
+        for file in sorted(lab.rglob("*"))
+        if file.is_file()
     }
 
 
@@ -58,16 +64,27 @@ def read(path: Path) -> Lab:
 # Checks of files that it leaves as they are, byte for byte, which is asserted instead; and one that knows of the sample
 # application alone.
 UNTOUCHED = {
-    "test_gitlab_rb_sets_only_what_gitlab_knows", "test_gitlab_rb_agrees_with_services_routes_and_answers", "test_scripts_are_clean",
-    "test_runner_files_are_what_compose_and_the_runner_read", "test_pipelines_are_what_gitlab_reads", "test_renovate_reads_its_settings",
-    "test_the_settings_of_the_program_are_the_answers", "test_the_labs_program_is_the_templates_own", "test_the_sample_applications_dockerfile_is_clean", "test_ssh_reads_its_entry",
+    "test_gitlab_rb_sets_only_what_gitlab_knows",
+    "test_gitlab_rb_agrees_with_services_routes_and_answers",
+    "test_scripts_are_clean",
+    "test_runner_files_are_what_compose_and_the_runner_read",
+    "test_pipelines_are_what_gitlab_reads",
+    "test_renovate_reads_its_settings",
+    "test_the_settings_of_the_program_are_the_answers",
+    "test_the_labs_program_is_the_templates_own",
+    "test_the_sample_applications_dockerfile_is_clean",
+    "test_ssh_reads_its_entry",
     "test_image_names_are_lower_case_and_on_the_labs_registry",
 }
 
 
 def checks_of_labs() -> dict[str, Any]:
     """Return the checks that test_labs.py runs on a lab."""
-    checks = {name: one for name, one in vars(test_labs).items() if name.startswith("test_") and one.__code__.co_varnames[0] == "lab"}
+    checks = {
+        name: one
+        for name, one in vars(test_labs).items()
+        if name.startswith("test_") and one.__code__.co_varnames[0] == "lab"
+    }
     assert set(checks) > UNTOUCHED
     return checks
 
@@ -95,12 +112,18 @@ def test_many_applications_leave_a_lab_that_passes_every_check(shared: Path, tmp
             check(lab)
     images = {one["metadata"]["name"]: one["spec"]["image"] for one in lab.of_kind("ImageRepository")}
     assert images == {"demo": "registry.lab/homelab/demo", **wanted}
-    followed = {one["metadata"]["name"] for one in lab.of_kind("Kustomization") if one["metadata"].get("namespace") == "flux-system"}
+    followed = {
+        one["metadata"]["name"]
+        for one in lab.of_kind("Kustomization")
+        if one["metadata"].get("namespace") == "flux-system"
+    }
     assert set(wanted) <= followed
 
 
 # Where the lab itself is read: what the script leaves as it is, is built and linted once.
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("pair-07", "pair-02", "pair-13")])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("pair-07", "pair-02", "pair-13")]
+)
 @pytest.mark.deep(keep=1)
 def test_it_works_in_labs_of_other_kinds(shared: Path, tmp_path: Path, name: str) -> None:
     """A certificate in a secret, cert-manager, another port, a private authority, five groups, no sample application."""
@@ -109,7 +132,10 @@ def test_it_works_in_labs_of_other_kinds(shared: Path, tmp_path: Path, name: str
     assert new_app(path, "shop", "--project", f"{group}/Shop").returncode == 0
     lab = read(path)
     assert problems(lab) == []
-    for check in (test_labs.test_every_object_is_what_kubernetes_flux_traefik_and_cert_manager_accept, test_labs.test_yaml_is_well_formed_and_tidy):
+    for check in (
+        test_labs.test_every_object_is_what_kubernetes_flux_traefik_and_cert_manager_accept,
+        test_labs.test_yaml_is_well_formed_and_tidy,
+    ):
         check(lab)
 
 
@@ -125,8 +151,14 @@ def test_an_application_has_the_shape_of_the_sample_application(lab: Lab, tmp_pa
     (cluster / "demo.yaml").unlink()
     done = new_app(path, "demo", "--health", "/", "--memory", "64Mi")
     assert done.returncode == 0, done.stderr
-    for file in ("apps/demo/kustomization.yaml", "apps/demo/helmrelease.yaml", str((cluster / "demo.yaml").relative_to(path))):
-        mine, theirs = [list(yaml.safe_load_all((root / file).read_text(encoding="utf-8"))) for root in (path, lab.path)]
+    for file in (
+        "apps/demo/kustomization.yaml",
+        "apps/demo/helmrelease.yaml",
+        str((cluster / "demo.yaml").relative_to(path)),
+    ):
+        mine, theirs = [
+            list(yaml.safe_load_all((root / file).read_text(encoding="utf-8"))) for root in (path, lab.path)
+        ]
         for one in mine + theirs:
             values = one.get("spec", {}).get("values")
             if values:
@@ -137,7 +169,9 @@ def test_an_application_has_the_shape_of_the_sample_application(lab: Lab, tmp_pa
                     values["volumes"]["items"]["tmp"]["emptyDir"]["sizeLimit"] = "any"
                 # A lab that was made before the limits has an older sample application; a new one has them there, too.
                 if lab.answers["app_security"] == "warned":
-                    assert {name for name in LIMITS if values.pop(name, None)} == (set(LIMITS) if any(one is new for new in mine) else set())
+                    assert {name for name in LIMITS if values.pop(name, None)} == (
+                        set(LIMITS) if any(one is new for new in mine) else set()
+                    )
         assert mine == theirs, file
     text = (path / "apps/demo/helmrelease.yaml").read_text(encoding="utf-8")
     assert '      tag: 0.0.0 # {"$imagepolicy": "flux-system:demo:tag"}\n' in text
@@ -147,7 +181,9 @@ def test_an_application_has_the_shape_of_the_sample_application(lab: Lab, tmp_pa
 def test_the_earlier_name_of_the_command_goes_on(article: Lab, tmp_path: Path) -> None:
     one, other = copy_of(article.path, tmp_path / "one"), copy_of(article.path, tmp_path / "other")
     assert new_app(one, "shop", "--memory", "1Gi").returncode == 0
-    done = subprocess.run([other / "new-app.sh", "shop", "--memory", "1Gi"], cwd="/", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [other / "new-app.sh", "shop", "--memory", "1Gi"], cwd="/", capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0 and "./lab new-app now" in done.stderr
     assert fingerprint(one) == fingerprint(other)
 
@@ -158,7 +194,10 @@ def test_the_files_are_the_owners_as_any_other(article: Lab, tmp_path: Path, uma
     """The program works with private files; what it leaves in the lab is not."""
     path = copy_of(article.path, tmp_path / "lab")
     subprocess.run([path / "lab", "new-app", "shop"], umask=umask, capture_output=True, check=True)
-    modes = {file: file.stat().st_mode & 0o777 for file in [path / "apps/shop", *(path / "apps/shop").iterdir(), path / "clusters/homelab/shop.yaml"]}
+    modes = {
+        file: file.stat().st_mode & 0o777
+        for file in [path / "apps/shop", *(path / "apps/shop").iterdir(), path / "clusters/homelab/shop.yaml"]
+    }
     assert modes == {file: (0o777 if file.is_dir() else 0o666) & ~umask for file in modes}
 
 
@@ -205,14 +244,23 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "automation": (["automation"], "is a part of the lab itself"),
     "the sample application": (["demo"], 'there is an application "demo" already'),
     "no group": (["shop", "--project", "shop"], "write group/project, such as HomeLAB/shop"),
-    "another group": (["shop", "--project", "strangers/shop"], "is in none of the lab's groups (HomeLAB), so the cluster could not pull"),
+    "another group": (
+        ["shop", "--project", "strangers/shop"],
+        "is in none of the lab's groups (HomeLAB), so the cluster could not pull",
+    ),
     "a group that begins alike": (["shop", "--project", "HomeLAB2/shop"], "is in none of the lab's groups"),
     "an empty part": (["shop", "--project", "HomeLAB//shop"], "has an empty part"),
     "no project": (["shop", "--project", "HomeLAB/"], "has an empty part"),
-    "a project that no image can be called": (["shop", "--project", "HomeLAB/-shop"], '"-shop" in "HomeLAB/-shop" cannot stand in an image\'s name'),
+    "a project that no image can be called": (
+        ["shop", "--project", "HomeLAB/-shop"],
+        '"-shop" in "HomeLAB/-shop" cannot stand in an image\'s name',
+    ),
     "two dots": (["shop", "--project", "HomeLAB/a..b"], "is not allowed in an image's name"),
     "quotes": (["shop", "--project", 'HomeLAB/"x'], "is not allowed in an image's name"),
-    "a name too long for an image": (["shop", "--project", f"HomeLAB/{'a' * 240}"], "are 261 characters, and an image's name has 255 at most"),
+    "a name too long for an image": (
+        ["shop", "--project", f"HomeLAB/{'a' * 240}"],
+        "are 261 characters, and an image's name has 255 at most",
+    ),
     "a scheme": (["shop", "--host", "https://shop.lab"], '"https://shop.lab" is no host'),
     "a port": (["shop", "--host", "shop.lab:443"], '"shop.lab:443" is no host'),
     "an address": (["shop", "--host", "10.0.0.1"], '"10.0.0.1" ends in a number, as addresses do'),
@@ -220,7 +268,10 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "a label too long": (["shop", "--host", f"{'a' * 64}.lab"], "has 64 characters; DNS takes 63"),
     "GitLab's host": (["shop", "--host", "gitlab.lab"], "is GitLab's own host"),
     "the registry's host": (["shop", "--host", "registry.lab"], "is GitLab's own host"),
-    "a host that is taken": (["shop", "--host", "demo.lab"], "demo.lab is served by apps/demo/helmrelease.yaml already"),
+    "a host that is taken": (
+        ["shop", "--host", "demo.lab"],
+        "demo.lab is served by apps/demo/helmrelease.yaml already",
+    ),
     "port 0": (["shop", "--port", "0"], '"0" is no port: give a number from 1 to 65535'),
     "port 65536": (["shop", "--port", "65536"], "is no port"),
     "a named port": (["shop", "--port", "http"], "is no port"),
@@ -263,7 +314,9 @@ def test_letters_are_the_same_whatever_language_the_shell_speaks(article: Lab, t
 
 @pytest.mark.parametrize(("most", "set_aside"), [("16Mi", "16Mi"), ("64Mi", "64Mi"), ("65Mi", "64Mi"), ("1Gi", "64Mi")])
 @pytest.mark.deep(keep=1)
-def test_no_more_memory_is_set_aside_than_the_application_may_take(article: Lab, tmp_path: Path, most: str, set_aside: str) -> None:
+def test_no_more_memory_is_set_aside_than_the_application_may_take(
+    article: Lab, tmp_path: Path, most: str, set_aside: str
+) -> None:
     """Kubernetes refuses a pod that asks for more than its limit."""
     path = copy_of(article.path, tmp_path / "lab")
     assert new_app(path, "shop", "--memory", most).returncode == 0
@@ -272,7 +325,9 @@ def test_no_more_memory_is_set_aside_than_the_application_may_take(article: Lab,
     assert (resources["limits"]["memory"], resources["requests"]["memory"]) == (most, set_aside)
 
 
-def test_of_two_runs_at_once_the_later_takes_nothing_from_the_earlier(article: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_runs_at_once_the_later_takes_nothing_from_the_earlier(
+    article: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both have looked, and nothing was there; then one is a moment faster."""
     path = copy_of(article.path, tmp_path / "lab")
 
@@ -281,9 +336,22 @@ def test_of_two_runs_at_once_the_later_takes_nothing_from_the_earlier(article: L
         (path / "apps/shop/helmrelease.yaml").write_text("theirs\n")
 
     monkeypatch.setattr(program.new_app, "check", faster)
-    options = Namespace(names=["shop"], rename=None, project=None, host=None, port=None, health=None, memory=None, secret=None, secret_from=None, sign_in=None)
+    options = Namespace(
+        names=["shop"],
+        rename=None,
+        project=None,
+        host=None,
+        port=None,
+        health=None,
+        memory=None,
+        secret=None,
+        secret_from=None,
+        sign_in=None,
+    )
     console = program.console()
-    command = program.new_app.NewApp(path, console, program.programs.Programs({}, console), program.Invocation(options, [], []))
+    command = program.new_app.NewApp(
+        path, console, program.programs.Programs({}, console), program.Invocation(options, [], [])
+    )
     with pytest.raises(program.errors.Failure):
         command.run()
     assert (path / "apps/shop/helmrelease.yaml").read_text() == "theirs\n" and not console.out.getvalue()
@@ -303,7 +371,11 @@ def test_a_run_that_is_cut_short_leaves_nothing(article: Lab, tmp_path: Path) ->
 
 def objects_but_routes(lab: Lab) -> dict[str, Any]:
     """Return the lab's objects by kind and name; routes are called after their hosts."""
-    return {f"{one['kind']} {one['metadata']['name']}": one for one in lab.objects if one["kind"] not in {"Ingress", "Middleware"}}
+    return {
+        f"{one['kind']} {one['metadata']['name']}": one
+        for one in lab.objects
+        if one["kind"] not in {"Ingress", "Middleware"}
+    }
 
 
 @pytest.mark.slow
@@ -330,7 +402,9 @@ def test_a_renamed_application_is_the_same_one_to_flux(article: Lab, tmp_path: P
     assert taken.returncode == 1 and "store.yaml" in taken.stderr
     again = new_app(path, "store", "--rename", "market")
     assert again.returncode == 0 and read(path).of_kind("Deployment")[0]["metadata"]["name"]
-    assert (path / "clusters/homelab/market.yaml").read_text(encoding="utf-8").count("In the cluster it goes on as shop") == 1
+    assert (path / "clusters/homelab/market.yaml").read_text(encoding="utf-8").count(
+        "In the cluster it goes on as shop"
+    ) == 1
 
 
 @pytest.mark.parametrize(
@@ -346,7 +420,9 @@ def test_a_renamed_application_is_the_same_one_to_flux(article: Lab, tmp_path: P
     ],
 )
 @pytest.mark.deep(keep=2)
-def test_a_renaming_that_cannot_work_is_refused_and_nothing_changes(article: Lab, tmp_path: Path, words: list[str], said: str) -> None:
+def test_a_renaming_that_cannot_work_is_refused_and_nothing_changes(
+    article: Lab, tmp_path: Path, words: list[str], said: str
+) -> None:
     path = copy_of(article.path, tmp_path / "lab")
     before = fingerprint(path)
     done = new_app(path, *words)
@@ -359,11 +435,18 @@ def test_it_says_what_comes_next(article: Lab, shared: Path, tmp_path: Path) -> 
     done = new_app(path, "shop", "--project", "HomeLAB/web/shop")
     assert not done.stderr
     for words in (
-        "https://gitlab.lab/HomeLAB/web/shop", "sample-app/.gitlab-ci.yml", "sends shop.lab to Traefik", "git tag v0.1.0",
-        "git add apps/shop clusters/homelab/shop.yaml", "./lab up --only groups protects its tags",
+        "https://gitlab.lab/HomeLAB/web/shop",
+        "sample-app/.gitlab-ci.yml",
+        "sends shop.lab to Traefik",
+        "git tag v0.1.0",
+        "git add apps/shop clusters/homelab/shop.yaml",
+        "./lab up --only groups protects its tags",
     ):
         assert words in done.stdout, words
-    for name, words in {"pair-07": "a certificate that covers it in the Secret tls-7 of the namespace git;", "pair-01": ".gitlab/image.gitlab-ci.yml"}.items():
+    for name, words in {
+        "pair-07": "a certificate that covers it in the Secret tls-7 of the namespace git;",
+        "pair-01": ".gitlab/image.gitlab-ci.yml",
+    }.items():
         other = copy_of(lab_folder(shared, name), tmp_path / name)
         done = new_app(other, "shop")
         assert done.returncode == 0 and words in done.stdout

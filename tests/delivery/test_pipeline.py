@@ -52,10 +52,14 @@ def lab_folder(shared: Path, name: str) -> Path:
 
 def pipeline_of(lab: Path) -> Path:
     """Return the pipeline of a lab's applications: the sample application's, or the one to copy."""
-    return next(file for file in (lab / "sample-app/.gitlab-ci.yml", lab / ".gitlab/image.gitlab-ci.yml") if file.exists())
+    return next(
+        file for file in (lab / "sample-app/.gitlab-ci.yml", lab / ".gitlab/image.gitlab-ci.yml") if file.exists()
+    )
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(lab), id=name) for name, lab in PIPELINES.items()])
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(lab), id=name) for name, lab in PIPELINES.items()]
+)
 def folder(request: pytest.FixtureRequest, shared: Path) -> Path:
     """Return a lab for each kind of pipeline."""
     return lab_folder(shared, PIPELINES[request.param])
@@ -65,7 +69,9 @@ def uses_group_variable(folder: Path) -> bool:
     return "DOCKER_REGISTRY_TOKEN" in pipeline_of(folder).read_text(encoding="utf-8")
 
 
-def run(folder: Path, tmp_path: Path, shell: tuple[str, ...] = USUAL_SHELL, tag: str = "v1.2.3", **settings: str) -> Ran:
+def run(
+    folder: Path, tmp_path: Path, shell: tuple[str, ...] = USUAL_SHELL, tag: str = "v1.2.3", **settings: str
+) -> Ran:
     """Run the job that builds, as for a push of the tag."""
     project = tmp_path / "project"
     project.mkdir()
@@ -77,14 +83,24 @@ def run(folder: Path, tmp_path: Path, shell: tuple[str, ...] = USUAL_SHELL, tag:
             (project / name).write_text("FROM scratch AS app\nFROM app AS test\nRUN true\nFROM app\n")
     group = uses_group_variable(folder)
     variables = {
-        "CI_REGISTRY": REGISTRY, "CI_REGISTRY_IMAGE": IMAGE, "CI_COMMIT_TAG": tag,
-        "CI_REGISTRY_USER": "gitlab-ci-token", "CI_REGISTRY_PASSWORD": "another-secret" if group else TOKEN,
+        "CI_REGISTRY": REGISTRY,
+        "CI_REGISTRY_IMAGE": IMAGE,
+        "CI_COMMIT_TAG": tag,
+        "CI_REGISTRY_USER": "gitlab-ci-token",
+        "CI_REGISTRY_PASSWORD": "another-secret" if group else TOKEN,
         **({"DOCKER_REGISTRY_TOKEN": TOKEN} if group else {}),
     }
     variables.update({name: settings.pop(name) for name in list(settings) if name in variables})
     user = "lab-push" if group else "gitlab-ci-token"
     settings = {"STAND_IN_ACCEPTS": f"{user}:{TOKEN}", **settings}
-    return run_job(read_pipeline(pipeline_of(folder))["build"], project, tmp_path / "work", variables, shell=shell, settings=settings)
+    return run_job(
+        read_pipeline(pipeline_of(folder))["build"],
+        project,
+        tmp_path / "work",
+        variables,
+        shell=shell,
+        settings=settings,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +109,10 @@ def usual_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Ran]
     return lru_cache(maxsize=None)(lambda folder: run(folder, tmp_path_factory.mktemp("usual")))
 
 
-@pytest.mark.parametrize(("name", "pushes"), [("docker, job token", list(PUSHES)), ("buildkit, group's variable", ["v1.2.3", "a branch", "v1.2.3-rc1"])])
+@pytest.mark.parametrize(
+    ("name", "pushes"),
+    [("docker, job token", list(PUSHES)), ("buildkit, group's variable", ["v1.2.3", "a branch", "v1.2.3-rc1"])],
+)
 @pytest.mark.deep(keep=1)
 @pytest.mark.slow
 def test_exactly_versions_are_built(shared: Path, tmp_path: Path, name: str, pushes: list[str]) -> None:
@@ -110,7 +129,9 @@ def test_each_lab_has_one_of_the_pipelines_that_these_tests_run(lab: Lab, shared
         return re.sub(r"docker:[\d.]+-", "docker:X-", re.sub(r"\n +# A pod's.*\n +command: .*", "", text))
 
     own, a = pipeline_of(lab.path).read_text(encoding="utf-8"), lab.answers
-    assert kind(own) in {kind(pipeline_of(lab_folder(shared, name)).read_text(encoding="utf-8")) for name in PIPELINES.values()}
+    assert kind(own) in {
+        kind(pipeline_of(lab_folder(shared, name)).read_text(encoding="utf-8")) for name in PIPELINES.values()
+    }
     assert ("docker build" in own) is (a["build_method"] == "dind")
     assert ("DOCKER_REGISTRY_TOKEN" in own) is (a["pipeline_auth"] == "group-variable")
     assert ("--mtu" in own) is (a["build_method"] == "dind" and a["runner_kind"] == "kubernetes")
@@ -123,9 +144,15 @@ def test_a_tag_is_built_tested_and_pushed_under_its_own_name(
     ran = usual_run(folder) if shell == USUAL_SHELL else run(folder, tmp_path, shell)
     assert ran.status == 0, ran.output
     assert [event["image"] for event in ran.of("push")] == [f"{IMAGE}:v1.2.3"]
-    order = [event["event"] if event["event"] != "build" else event["target"] for event in ran.events if event["event"] in {"build", "push"}]
+    order = [
+        event["event"] if event["event"] != "build" else event["target"]
+        for event in ran.events
+        if event["event"] in {"build", "push"}
+    ]
     assert order.index("test") < order.index("push"), "the test comes before the push"
-    assert [event["last"] for event in ran.of("build") if event["target"] != "test"] == [True], "what is pushed is the last stage"
+    assert [event["last"] for event in ran.of("build") if event["target"] != "test"] == [True], (
+        "what is pushed is the last stage"
+    )
     assert {event["ref"] for event in ran.of("cache from") + ran.of("cache to")} == {f"{IMAGE}:cache"}
     assert len(ran.of("cache to")) == 1
 
@@ -133,7 +160,12 @@ def test_a_tag_is_built_tested_and_pushed_under_its_own_name(
 @pytest.mark.xdist_group("article")
 def test_what_docker_pushes_is_the_image_that_was_tested(shared: Path, usual_run: Callable[[Path], Ran]) -> None:
     ran = usual_run(lab_folder(shared, "article"))
-    assert [event["event"] for event in ran.events if event["event"] in {"tag", "build", "push"}] == ["build", "tag", "build", "push"]
+    assert [event["event"] for event in ran.events if event["event"] in {"tag", "build", "push"}] == [
+        "build",
+        "tag",
+        "build",
+        "push",
+    ]
     assert ran.of("tag")[0]["image"] == ran.of("push")[0]["image"], "tagged before its test, and never built again"
 
 
@@ -190,7 +222,9 @@ def test_the_sample_application_is_tested_by_its_dockerfile(article: Lab) -> Non
     text = (article.path / "sample-app/Dockerfile").read_text(encoding="utf-8")
     stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
     assert [name for _, name in stages] == ["app", "test", ""]
-    assert [source for source, _ in stages[1:]] == ["app", "app"], "the test begins with the application, and what is pushed is nothing else"
+    assert [source for source, _ in stages[1:]] == ["app", "app"], (
+        "the test begins with the application, and what is pushed is nothing else"
+    )
     assert text.rstrip().endswith("FROM app"), "nothing is added after the test"
 
 
@@ -198,13 +232,17 @@ def test_the_sample_application_is_tested_by_its_dockerfile(article: Lab) -> Non
 def test_the_test_of_the_sample_application_leaves_no_server_behind(article: Lab, tmp_path: Path, page: str) -> None:
     """Without privileges BuildKit cannot end it, and waits until nobody holds the step's output: moby/buildkit#2417. So does this."""
     real, wget, port = tool("nginx"), tool("wget"), free_port()
-    paths = "".join(f"{kind}_temp_path {tmp_path}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    paths = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/pid; error_log /dev/stderr notice; events {{}}\n"
         f"http {{ {paths} access_log /dev/stdout; server {{ listen 127.0.0.1:{port}; location / {{ return 200 '{page}'; }} }} }}\n",
         encoding="utf-8",
     )
-    (tmp_path / "nginx").write_text(f'#!/bin/sh\nexec {real} -p {tmp_path} -c {tmp_path}/nginx.conf "$@"\n', encoding="utf-8")
+    (tmp_path / "nginx").write_text(
+        f'#!/bin/sh\nexec {real} -p {tmp_path} -c {tmp_path}/nginx.conf "$@"\n', encoding="utf-8"
+    )
     (tmp_path / "nginx").chmod(0o755)
     text = (article.path / "sample-app/Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
     [step] = re.findall(r"^RUN (.*)$", text, re.MULTILINE)
@@ -213,8 +251,12 @@ def test_the_test_of_the_sample_application_leaves_no_server_behind(article: Lab
         step = step.replace(old, new)
     try:
         done = subprocess.run(
-            ["sh", "-c", step], env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "no_proxy": "*"},
-            capture_output=True, text=True, timeout=20, check=False,
+            ["sh", "-c", step],
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "no_proxy": "*"},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
     finally:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -231,12 +273,18 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "another tag": ("article", 'docker push "$IMAGE"', 'docker push "$CI_REGISTRY_IMAGE:latest"'),
     "an option that Docker does not know": ("article", "--tag", "--tagged"),
     "no TLS": ("article", "", "DOCKER_TLS_VERIFY"),
-    "a cache that is a version": ("pair-02", '--export-cache "$CACHE', '--export-cache "type=registry,ref=$CI_REGISTRY_IMAGE:1.0.0'),
+    "a cache that is a version": (
+        "pair-02",
+        '--export-cache "$CACHE',
+        '--export-cache "type=registry,ref=$CI_REGISTRY_IMAGE:1.0.0',
+    ),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_the_job_is_noticed(shared: Path, tmp_path: Path, mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_in_the_job_is_noticed(
+    shared: Path, tmp_path: Path, mistake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, old, new = MISTAKES[mistake]
     folder = lab_folder(shared, name)
     job = read_pipeline(pipeline_of(folder))["build"]
@@ -249,7 +297,15 @@ def test_a_mistake_in_the_job_is_noticed(shared: Path, tmp_path: Path, mistake: 
     with pytest.raises(AssertionError):
         ran = run(folder, tmp_path, **({} if old else {"STAND_IN_PATIENCE": "0.5"}))
         assert ran.status == 0
-        assert not [secret for secret in (TOKEN, base64.b64encode(f"gitlab-ci-token:{TOKEN}".encode()).decode()) if secret in ran.output]
-        order = [event["event"] if event["event"] != "build" else event["target"] for event in ran.events if event["event"] in {"build", "push"}]
+        assert not [
+            secret
+            for secret in (TOKEN, base64.b64encode(f"gitlab-ci-token:{TOKEN}".encode()).decode())
+            if secret in ran.output
+        ]
+        order = [
+            event["event"] if event["event"] != "build" else event["target"]
+            for event in ran.events
+            if event["event"] in {"build", "push"}
+        ]
         assert "test" in order[: order.index("push")]
         assert {event["ref"] for event in ran.of("cache to")} == {f"{IMAGE}:cache"}

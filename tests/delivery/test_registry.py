@@ -18,8 +18,10 @@ TOKEN = "glcbt-64_aSecretOfTheJob"
 pytestmark = pytest.mark.xdist_group("registry")
 # How a job logs in, and a lab that does so.
 JOBS = {
-    "docker, job token": ("article", "gitlab-ci-token"), "docker, group's variable": ("pair-11", "lab-push"),
-    "buildkit, job token": ("pair-02", "gitlab-ci-token"), "buildkit, group's variable": ("pair-12", "lab-push"),
+    "docker, job token": ("article", "gitlab-ci-token"),
+    "docker, group's variable": ("pair-11", "lab-push"),
+    "buildkit, job token": ("pair-02", "gitlab-ci-token"),
+    "buildkit, group's variable": ("pair-12", "lab-push"),
 }
 
 
@@ -33,16 +35,24 @@ def log_in(folder: Path, address: str, user: str, work: Path) -> Path:
     project = work / "project"
     project.mkdir(parents=True)
     variables = {
-        "CI_REGISTRY": address, "CI_REGISTRY_IMAGE": f"{address}/homelab/demo", "CI_COMMIT_TAG": "v1.2.3",
-        "CI_REGISTRY_USER": "gitlab-ci-token", "CI_REGISTRY_PASSWORD": TOKEN, "DOCKER_REGISTRY_TOKEN": TOKEN,
+        "CI_REGISTRY": address,
+        "CI_REGISTRY_IMAGE": f"{address}/homelab/demo",
+        "CI_COMMIT_TAG": "v1.2.3",
+        "CI_REGISTRY_USER": "gitlab-ci-token",
+        "CI_REGISTRY_PASSWORD": TOKEN,
+        "DOCKER_REGISTRY_TOKEN": TOKEN,
     }
-    ran = run_job({**job, "script": ["true"]}, project, work / "job", variables, settings={"STAND_IN_ACCEPTS": f"{user}:{TOKEN}"})
+    ran = run_job(
+        {**job, "script": ["true"]}, project, work / "job", variables, settings={"STAND_IN_ACCEPTS": f"{user}:{TOKEN}"}
+    )
     assert ran.status == 0, ran.output
     return ran.home / ".docker/config.json"
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_registry_takes_a_push_with_the_jobs_configuration_and_refuses_without(shared: Path, tmp_path: Path, name: str) -> None:
+def test_a_registry_takes_a_push_with_the_jobs_configuration_and_refuses_without(
+    shared: Path, tmp_path: Path, name: str
+) -> None:
     lab, user = JOBS[name]
     image = make_image(tmp_path / "image")
     with registry(tmp_path / "registry", {user: TOKEN}) as server:
@@ -62,26 +72,42 @@ def test_dockers_own_client_logs_in_as_the_job_says(shared: Path, tmp_path: Path
     docker = shutil.which("docker")
     if docker is None:
         pytest.skip("there is no docker here, and the tests do without")
-    line = next(line for line in read_pipeline(lab_folder(shared, "article") / "sample-app/.gitlab-ci.yml")["build"]["before_script"] if "login" in line)
+    line = next(
+        line
+        for line in read_pipeline(lab_folder(shared, "article") / "sample-app/.gitlab-ci.yml")["build"]["before_script"]
+        if "login" in line
+    )
     image = make_image(tmp_path / "image")
     with registry(tmp_path / "registry", {"gitlab-ci-token": TOKEN}) as server:
         environment = {
-            "PATH": f"{Path(docker).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "CI_REGISTRY": server.address,
-            "CI_REGISTRY_USER": "gitlab-ci-token", "CI_REGISTRY_PASSWORD": TOKEN,
+            "PATH": f"{Path(docker).parent}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "CI_REGISTRY": server.address,
+            "CI_REGISTRY_USER": "gitlab-ci-token",
+            "CI_REGISTRY_PASSWORD": TOKEN,
         }
         done = subprocess.run(["sh", "-ec", line], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert TOKEN not in done.stdout + done.stderr
-        assert push(image, f"{server.address}/homelab/demo:v1.2.3", tmp_path / ".docker/config.json", tmp_path).returncode == 0
+        assert (
+            push(image, f"{server.address}/homelab/demo:v1.2.3", tmp_path / ".docker/config.json", tmp_path).returncode
+            == 0
+        )
 
 
-@pytest.mark.parametrize(("name", "groups"), [("article", ["HomeLAB"]), ("pair-02", ["one", "Two", "three-3", "four_4", "five.5"])])
-def test_the_clusters_pull_secret_opens_each_group_with_its_own_token(shared: Path, tmp_path: Path, name: str, groups: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "groups"), [("article", ["HomeLAB"]), ("pair-02", ["one", "Two", "three-3", "four_4", "five.5"])]
+)
+def test_the_clusters_pull_secret_opens_each_group_with_its_own_token(
+    shared: Path, tmp_path: Path, name: str, groups: list[str]
+) -> None:
     image = make_image(tmp_path / "image")
     users = {f"flux of {group}": f"token of {group}" for group in groups}
     with registry(tmp_path / "registry", {"a pipeline": "pushes", **users}) as server:
         auths = pull_secrets(lab_folder(shared, name), server.address)["flux-system/regcred"]
-        assert list(auths) == ([server.address] if len(groups) == 1 else [f"{server.address}/{group.lower()}/" for group in groups])
+        assert list(auths) == (
+            [server.address] if len(groups) == 1 else [f"{server.address}/{group.lower()}/" for group in groups]
+        )
         pipeline = tmp_path / "pipeline.json"
         pipeline.write_text(json.dumps({"auths": {server.address: {"auth": "YSBwaXBlbGluZTpwdXNoZXM="}}}))
         images = {group: f"{server.address}/{group.lower()}/demo:1.0.0" for group in groups}

@@ -40,7 +40,12 @@ def as_on_the_machine(runner: Path, target: Path) -> Path:
     """Copy a runner's files as the bootstrap does, with a token in .env."""
     shutil.copytree(runner, target)
     (target / "ca.crt").write_text("certificate\n")
-    environment = re.sub(r"^(RUNNER_TOKEN\w*)=$", rf"\1={TOKEN}", (target / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    environment = re.sub(
+        r"^(RUNNER_TOKEN\w*)=$",
+        rf"\1={TOKEN}",
+        (target / ".env.example").read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
     (target / ".env").write_text(environment, encoding="utf-8")
     (target / ".env").chmod(0o600)
     return target
@@ -56,7 +61,9 @@ def composed(folder: Path, work: Path) -> dict[str, Any]:
         (work / "podman").write_text("#!/bin/sh\necho 'podman version 5.4.0'\n")
         (work / "podman").chmod(0o755)
         command, environment = [tool("podman-compose")], {**os.environ, "PATH": f"{work}:{os.environ['PATH']}"}
-    done = subprocess.run([*command, "config"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "config"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return yaml.safe_load(done.stdout)
 
@@ -73,7 +80,9 @@ def test_compose_resolves_the_project(lab: Lab, tmp_path: Path) -> None:
         assert service["restart"] == "unless-stopped"
         assert {"max-size", "max-file"} <= set(service["logging"]["options"]), "its log has an end"
     assert runner["healthcheck"]["test"][0] == "CMD" and "9252" in runner["healthcheck"]["test"][-1]
-    mounts = [mount if isinstance(mount, str) else f"{mount['source']}:{mount['target']}" for mount in runner["volumes"]]
+    mounts = [
+        mount if isinstance(mount, str) else f"{mount['source']}:{mount['target']}" for mount in runner["volumes"]
+    ]
     assert any("config.toml:/etc/gitlab-runner/config.toml" in mount for mount in mounts)
     assert any("ca.crt:/etc/gitlab-runner/certs/ca.crt" in mount for mount in mounts) is lab.answers["private_ca"]
     for source in [mount.split(":")[0] for mount in mounts if mount.startswith((".", str(folder)))]:
@@ -84,18 +93,23 @@ def test_compose_resolves_the_project(lab: Lab, tmp_path: Path) -> None:
 def test_the_clean_up_is_a_loop_that_a_shell_reads(article: Lab, tmp_path: Path) -> None:
     cleaner = yaml.safe_load((article.path / "runner/compose.yaml").read_text(encoding="utf-8"))["services"]["clean-up"]
     assert cleaner["entrypoint"] == ["sh", "-c"]
-    script, = cleaner["command"]
+    (script,) = cleaner["command"]
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "docker").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n')
     # The third sleep does not come back, or the loop would never end.
-    (programs / "sleep").write_text(f"#!/bin/sh\necho $1 >> {tmp_path}/sleeps\n[ $(/usr/bin/wc -l < {tmp_path}/sleeps) -lt 3 ]\n")
+    (programs / "sleep").write_text(
+        f"#!/bin/sh\necho $1 >> {tmp_path}/sleeps\n[ $(/usr/bin/wc -l < {tmp_path}/sleeps) -lt 3 ]\n"
+    )
     for file in programs.iterdir():
         file.chmod(0o755)
     subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(programs)}, check=True)
     assert (tmp_path / "sleeps").read_text().split() == ["3600", "604800", "3600"]
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert calls == ["system prune --all --force --filter until=24h", "volume prune --all --force --filter label=com.gitlab.gitlab-runner.managed=true"]
+    assert calls == [
+        "system prune --all --force --filter until=24h",
+        "volume prune --all --force --filter label=com.gitlab.gitlab-runner.managed=true",
+    ]
 
 
 @on_a_machine
@@ -124,7 +138,9 @@ def test_git_never_takes_env(lab: Lab, tmp_path: Path) -> None:
 
 def building_and_protected(lab: Lab) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the executors' settings: of the runners that build, and of those for protected branches alone."""
-    found = [(one["name"].endswith((" protected", " machines")), one[one["executor"]]) for one in settings_of(lab)["runners"]]
+    found = [
+        (one["name"].endswith((" protected", " machines")), one[one["executor"]]) for one in settings_of(lab)["runners"]
+    ]
     return [one for protected, one in found if not protected], [one for protected, one in found if protected]
 
 
@@ -145,13 +161,18 @@ def test_jobs_may_do_what_their_way_of_building_needs_and_no_more(lab: Lab) -> N
             context = executor.get("build_container_security_context")
             wanted = {"seccomp_profile": {"type": "Unconfined"}, "app_armor_profile": {"type": "Unconfined"}}
             assert context == (None if dind else wanted) and executor["automount_service_account_token"] is False
-            namespace, = [one for one in lab.of_kind("Namespace") if one["metadata"]["name"] == executor["namespace"]]
-            assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged", "which both ways need"
+            (namespace,) = [one for one in lab.of_kind("Namespace") if one["metadata"]["name"] == executor["namespace"]]
+            assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged", (
+                "which both ways need"
+            )
 
 
 def matches(pattern: str, name: str) -> bool:
     """Say whether a name is in a list of the runner's, as doublestar.Match compares them: no `*` goes over a slash."""
-    return re.fullmatch("".join("[^/]*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern)), name) is not None
+    return (
+        re.fullmatch("".join("[^/]*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern)), name)
+        is not None
+    )
 
 
 def is_privileged(executor: dict[str, Any], kind: str, service: str | None) -> bool:
@@ -165,15 +186,27 @@ def is_privileged(executor: dict[str, Any], kind: str, service: str | None) -> b
     if kind == "kubernetes":
         return bool(executor.get("service_container_security_context", {}).get("privileged", executor["privileged"]))
     allowed = executor.get("allowed_privileged_services") or []
-    return bool(executor.get("services_privileged", executor["privileged"])) and (not allowed or any(matches(one, service) for one in allowed))
+    return bool(executor.get("services_privileged", executor["privileged"])) and (
+        not allowed or any(matches(one, service) for one in allowed)
+    )
 
 
 DOCKER = f"docker:29.8.1-dind@sha256:{'0' * 64}"
 
 
 STRANGERS = (
-    "alpine", "postgres:17", "evil/docker:29.8.1-dind", "evil.example/docker:1-dind", "docker:29.8.1-cli", "docker:latest", "docker:dind/../x", "dockerx:1-dind", "docker:1-dind/x",
-    "docker.io/evil/docker:1-dind", "docker.io.evil.example/library/docker:1-dind", "registry.lab/docker:1-dind",
+    "alpine",
+    "postgres:17",
+    "evil/docker:29.8.1-dind",
+    "evil.example/docker:1-dind",
+    "docker:29.8.1-cli",
+    "docker:latest",
+    "docker:dind/../x",
+    "dockerx:1-dind",
+    "docker:1-dind/x",
+    "docker.io/evil/docker:1-dind",
+    "docker.io.evil.example/library/docker:1-dind",
+    "registry.lab/docker:1-dind",
 )
 
 
@@ -191,7 +224,11 @@ def test_no_job_is_privileged_and_no_service_but_docker_beside_it(lab: Lab) -> N
             assert is_privileged(executor, kind, own) is dind, "what the sample's pipeline starts"
     for executor in protected:
         assert [one for one in (*STRANGERS, DOCKER, "docker:29.8.1-dind") if is_privileged(executor, kind, one)] == []
-        assert "Unconfined" not in str(executor) and "security_opt" not in executor and "certs" not in str(executor.get("volumes"))
+        assert (
+            "Unconfined" not in str(executor)
+            and "security_opt" not in executor
+            and "certs" not in str(executor.get("volumes"))
+        )
 
 
 @with_runner
@@ -230,18 +267,22 @@ def test_jobs_trust_the_labs_own_authority(lab: Lab) -> None:
     """The runner itself by tls-ca-file; Docker, its daemon and BuildKit by what Go reads besides the system's certificates."""
     runner = settings_of(lab)["runners"][0]
     executor = runner[runner["executor"]]
-    mounted = [one.split(":")[1] for one in executor.get("volumes", []) if ":" in one] if runner["executor"] == "docker" else [
-        one["mount_path"] for one in executor.get("volumes", {}).get("secret", [])
-    ]
+    mounted = (
+        [one.split(":")[1] for one in executor.get("volumes", []) if ":" in one]
+        if runner["executor"] == "docker"
+        else [one["mount_path"] for one in executor.get("volumes", {}).get("secret", [])]
+    )
     if not lab.answers["private_ca"]:
         assert "environment" not in runner and mounted == [] and "tls-ca-file" not in runner
         return
-    variable, = runner["environment"]
+    (variable,) = runner["environment"]
     name, _, folders = variable.partition("=")
     assert name == "SSL_CERT_DIR" and folders.split(":")[0] == "/etc/ssl/certs", "the public authorities stay"
     assert any(path in (folders.split(":")[1], f"{folders.split(':')[1]}/ca.crt") for path in mounted)
     if runner["executor"] == "docker":
-        assert any(one.startswith(f"{lab.answers['runner_home']}/ca.crt:") for one in executor["volumes"]), "a path of the machine, not of the container"
+        assert any(one.startswith(f"{lab.answers['runner_home']}/ca.crt:") for one in executor["volumes"]), (
+            "a path of the machine, not of the container"
+        )
     else:
         pod = lab.values["gitlab-runner/gitlab-runner"]["volumes"]["items"]["ca"]
         assert f"{pod['mountPath'][0]}/ca.crt" == runner["tls-ca-file"]
@@ -255,10 +296,12 @@ def test_the_runner_in_the_cluster_has_its_token_from_a_secret_and_its_settings_
         # A lab that is updated has no token of the protected runners yet, and its other runner goes on.
         optional = {"optional": True} if name in ("RUNNER_TOKEN_PROTECTED", "RUNNER_TOKEN_MACHINES") else {}
         assert value == {"valueFrom": {"secretKeyRef": {"name": "gitlab-runner-token", "key": name, **optional}}}
-    deployment, = [one for one in lab.of_kind("Deployment") if one["metadata"]["name"] == "gitlab-runner"]
-    assert any("checksum" in key for key in deployment["spec"]["template"]["metadata"]["annotations"]), "new settings restart it"
+    (deployment,) = [one for one in lab.of_kind("Deployment") if one["metadata"]["name"] == "gitlab-runner"]
+    assert any("checksum" in key for key in deployment["spec"]["template"]["metadata"]["annotations"]), (
+        "new settings restart it"
+    )
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
-    binding, = [one for one in lab.of_kind("RoleBinding") if one["metadata"]["name"] == "gitlab-runner"]
+    (binding,) = [one for one in lab.of_kind("RoleBinding") if one["metadata"]["name"] == "gitlab-runner"]
     assert [(one["kind"], one["name"]) for one in binding["subjects"]] == [("ServiceAccount", account)]
 
 
@@ -268,7 +311,11 @@ def test_flux_waits_for_longer_than_a_pod_may_take_to_end(lab: Lab) -> None:
     seconds = {"s": 1, "m": 60, "h": 3600}
     for release in lab.of_kind("HelmRelease"):
         spec, name = release["spec"], release["metadata"]["name"]
-        folder, = [one["spec"] for one in lab.of_kind("Kustomization") if one["metadata"]["name"] == {"gitlab-runner": "runner"}.get(name, name)]
+        (folder,) = [
+            one["spec"]
+            for one in lab.of_kind("Kustomization")
+            if one["metadata"]["name"] == {"gitlab-runner": "runner"}.get(name, name)
+        ]
         grace = lab.values[f"{release['metadata']['namespace']}/{name}"].get("terminationGracePeriodSeconds", 30)
         release_waits, folder_waits = (int(one["timeout"][:-1]) * seconds[one["timeout"][-1]] for one in (spec, folder))
         assert grace + 120 <= release_waits, name

@@ -30,7 +30,16 @@ from tests.support.tools import run, tool
 KEY, SPARE, STRANGER = (age.new_identity() for _ in range(3))
 MAIL, SHOP = "apps/gitlab/secrets/gitlab-env.sops.yaml", "apps/shop/secrets/shop-db.sops.yaml"
 # Values that YAML, a shell or SOPS could misread.
-VALUES = {"A": "marker-one \"two\" \\ 'three' #four é 実", "B": "12", "C": "true", "D": "null", "E": "- x: [y]", "F": "ENC[no]", "G": " lead", "H": "{{ x }} ${y}"}
+VALUES = {
+    "A": "marker-one \"two\" \\ 'three' #four é 実",
+    "B": "12",
+    "C": "true",
+    "D": "null",
+    "E": "- x: [y]",
+    "F": "ENC[no]",
+    "G": " lead",
+    "H": "{{ x }} ${y}",
+}
 
 
 class Lab:
@@ -51,7 +60,11 @@ class Lab:
         self.runtime = folder / "run"
         self.runtime.mkdir()
         self.environment = {
-            **os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "SOPS_AGE_KEY_FILE": str(self.keys), "HOME": str(folder), "TERM": "xterm",
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "SOPS_AGE_KEY_FILE": str(self.keys),
+            "HOME": str(folder),
+            "TERM": "xterm",
             "XDG_RUNTIME_DIR": str(self.runtime),
         }
         self.hold(KEY)
@@ -61,9 +74,19 @@ class Lab:
         self.keys.write_text("".join(f"{key.private}\n" for key in keys))
         self.keys.chmod(0o600)
 
-    def run(self, *arguments: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, before: tuple[str, ...] = (), **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         command = [*before, str(self.path / "lab"), *arguments]
-        return subprocess.run(command, cwd="/", env=self.environment | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command,
+            cwd="/",
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def must(self, *arguments: str, before: tuple[str, ...] = ()) -> str:
         done = self.run(*arguments, before=before)
@@ -148,7 +171,9 @@ def test_values_come_back_as_they_were_with_either_key_and_none_of_them_is_in_th
     built = run(tool("kubectl"), "kustomize", own.path / "apps/gitlab")
     release = next(one for one in yaml.safe_load_all(built.stdout) if one["kind"] == "HelmRelease")
     changed = sealed.read((own.path / MAIL).read_text())
-    assert changed is not None and release["spec"]["values"]["podAnnotations"] == {"lab/secret-gitlab-env": changed.changed}
+    assert changed is not None and release["spec"]["values"]["podAnnotations"] == {
+        "lab/secret-gitlab-env": changed.changed
+    }
     assert sealed.pod_annotations(own.path / "apps/gitlab") == release["spec"]["values"]["podAnnotations"]
 
 
@@ -165,16 +190,19 @@ def test_a_new_application_has_its_secret_and_takes_it_from_a_prompt(own: Lab) -
     assert own.judged() == []
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["secret", "edit", "gitlab"], "APPLICATION/NAME"),
-    (["secret", "edit", "nothere/x"], "no apps/nothere/kustomization.yaml"),
-    (["secret", "edit", "gitlab/Not_A_Name"], "cannot name a Secret"),
-    (["secret", "edit", "gitlab/x", "--from", "/nowhere"], "/nowhere cannot be read"),
-    (["secret", "edit", "gitlab/x"], "There is no terminal"),
-    (["secret", "edit", "../x/y"], "names no Secret"),
-    (["new-app", "shop", "--secret", "shop-db"], "--secret-from FILE"),
-    (["new-app", "shop", "--secret", "Shop"], "cannot name a Secret"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["secret", "edit", "gitlab"], "APPLICATION/NAME"),
+        (["secret", "edit", "nothere/x"], "no apps/nothere/kustomization.yaml"),
+        (["secret", "edit", "gitlab/Not_A_Name"], "cannot name a Secret"),
+        (["secret", "edit", "gitlab/x", "--from", "/nowhere"], "/nowhere cannot be read"),
+        (["secret", "edit", "gitlab/x"], "There is no terminal"),
+        (["secret", "edit", "../x/y"], "names no Secret"),
+        (["new-app", "shop", "--secret", "shop-db"], "--secret-from FILE"),
+        (["new-app", "shop", "--secret", "Shop"], "cannot name a Secret"),
+    ],
+)
 @pytest.mark.deep(keep=3)
 def test_a_call_that_cannot_work_says_why_and_writes_nothing(own: Lab, arguments: list[str], said: str) -> None:
     before = sorted(own.path.rglob("*"))
@@ -192,7 +220,9 @@ def test_a_value_on_a_line_that_is_none_is_not_shown(own: Lab) -> None:
 def test_a_lab_without_recipients_says_how_to_begin(article: object, tmp_path: Path) -> None:
     path = shutil.copytree(article.path, tmp_path / "lab")  # type: ignore[attr-defined]
     for arguments in (["secret", "edit", "gitlab/x"], ["secret", "rotate"], ["new-app", "shop", "--secret", "shop-db"]):
-        done = subprocess.run([path / "lab", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [path / "lab", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 1 and "./lab secret init" in done.stderr, done.stderr
     assert not (path / ".sops.yaml").exists()
 
@@ -209,13 +239,18 @@ def test_rotation_encrypts_everything_for_the_answers_recipients_with_new_data_k
         file = own.path / name
         file.write_text(file.read_text().replace(SPARE.recipient, STRANGER.recipient))
     faults = own.judged()
-    assert len(faults) == 2 and all(f"for {SPARE.recipient}" in fault and f"not for {STRANGER.recipient}" in fault and "rotate" in fault for fault in faults)
+    assert len(faults) == 2 and all(
+        f"for {SPARE.recipient}" in fault and f"not for {STRANGER.recipient}" in fault and "rotate" in fault
+        for fault in faults
+    )
     own.must("secret", "rotate")
     assert own.judged() == []
     assert own.opened(MAIL, STRANGER) == VALUES and own.opened(SHOP) == {"X": "marker"}
     for name, text in before.items():
         assert (own.path / name).read_text() != text
-        assert not set(re.findall(r"data:[^,\s]{20,}", text)) & set(re.findall(r"data:[^,\s]{20,}", (own.path / name).read_text()))
+        assert not set(re.findall(r"data:[^,\s]{20,}", text)) & set(
+            re.findall(r"data:[^,\s]{20,}", (own.path / name).read_text())
+        )
     own.hold(SPARE)
     done = own.run("secret", "rotate")
     assert done.returncode == 1 and SPARE.recipient in done.stderr
@@ -225,7 +260,9 @@ def test_a_rotation_that_cannot_open_one_file_changes_none(own: Lab) -> None:
     own.set()
     own.set("demo/other", {"X": "y"})
     file = own.path / MAIL
-    file.write_text(re.sub("data:(.)", lambda found: f"data:{'B' if found[1] == 'A' else 'A'}", file.read_text(), count=1))
+    file.write_text(
+        re.sub("data:(.)", lambda found: f"data:{'B' if found[1] == 'A' else 'A'}", file.read_text(), count=1)
+    )
     before = {name: name.read_bytes() for name in own.path.rglob("*.sops.yaml")}
     done = own.run("secret", "rotate")
     assert done.returncode == 1 and "was changed after it was encrypted" in done.stderr
@@ -242,12 +279,16 @@ def one_line(text: str, path: str) -> str:
 
 
 def plain(own: Lab) -> None:
-    (own.path / MAIL).write_text('apiVersion: v1\nkind: Secret\nmetadata:\n  name: gitlab-env\nstringData:\n  A: "marker-one"\n')
+    (own.path / MAIL).write_text(
+        'apiVersion: v1\nkind: Secret\nmetadata:\n  name: gitlab-env\nstringData:\n  A: "marker-one"\n'
+    )
 
 
 def edited(own: Lab) -> None:
     file = own.path / MAIL
-    file.write_text(re.sub("tag:(.)", lambda found: f"tag:{'B' if found[1] == 'A' else 'A'}", file.read_text(), count=1))
+    file.write_text(
+        re.sub("tag:(.)", lambda found: f"tag:{'B' if found[1] == 'A' else 'A'}", file.read_text(), count=1)
+    )
 
 
 def cut(own: Lab) -> None:
@@ -264,7 +305,18 @@ def others(own: Lab) -> None:
     text = f"creation_rules:\n  - encrypted_regex: ^stringData$\n    age: {STRANGER.recipient}\n"
     (own.folder / "other.yaml").write_text(text)
     plain(own)
-    assert run(tool("sops"), "--config", own.folder / "other.yaml", "encrypt", "--in-place", own.path / MAIL, env=own.environment).returncode == 0
+    assert (
+        run(
+            tool("sops"),
+            "--config",
+            own.folder / "other.yaml",
+            "encrypt",
+            "--in-place",
+            own.path / MAIL,
+            env=own.environment,
+        ).returncode
+        == 0
+    )
 
 
 # What is done, and what check and program say of it; nothing where one of them cannot see it.
@@ -273,7 +325,11 @@ WRONG: dict[str, tuple[Callable[[Lab], None], str, str]] = {
     "an edited ciphertext": (edited, "", "was changed after it was encrypted"),
     "a ciphertext that is no ciphertext": (cut, "stringData.A was edited", "was changed after it was encrypted"),
     "a value in plain text": (half, "stringData.A is not encrypted", "was changed after it was encrypted"),
-    "a file for somebody else": (others, f"for {STRANGER.recipient}, which is no recipient", f"for {STRANGER.recipient}, which is no recipient"),
+    "a file for somebody else": (
+        others,
+        f"for {STRANGER.recipient}, which is no recipient",
+        f"for {STRANGER.recipient}, which is no recipient",
+    ),
 }
 
 
@@ -297,8 +353,14 @@ def test_without_a_key_the_program_says_which_is_missing_and_what_was_not_looked
     done = own.run("secret", "edit", "gitlab/gitlab-env", "--from", own.values_file({"X": "y"}))
     assert done.returncode == 1 and STRANGER.recipient in done.stderr and KEY.recipient in done.stderr
     own.keys.unlink()
-    done = own.run("secret", "edit", "gitlab/gitlab-env", "--from", own.values_file({"X": "y"}), SOPS_AGE_KEY=KEY.private)
-    assert done.returncode == 1 and f"no private age key in {own.keys}" in done.stderr and "SOPS_AGE_KEY is not read" in done.stderr
+    done = own.run(
+        "secret", "edit", "gitlab/gitlab-env", "--from", own.values_file({"X": "y"}), SOPS_AGE_KEY=KEY.private
+    )
+    assert (
+        done.returncode == 1
+        and f"no private age key in {own.keys}" in done.stderr
+        and "SOPS_AGE_KEY is not read" in done.stderr
+    )
     assert KEY.private not in done.stderr
     done = own.run("secret", "check")
     assert done.returncode == 0 and "no key of a recipient is here" in done.stdout
@@ -322,7 +384,9 @@ def test_a_file_where_the_bootstrap_would_apply_it_as_it_is_is_refused(own: Lab)
     own.set()
     target = own.path / "infrastructure/mail.sops.yaml"
     shutil.copy(own.path / MAIL, target)
-    assert any("infrastructure/mail.sops.yaml: `./lab up` applies this folder before" in fault for fault in own.judged())
+    assert any(
+        "infrastructure/mail.sops.yaml: `./lab up` applies this folder before" in fault for fault in own.judged()
+    )
 
 
 def test_what_flux_leaves_out_is_judged_and_what_git_ignores_is_not(own: Lab) -> None:
@@ -335,7 +399,9 @@ def test_what_flux_leaves_out_is_judged_and_what_git_ignores_is_not(own: Lab) ->
     assert named == ["lab_program/mine.sops.yaml", "sample-app/mine.sops.yaml"]
 
 
-def test_a_lab_without_the_answer_may_have_files_of_its_owners_own_keys(article: object, own: Lab, tmp_path: Path) -> None:
+def test_a_lab_without_the_answer_may_have_files_of_its_owners_own_keys(
+    article: object, own: Lab, tmp_path: Path
+) -> None:
     own.set()
     path = shutil.copytree(article.path, tmp_path / "without")  # type: ignore[attr-defined]
     for name, source in (("mine.sops.yaml", own.path / MAIL), ("plain.sops.yaml", None)):
@@ -365,7 +431,9 @@ def editor(own: Lab, body: str) -> dict[str, str]:
 
 
 def replaces(old: str, new: str) -> str:
-    return f"text = open(path).read(); assert {old!r} in text, text; open(path, 'w').write(text.replace({old!r}, {new!r}))"
+    return (
+        f"text = open(path).read(); assert {old!r} in text, text; open(path, 'w').write(text.replace({old!r}, {new!r}))"
+    )
 
 
 @pytest.mark.parametrize(
@@ -386,7 +454,14 @@ def test_what_sops_would_leave_readable_is_refused_before_it_is_written(own: Lab
     if added.startswith("metadata:"):
         text = text.replace("metadata:\n  name: gitlab-env\n", "")
     text = text + added if added.startswith("---") else added + text
-    terminal = Terminal(own.path / "lab", "secret", "edit", "gitlab/gitlab-env", cwd=own.path, env=editor(own, f"open(path, 'w').write({text!r})"))
+    terminal = Terminal(
+        own.path / "lab",
+        "secret",
+        "edit",
+        "gitlab/gitlab-env",
+        cwd=own.path,
+        env=editor(own, f"open(path, 'w').write({text!r})"),
+    )
     terminal.answer("Otherwise it is lost", "n")
     assert terminal.wait() == 1
     assert f"would show {shown}" in terminal.said and "hunter2" not in terminal.said, terminal.said
@@ -415,11 +490,20 @@ def test_init_takes_a_key_that_is_there_only_if_it_is_told_to(own: Lab, answer: 
 
 def test_the_editors_file_is_the_owners_alone_in_memory_and_gone_afterwards(own: Lab) -> None:
     own.set()
-    terminal = Terminal(own.path / "lab", "secret", "edit", "gitlab/gitlab-env", cwd=own.path, env=editor(own, replaces("marker-one", "another")))
+    terminal = Terminal(
+        own.path / "lab",
+        "secret",
+        "edit",
+        "gitlab/gitlab-env",
+        cwd=own.path,
+        env=editor(own, replaces("marker-one", "another")),
+    )
     assert terminal.wait() == 0, terminal.said
     assert own.opened(MAIL)["A"] == VALUES["A"].replace("marker-one", "another")
     path, mode, folder = (own.folder / "seen").read_text().split()
-    assert (mode, folder) == ("600", "700") and Path(path).is_relative_to(own.runtime) and not Path(path).parent.exists()
+    assert (
+        (mode, folder) == ("600", "700") and Path(path).is_relative_to(own.runtime) and not Path(path).parent.exists()
+    )
 
 
 def test_what_cannot_be_kept_goes_back_into_the_editor_and_nothing_is_lost(own: Lab) -> None:
@@ -435,7 +519,9 @@ def test_an_editor_that_changes_nothing_or_fails_changes_nothing(own: Lab) -> No
     own.set()
     before = (own.path / MAIL).read_bytes()
     for body, status in (("pass", 0), ("sys.exit(3)", 1)):
-        terminal = Terminal(own.path / "lab", "secret", "edit", "gitlab/gitlab-env", cwd=own.path, env=editor(own, body))
+        terminal = Terminal(
+            own.path / "lab", "secret", "edit", "gitlab/gitlab-env", cwd=own.path, env=editor(own, body)
+        )
         assert terminal.wait() == status, terminal.said
         assert (own.path / MAIL).read_bytes() == before and not list(own.runtime.iterdir())
 
@@ -444,7 +530,14 @@ def test_an_editor_that_changes_nothing_or_fails_changes_nothing(own: Lab) -> No
 @pytest.mark.deep(keep=1)
 def test_the_editors_file_goes_however_the_program_ends(own: Lab, number: signal.Signals) -> None:
     own.set()
-    terminal = Terminal(own.path / "lab", "secret", "edit", "gitlab/gitlab-env", cwd=own.path, env=editor(own, "print('editing', flush=True); time.sleep(60)"))
+    terminal = Terminal(
+        own.path / "lab",
+        "secret",
+        "edit",
+        "gitlab/gitlab-env",
+        cwd=own.path,
+        env=editor(own, "print('editing', flush=True); time.sleep(60)"),
+    )
     terminal.until("editing")
     (folder,) = own.runtime.iterdir()
     assert any("marker-one" in file.read_text() for file in folder.iterdir())
@@ -524,7 +617,11 @@ def test_no_system_call_of_a_command_carries_plain_text_elsewhere_than_into_a_pi
     assert carrying and "execve" in text, "plain text is seen on its way"
     allowed = re.compile(r"\d+ +writev?\(\d+<pipe:\[\d+\]>,")
     editors = re.compile(rf"\d+ +write\(\d+<{re.escape(str(own.runtime))}/lab-run\.[^>]+/gitlab-env\.yaml>,")
-    stray = [line[:200] for line in carrying if not allowed.match(line) and not (command == "edit" and editors.match(line))]
+    stray = [
+        line[:200] for line in carrying if not allowed.match(line) and not (command == "edit" and editors.match(line))
+    ]
     assert stray == []
-    assert "marker-one" not in said and not [path for path in own.path.rglob("*") if path.is_file() and b"marker-one" in path.read_bytes()]
+    assert "marker-one" not in said and not [
+        path for path in own.path.rglob("*") if path.is_file() and b"marker-one" in path.read_bytes()
+    ]
     assert KEY.private not in text and not list(own.runtime.iterdir())

@@ -20,7 +20,7 @@ with_application = pytest.mark.labs(sample_app=[True])
 @pytest.fixture
 def apps(lab: Lab, tmp_path: Path) -> Path:
     """Return a copy of what the automation may write to."""
-    automation, = lab.of_kind("ImageUpdateAutomation")
+    (automation,) = lab.of_kind("ImageUpdateAutomation")
     return shutil.copytree(lab.path / automation["spec"]["update"]["path"], tmp_path / "apps")
 
 
@@ -43,7 +43,11 @@ def difference(before: dict[Path, str], folder: Path) -> list[str]:
 
 
 def contents(folder: Path) -> dict[Path, str]:
-    return {file.relative_to(folder): file.read_text(encoding="utf-8") for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        file.relative_to(folder): file.read_text(encoding="utf-8")
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 @with_application
@@ -51,7 +55,8 @@ def test_a_new_tag_changes_one_line_and_nothing_else(lab: Lab, apps: Path) -> No
     before = contents(apps)
     changes = update(apps, policies(lab, "v9.8.7"))
     assert difference(before, apps) == [
-        '-       tag: v0.1.0 # {"$imagepolicy": "flux-system:demo:tag"}', '+       tag: v9.8.7 # {"$imagepolicy": "flux-system:demo:tag"}',
+        '-       tag: v0.1.0 # {"$imagepolicy": "flux-system:demo:tag"}',
+        '+       tag: v9.8.7 # {"$imagepolicy": "flux-system:demo:tag"}',
     ]
     assert set(contents(apps)) == set(before)
     assert changes == [Change(apps / "demo/helmrelease.yaml", "demo", "flux-system:demo:tag", "v0.1.0", "v9.8.7")]
@@ -91,7 +96,9 @@ def test_an_application_without_its_marker_is_held(article: Lab, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("semver", "wanted"), [("1.4.2", "1.4.2"), (">=0.0.0 !=1.5.0", "1.4.3"), ("1.4.x", "1.4.3")])
-def test_going_back_and_pinning_is_a_change_of_the_range(article: Lab, tmp_path: Path, semver: str, wanted: str) -> None:
+def test_going_back_and_pinning_is_a_change_of_the_range(
+    article: Lab, tmp_path: Path, semver: str, wanted: str
+) -> None:
     """The lab has 1.5.0; the owner changes `imagePolicy.semver`, and Flux itself writes the tag to go back to."""
     apps = shutil.copytree(article.path / "apps", tmp_path / "apps")
     registry = ["1.4.1", "1.4.2", "1.4.3", "1.5.0", "cache"]

@@ -22,7 +22,9 @@ EXAMPLES = settings(max_examples=5000 if LONG else 200, deadline=None, database=
 # What a registry takes as a tag (docs: distribution, reference grammar).
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 RULE = re.compile(r"^\$CI_COMMIT_TAG =~ /(.*)\$/$")
-RANGE = re.search(r'^  semver: "(.*)"$', (ROOT / "template/charts/app/values.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+RANGE = re.search(
+    r'^  semver: "(.*)"$', (ROOT / "template/charts/app/values.yaml").read_text(encoding="utf-8"), re.MULTILINE
+)
 
 
 def pattern_of(pipeline: Path) -> re.Pattern[str]:
@@ -65,27 +67,67 @@ def test_a_tag_that_is_not_built_is_told_and_so_is_one_that_outruns_all_others(t
         rules = read_pipeline(file)["tag-form"]["rules"]
         assert rules[0]["if"].endswith(f" !~ /{_rule[1]}$/")
         assert evaluator.jobs(project, CI_COMMIT_BRANCH="main") == set()
-        for tag, rule, said in (("v1.2", 0, "The tag v1.2 is no version for Flux"), ("2026.11.27", 1, "The tag 2026.11.27 is a greater version than")):
+        for tag, rule, said in (
+            ("v1.2", 0, "The tag v1.2 is no version for Flux"),
+            ("2026.11.27", 1, "The tag 2026.11.27 is a greater version than"),
+        ):
             variables = {"CI_COMMIT_TAG": tag, **rules[rule]["variables"]}
             ran = run_job(read_pipeline(file)["tag-form"], project, tmp_path / tag, variables)
             assert ran.status == 1 and said in ran.output, ran.output
 
 
 TOLD = {
-    "v1.2.3": {"build"}, "1.2.3": {"build"}, "999.0.0": {"build"}, "v0.0.1": {"build"},
-    "v1.2": {"tag-form"}, "20261127": {"tag-form"}, "nightly": {"tag-form"}, "v1.2.3-rc1": {"tag-form"}, "2026.01.05": {"tag-form"}, "V1.2.3": {"tag-form"},
-    "2026.11.27": {"build", "tag-form"}, "v1000.0.0": {"build", "tag-form"},
+    "v1.2.3": {"build"},
+    "1.2.3": {"build"},
+    "999.0.0": {"build"},
+    "v0.0.1": {"build"},
+    "v1.2": {"tag-form"},
+    "20261127": {"tag-form"},
+    "nightly": {"tag-form"},
+    "v1.2.3-rc1": {"tag-form"},
+    "2026.01.05": {"tag-form"},
+    "V1.2.3": {"tag-form"},
+    "2026.11.27": {"build", "tag-form"},
+    "v1000.0.0": {"build", "tag-form"},
 }
 number = st.one_of(
-    st.integers(0, 30).map(str), st.integers(0, 10**18 - 1).map(str), st.integers(10**17, 2**64 + 9).map(str),
-    st.sampled_from(["", "00", "01", "1_0", "-1", "+1", " 1", "1 ", "x", "1e3", "٣", "¹", "0x1", "18446744073709551615", "18446744073709551616"]),
+    st.integers(0, 30).map(str),
+    st.integers(0, 10**18 - 1).map(str),
+    st.integers(10**17, 2**64 + 9).map(str),
+    st.sampled_from(
+        [
+            "",
+            "00",
+            "01",
+            "1_0",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "x",
+            "1e3",
+            "٣",
+            "¹",
+            "0x1",
+            "18446744073709551615",
+            "18446744073709551616",
+        ]
+    ),
 )
 versions = st.builds(
-    "{}{}{}".format, st.sampled_from(["", "", "v", "v", "V", "vv", "release-", " ", "v."]),
+    "{}{}{}".format,
+    st.sampled_from(["", "", "v", "v", "V", "vv", "release-", " ", "v."]),
     st.lists(number, min_size=1, max_size=5).map(".".join),
-    st.one_of(st.just(""), st.sampled_from(["-rc1", "-0", "-", "+build", "-rc.1+b", "\n", " ", ".", "-01", "_1", "^", "$", "\r\n", "\x00"])),
+    st.one_of(
+        st.just(""),
+        st.sampled_from(
+            ["-rc1", "-0", "-", "+build", "-rc.1+b", "\n", " ", ".", "-01", "_1", "^", "$", "\r\n", "\x00"]
+        ),
+    ),
 )
-released = st.builds("{}{}.{}.{}".format, st.sampled_from(["", "v"]), *[st.integers(0, 12) | st.integers(0, 10**18 - 1)] * 3)
+released = st.builds(
+    "{}{}.{}.{}".format, st.sampled_from(["", "v"]), *[st.integers(0, 12) | st.integers(0, 10**18 - 1)] * 3
+)
 tags = st.one_of(versions, st.from_regex(TAG, fullmatch=True), st.text(max_size=12))
 
 
@@ -114,7 +156,12 @@ def test_a_tag_is_pushed_exactly_if_flux_would_select_it(tag: str) -> None:
 @pytest.mark.parametrize("release", ["1.2.3", "v1.2.3", "0.0.0", "v10.20.30"])
 def test_no_slip_of_the_pen_is_pushed_and_never_deployed(release: str) -> None:
     """Each character too many, too few or another, at each place: what chance finds late, all of it."""
-    slips = {release[:at] + other + release[at + gone :] for at in range(len(release) + 1) for gone in (0, 1) for other in [*"-+.v01x_V ", ""]}
+    slips = {
+        release[:at] + other + release[at + gone :]
+        for at in range(len(release) + 1)
+        for gone in (0, 1)
+        for other in [*"-+.v01x_V ", ""]
+    }
     assert len(slips) > 50
     assert [tag for tag in sorted(slips) if TAG.fullmatch(tag) and pushed(tag) is not selected(tag)] == []
 
@@ -134,7 +181,9 @@ def test_flux_selects_the_greatest_of_what_was_pushed(found: list[str]) -> None:
 def test_the_order_of_two_releases_is_that_of_their_numbers(one: str, other: str) -> None:
     a, b = parse(one), parse(other)
     assert a and b
-    assert (a < b) == (list(map(int, one.removeprefix("v").split("."))) < list(map(int, other.removeprefix("v").split("."))))
+    assert (a < b) == (
+        list(map(int, one.removeprefix("v").split("."))) < list(map(int, other.removeprefix("v").split(".")))
+    )
     later = latest([one, other], SEMVER)
     assert later == (other if a < b else one)
 
@@ -155,16 +204,37 @@ def test_what_the_owner_writes_down_selects_what_the_lab_says(name: str) -> None
 
 
 def test_the_recipes_are_those_of_the_labs_own_words(article: Lab) -> None:
-    told = set(re.findall(r'imagePolicy\.semver: "?([^";\n]*?)"?(?:;|,|$)', (article.path / "automation/image-updates.yaml").read_text(), re.MULTILINE))
+    told = set(
+        re.findall(
+            r'imagePolicy\.semver: "?([^";\n]*?)"?(?:;|,|$)',
+            (article.path / "automation/image-updates.yaml").read_text(),
+            re.MULTILINE,
+        )
+    )
     assert told == {"1.4.x", "1.4.2", ">=0.0.0 !=1.4.3"}
 
 
 # What Masterminds/semver and Flux answer, from their own tests.
 KNOWN = {
-    ("1.2.3", ">=0.0.0"): True, ("v1.2.3", ">=0.0.0"): True, ("1.2.3-beta.0", ">=0.0.0"): False, ("1.2.3-beta.0", ">=0.0.0-0"): True,
-    ("1.2", ">=0.0.0"): False, ("01.2.3", ">=0.0.0"): False, ("1.2.3", "1.2.x"): True, ("1.3.0", "1.2.x"): False, ("1.2.3", "~1.2"): True,
-    ("1.3.0", "~1.2"): False, ("1.9.9", "^1.2"): True, ("2.0.0", "^1.2"): False, ("0.2.5", "^0.2.3"): True, ("0.3.0", "^0.2.3"): False,
-    ("1.2.3", "!=1.2.3"): False, ("1.2.4", "!=1.2.3"): True, ("1.2.4", ">=1.0.0, <1.2.4"): False, ("4.1.0", "!=4.x"): False, ("5.1.0", "!=4.x"): True,
+    ("1.2.3", ">=0.0.0"): True,
+    ("v1.2.3", ">=0.0.0"): True,
+    ("1.2.3-beta.0", ">=0.0.0"): False,
+    ("1.2.3-beta.0", ">=0.0.0-0"): True,
+    ("1.2", ">=0.0.0"): False,
+    ("01.2.3", ">=0.0.0"): False,
+    ("1.2.3", "1.2.x"): True,
+    ("1.3.0", "1.2.x"): False,
+    ("1.2.3", "~1.2"): True,
+    ("1.3.0", "~1.2"): False,
+    ("1.9.9", "^1.2"): True,
+    ("2.0.0", "^1.2"): False,
+    ("0.2.5", "^0.2.3"): True,
+    ("0.3.0", "^0.2.3"): False,
+    ("1.2.3", "!=1.2.3"): False,
+    ("1.2.4", "!=1.2.3"): True,
+    ("1.2.4", ">=1.0.0, <1.2.4"): False,
+    ("4.1.0", "!=4.x"): False,
+    ("5.1.0", "!=4.x"): True,
 }
 
 
@@ -176,10 +246,17 @@ def test_the_rule_in_these_tests_agrees_with_the_librarys_own_examples() -> None
 
 
 @EXAMPLES
-@given(st.one_of(st.from_regex(r"[0-9v.\-A-Za-z_]{1,20}", fullmatch=True), st.from_regex(r"v?[0-9]{1,3}(\.[0-9]{1,3}){2}(-[0-9a-z.-]{1,9})?", fullmatch=True)))
+@given(
+    st.one_of(
+        st.from_regex(r"[0-9v.\-A-Za-z_]{1,20}", fullmatch=True),
+        st.from_regex(r"v?[0-9]{1,3}(\.[0-9]{1,3}){2}(-[0-9a-z.-]{1,9})?", fullmatch=True),
+    )
+)
 def test_every_tag_that_flux_reads_as_a_version_is_protected(tag: str) -> None:
     if parse(tag) is not None:
-        assert re.search(program.deployers.VERSIONS, tag, re.ASCII) and re.fullmatch(program.deployers.VERSIONS, tag, re.ASCII)
+        assert re.search(program.deployers.VERSIONS, tag, re.ASCII) and re.fullmatch(
+            program.deployers.VERSIONS, tag, re.ASCII
+        )
 
 
 @EXAMPLES

@@ -13,7 +13,11 @@ from tests.gitlab.support.stand_in_pod import SshStub, WebStub
 @pytest.fixture(scope="session")
 def servers() -> Iterator[dict[str, WebStub | SshStub]]:
     """Return the servers of GitLab's pod by name: gitlab, registry, ssh."""
-    started: dict[str, WebStub | SshStub] = {"gitlab": WebStub("gitlab"), "registry": WebStub("registry"), "ssh": SshStub()}
+    started: dict[str, WebStub | SshStub] = {
+        "gitlab": WebStub("gitlab"),
+        "registry": WebStub("registry"),
+        "ssh": SshStub(),
+    }
     yield started
     for server in started.values():
         server.close()

@@ -16,12 +16,16 @@ CHECK = ROOT / "template/apps/gitlab-check/check.rb"
 # Everything above the line that begins the check.
 LOAD = "eval(File.read(ARGV[0])[/.*?(?=^problem = syntax_problem)/m])"
 ASK = f"{LOAD}; puts JSON.generate(JSON.parse($stdin.read).map {{ |old, new| upgrade_problem(old, new) }})"
-VERSIONS = st.tuples(st.integers(17, 20), st.integers(0, 11), st.integers(0, 9)).map(lambda parts: ".".join(map(str, parts)))
+VERSIONS = st.tuples(st.integers(17, 20), st.integers(0, 11), st.integers(0, 9)).map(
+    lambda parts: ".".join(map(str, parts))
+)
 
 
 def ruby(script: str, *arguments: str | Path, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     command = ["ruby", "-e", script, *map(str, arguments)]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **environment})
+    return subprocess.run(
+        command, input=text, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **environment}
+    )
 
 
 @settings(max_examples=5, deadline=None)
@@ -37,7 +41,9 @@ def test_the_check_refuses_the_upgrades_that_the_program_refuses(pairs: list[tup
 
 def test_what_gitlab_says_is_told_without_secrets(tmp_path: Path) -> None:
     control = tmp_path / "says"
-    control.write_text("#!/bin/sh\necho 'all of it'\necho \"FATAL: the password is $SMTP_PASSWORD\"\nexit 3\n", encoding="utf-8")
+    control.write_text(
+        "#!/bin/sh\necho 'all of it'\necho \"FATAL: the password is $SMTP_PASSWORD\"\nexit 3\n", encoding="utf-8"
+    )
     control.chmod(0o755)
     done = ruby(f"{LOAD}; puts problem_of(ARGV[1])", CHECK, control, SMTP_PASSWORD="not-for-you")
     assert done.stdout == "FATAL: the password is ...\n"

@@ -19,7 +19,7 @@ from tests.support.tools import run, tool
 CLIENT = Path(__file__).resolve().parent / "gitlab_mail.rb"
 ANSWERS = {"smtp_enabled": True, "smtp_host": "smtp.lab.example.com", "email_from": "gitlab@lab.example.com"}
 PORTS = {"none": 2525, "starttls": 587, "tls": 465}
-LOGIN = ("gitlab@lab", "it's \"secret\" #{1} \\ $ <%= 1 %>")
+LOGIN = ("gitlab@lab", 'it\'s "secret" #{1} \\ $ <%= 1 %>')
 # aiosmtpd says so at the start of a server that takes a log-in in plain text, as many at home do.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 
@@ -35,7 +35,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certific
     return made
 
 
-def send(folder: Path, server: MailServer, given: dict[str, Any], certificates: dict[str, Certificate], login: tuple[str, str] | None) -> str:
+def send(
+    folder: Path,
+    server: MailServer,
+    given: dict[str, Any],
+    certificates: dict[str, Certificate],
+    login: tuple[str, str] | None,
+) -> str:
     """Send a mail as the lab's GitLab would, and return what went wrong."""
     secret = dict(zip(("SMTP_USER_NAME", "SMTP_PASSWORD"), login, strict=True)) if login else {}
     rails = recorded([RenderedLab({**ANSWERS, **given})], folder / "rb", secret)[0]["gitlab_rails"]
@@ -46,8 +52,12 @@ def send(folder: Path, server: MailServer, given: dict[str, Any], certificates: 
         assert rails["smtp_ca_path"] == "/etc/gitlab/trusted-certs"
         moved["smtp_ca_path"] = str(home / "trusted-certs")
     done = subprocess.run(
-        [tool("ruby"), str(CLIENT), rails["gitlab_email_from"], "root@lab.example.com"], input=json.dumps({**rails, **moved}),
-        capture_output=True, text=True, check=False, timeout=60,
+        [tool("ruby"), str(CLIENT), rails["gitlab_email_from"], "root@lab.example.com"],
+        input=json.dumps({**rails, **moved}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert (done.returncode == 0) == (not done.stderr), done.stderr
     return done.stderr
@@ -79,7 +89,12 @@ WAYS: list[tuple[str, str, dict[str, Any], bool | str]] = [
 
 @pytest.mark.parametrize(("security", "signer", "given", "wanted"), WAYS, ids=str)
 def test_mail_arrives_as_the_answers_say(
-    tmp_path: Path, certificates: dict[str, Certificate], security: str, signer: str, given: dict[str, Any], wanted: bool | str
+    tmp_path: Path,
+    certificates: dict[str, Certificate],
+    security: str,
+    signer: str,
+    given: dict[str, Any],
+    wanted: bool | str,
 ) -> None:
     with MailServer(security, certificates[signer]) as server:
         said = send(tmp_path, server, given, certificates, None)
@@ -92,7 +107,9 @@ def test_mail_arrives_as_the_answers_say(
 @pytest.mark.parametrize("way", ["login", "plain", "cram_md5"])
 @pytest.mark.parametrize("security", ["none", "starttls", "tls"])
 @pytest.mark.deep(keep=3)
-def test_gitlab_logs_in_as_the_mail_server_asks_for(tmp_path: Path, certificates: dict[str, Certificate], way: str, security: str) -> None:
+def test_gitlab_logs_in_as_the_mail_server_asks_for(
+    tmp_path: Path, certificates: dict[str, Certificate], way: str, security: str
+) -> None:
     mechanism = way.upper().replace("_", "-")
     given = {"smtp_port": PORTS[security], "smtp_security": security, "smtp_authentication": way}
     with MailServer(security, certificates["own"], LOGIN, (mechanism,)) as server:
@@ -105,7 +122,9 @@ def test_gitlab_logs_in_as_the_mail_server_asks_for(tmp_path: Path, certificates
         assert len(server.received) == 1
 
 
-@pytest.mark.parametrize(("given", "login"), [({"smtp_authentication": "none"}, LOGIN), ({}, None), ({"smtp_authentication": "plain"}, None)])
+@pytest.mark.parametrize(
+    ("given", "login"), [({"smtp_authentication": "none"}, LOGIN), ({}, None), ({"smtp_authentication": "plain"}, None)]
+)
 def test_gitlab_does_not_log_in_if_it_shall_not_or_has_no_password(
     tmp_path: Path, certificates: dict[str, Certificate], given: dict[str, Any], login: tuple[str, str] | None
 ) -> None:

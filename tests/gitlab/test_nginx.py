@@ -27,9 +27,13 @@ def homelab(request: pytest.FixtureRequest) -> RenderedLab:
 
 
 @pytest.fixture(scope="module")
-def nginx(homelab: RenderedLab, tmp_path_factory: pytest.TempPathFactory, servers: dict[str, WebStub | SshStub]) -> Iterator[NginxOfGitlab]:
+def nginx(
+    homelab: RenderedLab, tmp_path_factory: pytest.TempPathFactory, servers: dict[str, WebStub | SshStub]
+) -> Iterator[NginxOfGitlab]:
     folder = tmp_path_factory.mktemp("nginx")
-    with NginxOfGitlab(folder, recorded([homelab], folder)[0], servers["gitlab"].address, servers["registry"].address) as running:
+    with NginxOfGitlab(
+        folder, recorded([homelab], folder)[0], servers["gitlab"].address, servers["registry"].address
+    ) as running:
         yield running
 
 
@@ -50,13 +54,17 @@ def test_each_server_listens_on_its_own_port(homelab: RenderedLab, nginx: NginxO
 
 
 @BOTH
-def test_the_clients_address_that_traefik_names_is_believed(homelab: RenderedLab, nginx: NginxOfGitlab, name: str) -> None:
+def test_the_clients_address_that_traefik_names_is_believed(
+    homelab: RenderedLab, nginx: NginxOfGitlab, name: str
+) -> None:
     headers = seen(homelab, name, TRAEFIK, {"X-Forwarded-For": CLIENT})["headers"]
     assert (headers["x-real-ip"], headers["x-forwarded-for"]) == (CLIENT, CLIENT)
 
 
 @BOTH
-def test_a_chain_of_proxies_in_the_pods_network_is_followed_to_the_client(homelab: RenderedLab, nginx: NginxOfGitlab, name: str) -> None:
+def test_a_chain_of_proxies_in_the_pods_network_is_followed_to_the_client(
+    homelab: RenderedLab, nginx: NginxOfGitlab, name: str
+) -> None:
     headers = seen(homelab, name, TRAEFIK, {"X-Forwarded-For": f"203.0.113.1, {CLIENT}, {ANOTHER_POD}"})["headers"]
     assert headers["x-forwarded-for"] == CLIENT
 
@@ -69,8 +77,15 @@ def test_nobody_on_the_lan_can_forge_an_address(homelab: RenderedLab, nginx: Ngi
 
 
 @BOTH
-def test_names_that_only_look_like_traefiks_headers_are_dropped(homelab: RenderedLab, nginx: NginxOfGitlab, name: str) -> None:
-    headers = seen(homelab, name, TRAEFIK, {"X-Forwarded-For": CLIENT, "X_Forwarded_For": "203.0.113.9", "X.Real.Ip": "203.0.113.9"})["headers"]
+def test_names_that_only_look_like_traefiks_headers_are_dropped(
+    homelab: RenderedLab, nginx: NginxOfGitlab, name: str
+) -> None:
+    headers = seen(
+        homelab,
+        name,
+        TRAEFIK,
+        {"X-Forwarded-For": CLIENT, "X_Forwarded_For": "203.0.113.9", "X.Real.Ip": "203.0.113.9"},
+    )["headers"]
     assert "203.0.113.9" not in headers.values()
 
 
@@ -112,7 +127,11 @@ def test_from_the_browser_through_traefik_to_gitlab_the_address_is_the_clients(
     ):
         for host in (near.answers["gitlab_host"], near.answers["registry_host"]):
             answer = ask(
-                cluster.exposed(https), host, source=client, trusted=authority.crt, headers={"X-Forwarded-For": CLIENT},
+                cluster.exposed(https),
+                host,
+                source=client,
+                trusted=authority.crt,
+                headers={"X-Forwarded-For": CLIENT},
                 port=None if https == 443 else https,
             )
             headers = answer.seen["headers"]

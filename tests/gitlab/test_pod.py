@@ -25,7 +25,9 @@ def size(quantity: str) -> int:
 def deployment(lab: Lab | RenderedLab) -> Object:
     namespace = lab.answers["gitlab_namespace"]
     return next(
-        thing for thing in lab.of_kind("Deployment") if (namespace_of(thing), thing["metadata"]["name"]) == (namespace, "gitlab")
+        thing
+        for thing in lab.of_kind("Deployment")
+        if (namespace_of(thing), thing["metadata"]["name"]) == (namespace, "gitlab")
     )
 
 
@@ -58,7 +60,9 @@ def test_a_probe_tells_starting_and_broken_from_well(tmp_path: Path, probe: str,
     if started:
         (tmp_path / "etc/gitlab-healthcheck-rc").write_text("url=http://localhost:80/help\n")
     check = tmp_path / "bin/gitlab-healthcheck"
-    check.write_text(f'#!/bin/sh\necho "$@" >"{tmp_path}/asked"\n[ -f "{tmp_path}/etc/gitlab-healthcheck-rc" ] || exit 0\nexit {says}\n')
+    check.write_text(
+        f'#!/bin/sh\necho "$@" >"{tmp_path}/asked"\n[ -f "{tmp_path}/etc/gitlab-healthcheck-rc" ] || exit 0\nexit {says}\n'
+    )
     check.chmod(0o755)
     settings = container(RenderedLab({}))[probe]
     done = run(*[part.replace("/opt/gitlab", str(tmp_path)) for part in settings["exec"]["command"]])
@@ -72,7 +76,9 @@ def test_a_start_has_twenty_minutes_and_nobody_gives_up_before(article: Lab) -> 
     startup = container(article)["startupProbe"]
     budget = startup["periodSeconds"] * startup["failureThreshold"]
     release = next(thing for thing in article.of_kind("HelmRelease") if thing["metadata"]["name"] == "gitlab")["spec"]
-    kustomization = next(thing for thing in article.of_kind("Kustomization") if thing["metadata"]["name"] == "gitlab")["spec"]
+    kustomization = next(thing for thing in article.of_kind("Kustomization") if thing["metadata"]["name"] == "gitlab")[
+        "spec"
+    ]
     # Without it Kubernetes would call the start a failure after ten minutes, and Flux with it.
     deadline = deployment(article)["spec"]["progressDeadlineSeconds"]
     assert 20 * 60 == budget < deadline <= minutes(release["timeout"]) < minutes(kustomization["timeout"])
@@ -124,7 +130,9 @@ def test_each_directory_lies_where_it_was_answered(lab: Lab) -> None:
             assert (claim["resources"]["requests"]["storage"], mount.get("subPath")) == (a[f"{name}_size"], None)
         elif backends[name] == "nfs":
             claim = claims[volume["persistentVolumeClaim"]["claimName"]]
-            server = next(one for one in lab.of_kind("PersistentVolume") if one["metadata"]["name"] == claim["volumeName"])["spec"]
+            server = next(
+                one for one in lab.of_kind("PersistentVolume") if one["metadata"]["name"] == claim["volumeName"]
+            )["spec"]
             assert server["nfs"] == {"server": a["nfs_server"], "path": f"{a['storage_root']}/gitlab"}
             assert mount["subPath"] == name
         else:
@@ -133,8 +141,11 @@ def test_each_directory_lies_where_it_was_answered(lab: Lab) -> None:
 
 
 def test_no_claim_is_two_volumes_of_the_pod_which_kubelets_before_1_35_wait_for_for_ever(lab: Lab) -> None:
-    found = [one["persistentVolumeClaim"]["claimName"] for one in deployment(lab)["spec"]["template"]["spec"]["volumes"]
-             if "persistentVolumeClaim" in one]
+    found = [
+        one["persistentVolumeClaim"]["claimName"]
+        for one in deployment(lab)["spec"]["template"]["spec"]["volumes"]
+        if "persistentVolumeClaim" in one
+    ]
     assert len(found) == len(set(found))
 
 
@@ -142,9 +153,15 @@ def test_nfs_is_mounted_so_that_no_write_is_lost_and_nothing_deletes_it(lab: Lab
     servers = lab.of_kind("PersistentVolume")
     assert bool(servers) is ("nfs" in (lab.answers["storage_backend"], lab.answers["data_backend"]))
     for volume in servers:
-        assert {"hard", "nfsvers=4.1"} <= set(volume["spec"]["mountOptions"]) and "soft" not in volume["spec"]["mountOptions"]
+        assert {"hard", "nfsvers=4.1"} <= set(volume["spec"]["mountOptions"]) and "soft" not in volume["spec"][
+            "mountOptions"
+        ]
         assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
-        claim = next(one for one in lab.of_kind("PersistentVolumeClaim") if one["spec"].get("volumeName") == volume["metadata"]["name"])
+        claim = next(
+            one
+            for one in lab.of_kind("PersistentVolumeClaim")
+            if one["spec"].get("volumeName") == volume["metadata"]["name"]
+        )
         # Whichever claim asks first would get an unreserved volume, and GitLab's would wait for ever.
         assert volume["spec"]["claimRef"] == {"namespace": namespace_of(claim), "name": claim["metadata"]["name"]}
         assert claim["spec"]["storageClassName"] == volume["spec"]["storageClassName"] == ""
@@ -167,11 +184,14 @@ def test_another_size_changes_nothing_of_a_claim_that_kubernetes_does_not_resize
 
 @pytest.mark.parametrize("backend", ["nfs", "host-path"])
 def test_the_bootstrap_makes_the_very_folders_that_the_pod_mounts(backend: str) -> None:
-    lab = RenderedLab({"base_domain": "lab", "storage_backend": backend, "data_backend": backend, "storage_root": "/srv/storage"})
+    lab = RenderedLab(
+        {"base_domain": "lab", "storage_backend": backend, "data_backend": backend, "storage_root": "/srv/storage"}
+    )
     made = storage.folders_on(settings(storage_backend=backend, data_backend=backend), backend)
     mounted = [
         volume["hostPath"]["path"] if backend == "host-path" else f"/srv/storage/gitlab/{mount['subPath']}"
-        for path, (mount, volume) in volumes(lab).items() if path in DIRECTORIES.values()
+        for path, (mount, volume) in volumes(lab).items()
+        if path in DIRECTORIES.values()
     ]
     assert sorted(f"/srv/storage/{folder}" for folder in made) == sorted(mounted)
 
@@ -202,7 +222,15 @@ CALLERS: dict[str, tuple[tuple[dict[str, str], str] | str, dict[str, set[str]]]]
 def test_only_traefik_reaches_the_web_ports_and_everybody_ssh(kind: str, caller: str) -> None:
     lab = RenderedLab({"traefik_kind": kind, "http_port": 8181, "registry_port": 5555})
     who, reach = CALLERS[caller]
-    ports = {8181: "GitLab", 5555: "the registry", 22: "sshd", 80: "nobody", 5000: "the registry itself", 8080: "Puma", 5432: "PostgreSQL"}
+    ports = {
+        8181: "GitLab",
+        5555: "the registry",
+        22: "sshd",
+        80: "nobody",
+        5000: "the registry itself",
+        8080: "Puma",
+        5432: "PostgreSQL",
+    }
     policy = lab.one("NetworkPolicy", "gitlab")
     assert {ports[port] for port in ports if allows(policy["spec"], who, port, "gitlab")} == reach[kind]
 
@@ -217,7 +245,9 @@ def test_the_rules_are_those_of_gitlabs_pod(lab: Lab) -> None:
 def allows(policy: Object, who: tuple[dict[str, str], str] | str, port: int, own: str) -> bool:
     """Say whether a NetworkPolicy lets somebody in on a port (kubernetes.io/docs/concepts/services-networking/network-policies/)."""
     for rule in policy["ingress"]:
-        if port in {one["port"] for one in rule["ports"]} and ("from" not in rule or any(_fits(peer, who, own) for peer in rule["from"])):
+        if port in {one["port"] for one in rule["ports"]} and (
+            "from" not in rule or any(_fits(peer, who, own) for peer in rule["from"])
+        ):
             return True
     return False
 
@@ -235,7 +265,9 @@ def _fits(peer: dict[str, Any], who: tuple[dict[str, str], str] | str, own: str)
 
 def start(lab: RenderedLab, folder: Path, rails: str = "exit 0") -> list[str]:
     """Run what the image runs after each reconfigure (`eval` under `set -e`), and return what was asked of Rails."""
-    script = lab.values["env"].get("GITLAB_POST_RECONFIGURE_SCRIPT", "").replace("/var/opt/gitlab", str(folder / "data"))
+    script = (
+        lab.values["env"].get("GITLAB_POST_RECONFIGURE_SCRIPT", "").replace("/var/opt/gitlab", str(folder / "data"))
+    )
     (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "bin/gitlab-rails").write_text(f'#!/bin/sh\nprintf "%s\\n" "$2" >> {folder}/asked\n{rails}\n')
@@ -248,7 +280,8 @@ def start(lab: RenderedLab, folder: Path, rails: str = "exit 0") -> list[str]:
 
 # What an administrator sets by Rails: docs.gitlab.com/administration/settings/sign_up_restrictions/.
 SIGN_UP = {
-    "closed": {"signup_enabled": False}, "approval": {"signup_enabled": True, "require_admin_approval_after_user_signup": True},
+    "closed": {"signup_enabled": False},
+    "approval": {"signup_enabled": True, "require_admin_approval_after_user_signup": True},
     "open": {"signup_enabled": True, "require_admin_approval_after_user_signup": False},
 }
 RUBY = "require 'json'; module Gitlab; module CurrentSettings; def self.update!(settings); puts settings.to_json; end; end; end; "

@@ -38,8 +38,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iter
     folder = tmp_path_factory.mktemp("site")
     work = folder / "work"
     for command in (
-        ("init", "--quiet", "--initial-branch=main", work), ("-C", work, "commit", "--quiet", "--allow-empty", "-m", "first"),
-        ("clone", "--quiet", "--bare", work, folder / "www/homelab/lab.git"), ("-C", folder / "www/homelab/lab.git", "update-server-info"),
+        ("init", "--quiet", "--initial-branch=main", work),
+        ("-C", work, "commit", "--quiet", "--allow-empty", "-m", "first"),
+        ("clone", "--quiet", "--bare", work, folder / "www/homelab/lab.git"),
+        ("-C", folder / "www/homelab/lab.git", "update-server-info"),
     ):
         assert run(tool("git"), *command).returncode == 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder / "www")))
@@ -64,7 +66,9 @@ class Silent(SimpleHTTPRequestHandler):
 @pytest.fixture
 def secret(tmp_path: Path, authority: Authority) -> Path:
     """Return ca.crt as it comes out of the Secret lab-ca, which the bootstrap's own code makes of the lab's ca.crt."""
-    made = objects.secret_manifest("flux-system", "lab-ca", {"ca.crt": credential.certificate(SimpleNamespace(ca_file=authority.crt))})
+    made = objects.secret_manifest(
+        "flux-system", "lab-ca", {"ca.crt": credential.certificate(SimpleNamespace(ca_file=authority.crt))}
+    )
     file = tmp_path / "from-the-secret.crt"
     file.write_bytes(base64.b64decode(made["data"]["ca.crt"]))
     return file
@@ -72,7 +76,9 @@ def secret(tmp_path: Path, authority: Authority) -> Path:
 
 def curl(site: str, *trust: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HTTPS_PROXY": site}
-    return run(tool("curl"), "--silent", "--show-error", *trust, "https://gitlab.lab/homelab/lab.git/HEAD", env=environment)
+    return run(
+        tool("curl"), "--silent", "--show-error", *trust, "https://gitlab.lab/homelab/lab.git/HEAD", env=environment
+    )
 
 
 def test_the_secret_carries_the_certificate_unchanged(secret: Path, authority: Authority) -> None:
@@ -89,12 +95,23 @@ def test_curl_and_flux_trust_what_the_secret_carries_and_no_other(site: str, sec
 
 
 @TOGETHER
-def test_git_clones_with_the_certificate_and_not_with_another(site: str, secret: Path, stranger: Path, tmp_path: Path) -> None:
+def test_git_clones_with_the_certificate_and_not_with_another(
+    site: str, secret: Path, stranger: Path, tmp_path: Path
+) -> None:
     environment = {**os.environ, "HTTPS_PROXY": site, "GIT_TERMINAL_PROMPT": "0"}
 
     def clone(name: str, authority: Path) -> subprocess.CompletedProcess[str]:
         trust = f"http.sslCAInfo={authority}"
-        return run(tool("git"), "-c", trust, "clone", "--quiet", "https://gitlab.lab/homelab/lab.git", tmp_path / name, env=environment)
+        return run(
+            tool("git"),
+            "-c",
+            trust,
+            "clone",
+            "--quiet",
+            "https://gitlab.lab/homelab/lab.git",
+            tmp_path / name,
+            env=environment,
+        )
 
     assert clone("right", secret).returncode == 0
     assert run(tool("git"), "-C", tmp_path / "right", "log", "--format=%s").stdout == "first\n"
@@ -111,19 +128,43 @@ def given_by(crt: Path) -> dict[str, dict[str, str]]:
         assert run(tool("openssl"), "rehash", folder).returncode == 0
     by_count = {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "http.sslCAInfo", "GIT_CONFIG_VALUE_0": str(crt)}
     unverified = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.sslVerify", "GIT_CONFIG_VALUE_0": "false"}
-    files = {name: {name: str(crt)} for name in ("GIT_SSL_CAINFO", "GIT_PROXY_SSL_CAINFO", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
+    files = {
+        name: {name: str(crt)}
+        for name in ("GIT_SSL_CAINFO", "GIT_PROXY_SSL_CAINFO", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    }
     folders = {name: {name: str(folder)} for name in ("GIT_SSL_CAPATH", "SSL_CERT_DIR")}
-    settings = {"by count": {**by_count, "GIT_CONFIG_KEY_1": "http.sslCAPath", "GIT_CONFIG_VALUE_1": str(folder)}, "unverified": unverified}
+    settings = {
+        "by count": {**by_count, "GIT_CONFIG_KEY_1": "http.sslCAPath", "GIT_CONFIG_VALUE_1": str(folder)},
+        "unverified": unverified,
+    }
     return {**files, **folders, **settings, "GIT_SSL_NO_VERIFY": {"GIT_SSL_NO_VERIFY": "1"}, "nothing": {}}
 
 
 @TOGETHER
-@pytest.mark.parametrize("way", [
-    "GIT_SSL_CAINFO", "GIT_PROXY_SSL_CAINFO", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAPATH", "SSL_CERT_DIR", "by count", "unverified",
-    "GIT_SSL_NO_VERIFY", "nothing",
-])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "GIT_SSL_CAINFO",
+        "GIT_PROXY_SSL_CAINFO",
+        "CURL_CA_BUNDLE",
+        "SSL_CERT_FILE",
+        "REQUESTS_CA_BUNDLE",
+        "GIT_SSL_CAPATH",
+        "SSL_CERT_DIR",
+        "by count",
+        "unverified",
+        "GIT_SSL_NO_VERIFY",
+        "nothing",
+    ],
+)
 def test_the_program_trusts_the_labs_authority_and_no_other_whatever_the_owners_environment_says(
-    site: str, secret: Path, authority: Authority, stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    site: str,
+    secret: Path,
+    authority: Authority,
+    stranger: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
 ) -> None:
     """Its own pushes and requests, with a credential of the lab's: to a real server, by a real Git."""
 
@@ -143,7 +184,12 @@ def test_the_program_trusts_the_labs_authority_and_no_other_whatever_the_owners_
                 assert "certificate" in error.words, error.words
                 by_git = False
             try:
-                by_program = program.http.Http(trusted, {"HTTPS_PROXY": site}).send("GET", "https://gitlab.lab/homelab/lab.git/HEAD").status == 200
+                by_program = (
+                    program.http.Http(trusted, {"HTTPS_PROXY": site})
+                    .send("GET", "https://gitlab.lab/homelab/lab.git/HEAD")
+                    .status
+                    == 200
+                )
             except program.http.HttpError as error:
                 assert error.fault is program.http.Fault.CERTIFICATE, error
                 by_program = False
@@ -169,7 +215,9 @@ def prepare(root: Path, lab: RenderedLab, *certificates: Path, mess: str = "") -
     assert done.returncode == 0 and not done.stderr, done.stderr
     trusted = root / "etc/gitlab/trusted-certs"
     trusted.mkdir(parents=True, exist_ok=True)
-    found = [(file.name, stat.S_IMODE(file.stat().st_mode)) for file in sorted(trusted.iterdir()) if not file.is_symlink()]
+    found = [
+        (file.name, stat.S_IMODE(file.stat().st_mode)) for file in sorted(trusted.iterdir()) if not file.is_symlink()
+    ]
     assert {mode for _, mode in found} <= {0o644} and run(tool("openssl"), "rehash", trusted).returncode == 0
     return [name for name, _ in found]
 
@@ -178,7 +226,9 @@ OWN = RenderedLab({"base_domain": "lab"})
 
 
 @TOGETHER
-def test_gitlab_takes_the_certificate_into_those_that_it_trusts(site: str, authority: Authority, stranger: Path, tmp_path: Path) -> None:
+def test_gitlab_takes_the_certificate_into_those_that_it_trusts(
+    site: str, authority: Authority, stranger: Path, tmp_path: Path
+) -> None:
     for name, certificate in (("right", authority.crt), ("wrong", stranger)):
         for _ in range(2):
             assert prepare(tmp_path / name, OWN, certificate) == ["lab-ca-1.crt"]
@@ -200,7 +250,9 @@ def test_gitlab_trusts_each_certificate_of_a_file_with_several(
 
 
 @TOGETHER
-def test_gitlab_trusts_the_own_authority_no_more_once_the_lab_has_none(site: str, authority: Authority, stranger: Path, tmp_path: Path) -> None:
+def test_gitlab_trusts_the_own_authority_no_more_once_the_lab_has_none(
+    site: str, authority: Authority, stranger: Path, tmp_path: Path
+) -> None:
     trusted = tmp_path / "etc/gitlab/trusted-certs"
     prepare(tmp_path, OWN, authority.crt)
     # What a version of the template before this one left, and a certificate that the owner put there.
@@ -216,10 +268,18 @@ def test_gitlab_can_set_the_modes_of_all_that_it_trusts(lab: Lab) -> None:
     Source: CertificateHelper#update_permissions in omnibus-gitlab (certificate_helper.rb).
     """
     namespace = lab.answers["gitlab_namespace"]
-    pod = next(thing for thing in lab.of_kind("Deployment") if thing["metadata"]["namespace"] == namespace)["spec"]["template"]["spec"]
-    fixed = {volume["name"] for volume in pod["volumes"] if {"secret", "configMap", "projected", "downwardAPI"} & volume.keys()}
+    pod = next(thing for thing in lab.of_kind("Deployment") if thing["metadata"]["namespace"] == namespace)["spec"][
+        "template"
+    ]["spec"]
+    fixed = {
+        volume["name"]
+        for volume in pod["volumes"]
+        if {"secret", "configMap", "projected", "downwardAPI"} & volume.keys()
+    }
     mounts = [
-        mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"] if mount.get("readOnly") or mount["name"] in fixed
+        mount["mountPath"]
+        for mount in pod["containers"][0]["volumeMounts"]
+        if mount.get("readOnly") or mount["name"] in fixed
     ]
     assert [path for path in mounts if f"{path}/".startswith("/etc/gitlab/")] == []
 
@@ -248,7 +308,9 @@ def calls(machine: Path) -> list[str]:
 
 
 @TOGETHER
-def test_a_node_trusts_the_authority_after_one_script_and_k3s_starts_anew(machine: Path, authority: Authority, site: str) -> None:
+def test_a_node_trusts_the_authority_after_one_script_and_k3s_starts_anew(
+    machine: Path, authority: Authority, site: str
+) -> None:
     done = trust(machine, "registry.lab:8443")
     assert done.returncode == 0, done.stderr
     placed = {str(file.relative_to(machine / "root")): file for file in (machine / "root").rglob("*") if file.is_file()}
@@ -262,7 +324,9 @@ def test_a_node_trusts_the_authority_after_one_script_and_k3s_starts_anew(machin
 
 def test_a_node_without_docker_or_k3s_has_its_containerd_started_anew(machine: Path) -> None:
     (machine / "bin/docker").unlink()
-    (machine / "bin/systemctl").write_text(f'#!/bin/sh\necho systemctl "$@" >>{machine}/calls\n[ "$1" = restart ] || [ "$3" = containerd ]\n')
+    (machine / "bin/systemctl").write_text(
+        f'#!/bin/sh\necho systemctl "$@" >>{machine}/calls\n[ "$1" = restart ] || [ "$3" = containerd ]\n'
+    )
     for name in ("bash", "cat", "cmp", "dirname", "grep", "id", "install", "rm", "sh"):
         (machine / "bin" / name).symlink_to(tool(name))
     done = trust(machine, "registry.lab", path=str(machine / "bin"))
@@ -292,7 +356,9 @@ def test_the_runbook_gives_the_command_for_a_node_where_there_is_an_own_authorit
     assert "trust-ca" not in RenderedLab({"base_domain": "lab.example.com", "https_port": https_port}).text("README.md")
 
 
-def test_the_script_does_nothing_where_nothing_is_to_be_done_and_notices_a_new_authority(machine: Path, stranger: Path) -> None:
+def test_the_script_does_nothing_where_nothing_is_to_be_done_and_notices_a_new_authority(
+    machine: Path, stranger: Path
+) -> None:
     assert trust(machine, "registry.lab").returncode == 0
     before = calls(machine)
     assert (trust(machine, "registry.lab").stdout, calls(machine)) == ("", before)
@@ -303,7 +369,8 @@ def test_the_script_does_nothing_where_nothing_is_to_be_done_and_notices_a_new_a
 
 def test_the_script_takes_no_key_and_no_other_file(machine: Path, authority: Authority) -> None:
     for text, said in (
-        ("", "is missing"), ("hello\n", "no certificate in PEM form"),
+        ("", "is missing"),
+        ("hello\n", "no certificate in PEM form"),
         (authority.crt.read_text() + "-----BEGIN PRIVATE KEY-----\n", "private key"),
     ):
         (machine / "ca.crt").write_text(text)
@@ -313,17 +380,27 @@ def test_the_script_takes_no_key_and_no_other_file(machine: Path, authority: Aut
     assert not (machine / "root").exists()
 
 
-def test_without_an_own_authority_no_trace_of_one_is_left_and_with_one_everybody_names_the_same_secret(lab: Lab) -> None:
+def test_without_an_own_authority_no_trace_of_one_is_left_and_with_one_everybody_names_the_same_secret(
+    lab: Lab,
+) -> None:
     # The chart, the program, the alarm's code and the scripts in the lab's own folder are the same in every lab; the pipeline for machines looks for certificates.
-    shared = re.compile(r"charts/|lab_program/|apps/alerts/lab_alerts/|\.gitlab/checks/|clusters/.*/gotk-components\.yaml$|(iac/)?README\.md|iac/\.gitlab-ci\.yml$|\.copier-answers\.yml|[^/]+\.sh$")
+    shared = re.compile(
+        r"charts/|lab_program/|apps/alerts/lab_alerts/|\.gitlab/checks/|clusters/.*/gotk-components\.yaml$|(iac/)?README\.md|iac/\.gitlab-ci\.yml$|\.copier-answers\.yml|[^/]+\.sh$"
+    )
     # Each start removes what a former authority of the lab left.
     clean = "GITLAB_PRE_RECONFIGURE_SCRIPT: rm -f /etc/gitlab/trusted-certs/lab-ca*.crt\n"
     # The certificate of the cluster's own API.
     cluster = "#{ACCOUNT}/ca.crt"
     names = {str(file.relative_to(lab.path)): file for file in lab.path.rglob("*") if file.is_file()}
-    texts = {name: name + file.read_text(encoding="utf-8").replace(clean, "").replace(cluster, "") for name, file in names.items() if not shared.match(name)}
+    texts = {
+        name: name + file.read_text(encoding="utf-8").replace(clean, "").replace(cluster, "")
+        for name, file in names.items()
+        if not shared.match(name)
+    }
     found = sorted(name for name, text in texts.items() if TRACES.search(text))
-    named = [reference for reference in references(lab) if reference.kind == "Secret" and "ca" in reference.name.split("-")]
+    named = [
+        reference for reference in references(lab) if reference.kind == "Secret" and "ca" in reference.name.split("-")
+    ]
     if not lab.answers["private_ca"]:
         assert (found, named) == ([], [])
         return

@@ -40,14 +40,18 @@ def solver() -> Iterator[WebStub]:
 
 
 @pytest.fixture
-def traefik(tmp_path: Path, authority: Authority, servers: dict[str, WebStub | SshStub], solver: WebStub) -> Iterator[Run]:
+def traefik(
+    tmp_path: Path, authority: Authority, servers: dict[str, WebStub | SshStub], solver: WebStub
+) -> Iterator[Run]:
     """Return a function that starts a Traefik for a lab, with changed values of its chart and more objects if need be."""
     running: list[TraefikCluster] = []
 
     def start(lab: RenderedLab, values: Object | None = None, more: tuple[Object, ...] = ()) -> TraefikCluster:
         a = lab.answers
         pod: dict[int, Address] = {
-            a["http_port"]: servers["gitlab"].address, a["registry_port"]: servers["registry"].address, 22: servers["ssh"].address,
+            a["http_port"]: servers["gitlab"].address,
+            a["registry_port"]: servers["registry"].address,
+            22: servers["ssh"].address,
             SOLVER_PORT: solver.address,
         }
         folder = tmp_path / str(len(running))
@@ -62,7 +66,10 @@ def traefik(tmp_path: Path, authority: Authority, servers: dict[str, WebStub | S
 def shortened(values: Object) -> Object:
     """Return the values with every time-out of https a SHORTENED-th; Traefik's default where they set none."""
     timeouts = values["ports"]["websecure"].get("transport", {}).get("respondingTimeouts", {})
-    seconds = {"readTimeout": TRAEFIKS_DEFAULT, **{name: int(value.removesuffix("s")) for name, value in timeouts.items()}}
+    seconds = {
+        "readTimeout": TRAEFIKS_DEFAULT,
+        **{name: int(value.removesuffix("s")) for name, value in timeouts.items()},
+    }
     changed = {name: f"{value // SHORTENED}s" for name, value in seconds.items()}
     return merge(values, {"ports": {"websecure": {"transport": {"respondingTimeouts": changed}}}})
 
@@ -80,10 +87,25 @@ def push(cluster: TraefikCluster, layer: Path, protocol: str) -> subprocess.Pope
     host, port = cluster.exposed(443)
     return subprocess.Popen(
         [
-            tool("curl"), "--silent", "--show-error", protocol, "--cacert", cluster.authority.crt, "--connect-to", f"::{host}:{port}",
-            "--limit-rate", str(RATE), "--max-time", "300", "--upload-file", layer, "https://registry.lab/v2/a/b/blobs/uploads/1",
+            tool("curl"),
+            "--silent",
+            "--show-error",
+            protocol,
+            "--cacert",
+            cluster.authority.crt,
+            "--connect-to",
+            f"::{host}:{port}",
+            "--limit-rate",
+            str(RATE),
+            "--max-time",
+            "300",
+            "--upload-file",
+            layer,
+            "https://registry.lab/v2/a/b/blobs/uploads/1",
         ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -95,12 +117,15 @@ def test_a_large_push_outlasts_traefiks_usual_patience(traefik: Run, layer: Path
     del impatient["ports"]["websecure"]["transport"]
     clusters = {
         "Ingress": traefik(lab, shortened(lab.traefik)),
-        "IngressRoute": traefik(RenderedLab({"base_domain": "lab"}, {"ingress": {"kind": "IngressRoute"}}), shortened(lab.traefik)),
+        "IngressRoute": traefik(
+            RenderedLab({"base_domain": "lab"}, {"ingress": {"kind": "IngressRoute"}}), shortened(lab.traefik)
+        ),
         "without the lab's setting": traefik(lab, shortened(impatient)),
     }
     pushes = {
         (name, protocol): push(cluster, layer, protocol)
-        for name, cluster in clusters.items() for protocol in ("--http1.1", "--http2")
+        for name, cluster in clusters.items()
+        for protocol in ("--http1.1", "--http2")
     }
     digest = hashlib.sha256(layer.read_bytes()).hexdigest()
     for (name, protocol), process in pushes.items():
@@ -137,21 +162,33 @@ def neighbour() -> tuple[Object, ...]:
     backend = {"service": {"name": "neighbour", "port": {"number": 80}}}
     return (
         {
-            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
             "metadata": {
-                "name": "neighbour", "namespace": "default", "annotations": {"traefik.ingress.kubernetes.io/router.tls": "true"},
+                "name": "neighbour",
+                "namespace": "default",
+                "annotations": {"traefik.ingress.kubernetes.io/router.tls": "true"},
             },
             "spec": {
                 "ingressClassName": "traefik",
-                "rules": [{"host": "neighbour.lab", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+                "rules": [
+                    {
+                        "host": "neighbour.lab",
+                        "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
+                    }
+                ],
             },
         },
         {
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "neighbour", "namespace": "default"},
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "neighbour", "namespace": "default"},
             "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 80}]},
         },
         {
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "neighbour", "namespace": "default"},
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "neighbour", "namespace": "default"},
             "spec": {"template": {"metadata": {"labels": labels}}},
         },
     )
@@ -169,11 +206,26 @@ def challenge(path: str) -> tuple[Object, ...]:
     paths = [{"path": path, "pathType": "ImplementationSpecific", "backend": backend}]
     return (
         {
-            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata,
-            "spec": {"ingressClassName": "traefik", "rules": [{"host": "gitlab.lab.example.com", "http": {"paths": paths}}]},
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": metadata,
+            "spec": {
+                "ingressClassName": "traefik",
+                "rules": [{"host": "gitlab.lab.example.com", "http": {"paths": paths}}],
+            },
         },
-        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "NodePort", "selector": labels, "ports": [port]}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": {"metadata": {"labels": labels}}}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"type": "NodePort", "selector": labels, "ports": [port]},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata,
+            "spec": {"template": {"metadata": {"labels": labels}}},
+        },
     )
 
 

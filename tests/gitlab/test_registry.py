@@ -45,20 +45,33 @@ class Chain:
 
     def skopeo(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run skopeo, which reads the folders that Docker reads (certs.d), with the lab's names known to it."""
-        environment = {"PATH": os.environ["PATH"], "HTTPS_PROXY": self.proxy, "TMPDIR": os.environ.get("TMPDIR", "/tmp"), **variables}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HTTPS_PROXY": self.proxy,
+            "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
+            **variables,
+        }
         return subprocess.run(
-            [tool("skopeo"), "--insecure-policy", *map(str, arguments)], env=environment, capture_output=True, text=True, check=False,
+            [tool("skopeo"), "--insecure-policy", *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
 
 @pytest.fixture(scope="module", params=[443, 8443])
-def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Chain]:
+def chain(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> Iterator[Chain]:
     tool("skopeo")
     folder = tmp_path_factory.mktemp("chain")
     ports = {"https_port": request.param, "http_port": free_port(), "registry_port": free_port()}
     lab = RenderedLab({"base_domain": "lab", **ports}, trusted=["127.0.0.1/32"])
     log_in = LogInStub(folder / "log-in", USER, PASSWORD)
-    settings = recorded([lab], folder / "rb", {"REGISTRY_WEBHOOK_URL": "http://{}:{}/hook/flux".format(*log_in.address)})[0]
+    settings = recorded(
+        [lab], folder / "rb", {"REGISTRY_WEBHOOK_URL": "http://{}:{}/hook/flux".format(*log_in.address)}
+    )[0]
     registry = RegistryOfGitlab(folder / "registry", settings, log_in.certificate)
     pod = {port: ("127.0.0.1", port) for port in (lab.answers["http_port"], lab.answers["registry_port"])}
     hosts = {lab.answers["gitlab_host"], lab.answers["registry_host"]}
@@ -88,10 +101,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unpacked = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in contents]}
     config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": unpacked}
     manifest = {
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": blob(json.dumps(config).encode(), "config.v1+json"), "layers": layers,
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob(json.dumps(config).encode(), "config.v1+json"),
+        "layers": layers,
     }
-    index = {**blob(json.dumps(manifest).encode(), "manifest.v1+json"), "annotations": {"org.opencontainers.image.ref.name": "1.2.3"}}
+    index = {
+        **blob(json.dumps(manifest).encode(), "manifest.v1+json"),
+        "annotations": {"org.opencontainers.image.ref.name": "1.2.3"},
+    }
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [index]}))
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     return folder
@@ -111,7 +129,10 @@ pytestmark = pytest.mark.xdist_group("registry")
 def test_the_registry_sends_clients_to_log_in_at_gitlab_over_https(chain: Chain) -> None:
     port = chain.lab.answers["https_port"]
     answer = ask(
-        chain.cluster.exposed(port), chain.lab.answers["registry_host"], "/v2/", trusted=chain.cluster.authority.crt,
+        chain.cluster.exposed(port),
+        chain.lab.answers["registry_host"],
+        "/v2/",
+        trusted=chain.cluster.authority.crt,
         port=None if port == 443 else port,
     )
     where = "https://gitlab.lab" + ("" if port == 443 else f":{port}") + "/jwt/auth"
@@ -125,14 +146,20 @@ def test_an_image_is_pushed_announced_and_pulled(chain: Chain, image: Path, tmp_
     folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)
     there = f"docker://{chain.address}/homelab/demo:1.2.3"
     chain.log_in.calls.clear()
-    pushed = chain.skopeo("copy", "--dest-cert-dir", folder, "--dest-creds", f"{USER}:{PASSWORD}", f"oci:{image}:1.2.3", there)
+    pushed = chain.skopeo(
+        "copy", "--dest-cert-dir", folder, "--dest-creds", f"{USER}:{PASSWORD}", f"oci:{image}:1.2.3", there
+    )
     assert pushed.returncode == 0, pushed.stderr
     wait_for("the announcement to Flux", lambda: ("push", "homelab/demo", "1.2.3") in chain.log_in.events)
-    pulled = chain.skopeo("copy", "--src-cert-dir", folder, "--src-creds", f"{USER}:{PASSWORD}", there, f"dir:{tmp_path}/pulled")
+    pulled = chain.skopeo(
+        "copy", "--src-cert-dir", folder, "--src-creds", f"{USER}:{PASSWORD}", there, f"dir:{tmp_path}/pulled"
+    )
     assert pulled.returncode == 0, pulled.stderr
     manifest = json.loads((image / "index.json").read_text())["manifests"][0]["digest"].removeprefix("sha256:")
     assert (tmp_path / "pulled/manifest.json").read_bytes() == (image / "blobs/sha256" / manifest).read_bytes()
-    assert {file.name for file in (image / "blobs/sha256").iterdir()} - {manifest} <= {file.name for file in (tmp_path / "pulled").iterdir()}
+    assert {file.name for file in (image / "blobs/sha256").iterdir()} - {manifest} <= {
+        file.name for file in (tmp_path / "pulled").iterdir()
+    }
 
 
 @pytest.mark.deep(keep=1)
@@ -145,7 +172,12 @@ def test_a_push_is_announced_once_and_starts_one_scan(chain: Chain, image: Path,
     for name in ("shop:2.0.0", "shop:cache", "last:1.0.0"):
         there = f"docker://{chain.address}/homelab/{name}"
         assert chain.skopeo("copy", *login, f"oci:{image}:1.2.3", there).returncode == 0
-        assert chain.skopeo("copy", "--src-cert-dir", folder, "--src-creds", f"{USER}:{PASSWORD}", there, f"dir:{tmp_path}/{name}").returncode == 0
+        assert (
+            chain.skopeo(
+                "copy", "--src-cert-dir", folder, "--src-creds", f"{USER}:{PASSWORD}", there, f"dir:{tmp_path}/{name}"
+            ).returncode
+            == 0
+        )
     calls = wait_for("the last announcement", lambda: chain.log_in.calls if len(chain.log_in.calls) >= 3 else None)
     assert len(calls) == 3
     resources = [scanned(chain, name) for name in ("demo", "shop", "workshop", "last")]
@@ -161,7 +193,9 @@ def scanned(chain: Chain, name: str) -> dict[str, Any]:
 
 def accepts(chain: Chain, body: dict[str, object], resource: dict[str, Any]) -> bool:
     """Say whether Flux's receiver starts a scan: `req` is the call's body, `res` the object's metadata (notification-controller, receivers.md)."""
-    receiver = next(one for one in documents(chain.lab.text("automation/receivers.yaml")) if one["metadata"]["name"] == "registry")
+    receiver = next(
+        one for one in documents(chain.lab.text("automation/receivers.yaml")) if one["metadata"]["name"] == "registry"
+    )
     # The package is made for Python 3.11 and newer.
     cel = pytest.importorskip("cel")
     answer = cel.evaluate(receiver["spec"]["resourceFilter"], {"req": body, "res": {"metadata": resource["metadata"]}})
@@ -177,13 +211,17 @@ def test_a_repository_that_an_older_chart_made_is_scanned_at_each_call(chain: Ch
     # A call by hand carries no event.
     assert accepts(chain, {}, scanned(chain, "demo"))
     # What is pushed by its digest only is a part of an image for several kinds of processors.
-    assert not accepts(chain, {"events": [{"action": "push", "target": {"repository": "homelab/demo"}}]}, scanned(chain, "demo"))
+    assert not accepts(
+        chain, {"events": [{"action": "push", "target": {"repository": "homelab/demo"}}]}, scanned(chain, "demo")
+    )
 
 
 def test_a_wrong_password_is_refused(chain: Chain, image: Path, tmp_path: Path) -> None:
     folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)
     there = f"docker://{chain.address}/homelab/demo:1.2.4"
-    pushed = chain.skopeo("copy", "--dest-cert-dir", folder, "--dest-creds", f"{USER}:wrong", f"oci:{image}:1.2.3", there)
+    pushed = chain.skopeo(
+        "copy", "--dest-cert-dir", folder, "--dest-creds", f"{USER}:wrong", f"oci:{image}:1.2.3", there
+    )
     assert pushed.returncode != 0 and "invalid username/password" in pushed.stderr
 
 
@@ -195,12 +233,16 @@ def test_docker_trusts_the_labs_authority_from_its_certs_d_and_no_other(
         if authority is None:
             (folder / "ca.crt").unlink()
         there = f"docker://{chain.address}/homelab/demo:1.2.5"
-        pushed = chain.skopeo("copy", "--dest-cert-dir", folder, "--dest-creds", f"{USER}:{PASSWORD}", f"oci:{image}:1.2.3", there)
+        pushed = chain.skopeo(
+            "copy", "--dest-cert-dir", folder, "--dest-creds", f"{USER}:{PASSWORD}", f"oci:{image}:1.2.3", there
+        )
         assert pushed.returncode != 0 and "certificate signed by unknown authority" in pushed.stderr
 
 
 @pytest.mark.slow
-def test_a_jobs_environment_makes_docker_and_buildkit_trust_the_authority(chain: Chain, image: Path, tmp_path: Path, stranger: Path) -> None:
+def test_a_jobs_environment_makes_docker_and_buildkit_trust_the_authority(
+    chain: Chain, image: Path, tmp_path: Path, stranger: Path
+) -> None:
     """Both are Go programs, as skopeo is: they read the folders of SSL_CERT_DIR beside the system's own certificates."""
     name, _, value = Lab(chain.lab.answers).job_environment[0].partition("=")
     there = f"docker://{chain.address}/homelab/demo:1.2.6"

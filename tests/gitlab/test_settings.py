@@ -17,14 +17,20 @@ from tests.support import gitlab_rb
 from tests.support.cluster import Lab, namespace_of
 
 POD_ENVIRONMENT = {
-    "NODE_IP": "192.0.2.7", "NODE_IPS": "192.0.2.7 192.0.2.8 2001:db8::8", "REGISTRY_WEBHOOK_URL": "http://webhook-receiver.flux-system.svc.cluster.local/hook/1",
-    "SMTP_USER_NAME": "gitlab@lab", "SMTP_PASSWORD": "it's \"secret\" #{1} \\ $", "GITLAB_ROOT_PASSWORD": "root's #{1} first",
+    "NODE_IP": "192.0.2.7",
+    "NODE_IPS": "192.0.2.7 192.0.2.8 2001:db8::8",
+    "REGISTRY_WEBHOOK_URL": "http://webhook-receiver.flux-system.svc.cluster.local/hook/1",
+    "SMTP_USER_NAME": "gitlab@lab",
+    "SMTP_PASSWORD": 'it\'s "secret" #{1} \\ $',
+    "GITLAB_ROOT_PASSWORD": "root's #{1} first",
 }
 
 
 def in_gitlabs_namespace(lab: Lab, kind: str) -> dict[str, Object]:
     return {
-        thing["metadata"]["name"]: thing for thing in lab.of_kind(kind) if namespace_of(thing) == lab.answers["gitlab_namespace"]
+        thing["metadata"]["name"]: thing
+        for thing in lab.of_kind(kind)
+        if namespace_of(thing) == lab.answers["gitlab_namespace"]
     }
 
 
@@ -56,7 +62,11 @@ def test_every_host_leads_to_the_port_that_gitlab_listens_on_for_it(lab: Lab) ->
         for rule in ingress["spec"]["rules"]:
             for path in rule["http"]["paths"]:
                 backend = path["backend"]["service"]
-                port = next(one for one in services[backend["name"]]["spec"]["ports"] if one["port"] == backend["port"]["number"])
+                port = next(
+                    one
+                    for one in services[backend["name"]]["spec"]["ports"]
+                    if one["port"] == backend["port"]["number"]
+                )
                 led.setdefault(rule["host"], set()).add(port["targetPort"])
                 assert (path["path"], path["pathType"]) == ("/", "Prefix")
     assert led == {host: {port} for host, port in served.items()}
@@ -80,7 +90,9 @@ def test_plain_http_is_spoken_inside_and_nowhere_else(lab: Lab) -> None:
     for nginx in (rb["gitlab_rails"]["nginx"], rb["registry"]["nginx"]):
         assert nginx["listen_https"] is nginx["redirect_http_to_https"] is False
     assert rb["letsencrypt"]["enable"] is False
-    assert rb["registry"]["enable"] is rb["gitlab_rails"]["registry_enabled"] is rb["registry"]["nginx"]["enable"] is True
+    assert (
+        rb["registry"]["enable"] is rb["gitlab_rails"]["registry_enabled"] is rb["registry"]["nginx"]["enable"] is True
+    )
 
 
 def test_the_port_for_ssh_is_the_same_in_gitlab_the_service_the_route_and_ssh_config(lab: Lab) -> None:
@@ -126,7 +138,10 @@ def test_gitlab_reads_this_very_file_and_a_change_of_it_restarts_the_pod(lab: La
     assert lab.values[release]["configMaps"]["config"]["data"] == {"gitlab.rb": text}
     template = in_gitlabs_namespace(lab, "Deployment")["gitlab"]["spec"]["template"]
     container = template["spec"]["containers"][0]
-    (path,) = re.findall(r"^from_file\('(.+)'\)$", next(one["value"] for one in container["env"] if one["name"] == "GITLAB_OMNIBUS_CONFIG"))
+    (path,) = re.findall(
+        r"^from_file\('(.+)'\)$",
+        next(one["value"] for one in container["env"] if one["name"] == "GITLAB_OMNIBUS_CONFIG"),
+    )
     mount = next(one for one in container["volumeMounts"] if path.startswith(f"{one['mountPath']}/gitlab.rb"))
     volume = next(one for one in template["spec"]["volumes"] if one["name"] == mount["name"])
     carried = in_gitlabs_namespace(lab, "ConfigMap")[volume["configMap"]["name"]]
@@ -162,27 +177,59 @@ def test_the_registry_announces_pushes_where_the_bootstrap_says_and_stays_silent
 
 
 MAIL = {
-    "smtp_enabled": True, "smtp_host": "smtp-service.local", "smtp_port": 25, "email_from": "gitlab@angrybits.example",
-    "email_display_name": "Gitlab", "email_reply_to": "noreply@angrybits.example",
+    "smtp_enabled": True,
+    "smtp_host": "smtp-service.local",
+    "smtp_port": 25,
+    "email_from": "gitlab@angrybits.example",
+    "email_display_name": "Gitlab",
+    "email_reply_to": "noreply@angrybits.example",
 }
 
 
 def test_mail_goes_out_as_answered(tmp_path: Path) -> None:
     rails = of(tmp_path, MAIL)["gitlab_rails"]
     assert {key: rails[key] for key in rails if key.startswith(("smtp", "gitlab_email"))} == {
-        "smtp_enable": True, "smtp_address": "smtp-service.local", "smtp_port": 25, "smtp_domain": "gitlab.lab.example.com",
-        "smtp_tls": False, "smtp_enable_starttls_auto": True, "smtp_openssl_verify_mode": "peer", "smtp_ca_path": "/etc/gitlab/trusted-certs",
-        "gitlab_email_enabled": True, "gitlab_email_from": "gitlab@angrybits.example", "gitlab_email_display_name": "Gitlab",
+        "smtp_enable": True,
+        "smtp_address": "smtp-service.local",
+        "smtp_port": 25,
+        "smtp_domain": "gitlab.lab.example.com",
+        "smtp_tls": False,
+        "smtp_enable_starttls_auto": True,
+        "smtp_openssl_verify_mode": "peer",
+        "smtp_ca_path": "/etc/gitlab/trusted-certs",
+        "gitlab_email_enabled": True,
+        "gitlab_email_from": "gitlab@angrybits.example",
+        "gitlab_email_display_name": "Gitlab",
         "gitlab_email_reply_to": "noreply@angrybits.example",
     }
 
 
-@pytest.mark.parametrize("name", [
-    "Git: home", "#lab", "null", "123", "[lab]", '"quoted"', "it's", "<%= `id` %>", "Gärten & Ställe 🦊", "a #b", "%{x}", "~", "Ja: \\", "=",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Git: home",
+        "#lab",
+        "null",
+        "123",
+        "[lab]",
+        '"quoted"',
+        "it's",
+        "<%= `id` %>",
+        "Gärten & Ställe 🦊",
+        "a #b",
+        "%{x}",
+        "~",
+        "Ja: \\",
+        "=",
+    ],
+)
 def test_gitlab_sends_its_mail_under_the_name_that_was_answered(tmp_path: Path, name: str) -> None:
     """The package copies it into gitlab.yml without quotes; then ERB and YAML read that file."""
-    given = {"email_display_name": name, "email_from": "'git@lab.example.com", "email_reply_to": "'no-reply@lab.example.com"}
+    given = {
+        "email_display_name": name,
+        "email_from": "'git@lab.example.com",
+        "email_reply_to": "'no-reply@lab.example.com",
+    }
     (read,) = gitlab_rb.as_gitlab_reads_them([of(tmp_path, {**MAIL, **given})], tmp_path)
     assert {question: read["gitlab"][question] for question in given} == given
 
@@ -190,7 +237,12 @@ def test_gitlab_sends_its_mail_under_the_name_that_was_answered(tmp_path: Path, 
 def test_gitlab_holds_what_was_answered(lab: Lab) -> None:
     a, (read,) = lab.answers, gitlab_rb.as_gitlab_reads_them([settings(lab)], lab.path)
     found = {key: read["gitlab"][key] for key in ("host", "ssh_host", "time_zone", "trusted_proxies")}
-    assert found == {"host": a["gitlab_host"], "ssh_host": a["gitlab_host"], "time_zone": a["timezone"], "trusted_proxies": a["trusted_proxies"]}
+    assert found == {
+        "host": a["gitlab_host"],
+        "ssh_host": a["gitlab_host"],
+        "time_zone": a["timezone"],
+        "trusted_proxies": a["trusted_proxies"],
+    }
     assert read["registry"]["host"] == a["registry_host"]
     names = ("email_from", "email_display_name", "email_reply_to") if a["smtp_enabled"] else ()
     assert {name: read["gitlab"][name] for name in names} == {name: a[name] for name in names}
@@ -201,7 +253,10 @@ def test_a_mail_server_that_wants_a_password_gets_it_from_the_secret_and_git_nev
     container = lab.one("Deployment", "gitlab")["spec"]["template"]["spec"]["containers"][0]
     assert container["envFrom"] == [{"secretRef": {"name": "gitlab-env", "optional": True}}]
     rails = of(tmp_path, MAIL, POD_ENVIRONMENT)["gitlab_rails"]
-    assert (rails["smtp_user_name"], rails["smtp_password"]) == (POD_ENVIRONMENT["SMTP_USER_NAME"], POD_ENVIRONMENT["SMTP_PASSWORD"])
+    assert (rails["smtp_user_name"], rails["smtp_password"]) == (
+        POD_ENVIRONMENT["SMTP_USER_NAME"],
+        POD_ENVIRONMENT["SMTP_PASSWORD"],
+    )
     assert rails["smtp_authentication"] == "login"
 
 
@@ -211,16 +266,25 @@ def test_the_runbook_says_how_a_secret_of_gitlab_rb_gets_into_the_cluster() -> N
     assert "kubectl -n gitlab create secret generic gitlab-env --from-env-file=<file>" in lab.text("README.md")
 
 
-@pytest.mark.parametrize(("storage", "data", "where"), [
-    ("nfs", "storage-class", "`/storage/gitlab/config/gitlab.rb` on `storage.lab.example.com`"),
-    ("storage-class", "nfs", None), ("host-path", "nfs", "`/storage/gitlab/config/gitlab.rb` on the node"),
-])
-def test_the_runbook_says_where_a_gitlab_rb_beside_git_lies_and_what_is_lost(storage: str, data: str, where: str | None) -> None:
+@pytest.mark.parametrize(
+    ("storage", "data", "where"),
+    [
+        ("nfs", "storage-class", "`/storage/gitlab/config/gitlab.rb` on `storage.lab.example.com`"),
+        ("storage-class", "nfs", None),
+        ("host-path", "nfs", "`/storage/gitlab/config/gitlab.rb` on the node"),
+    ],
+)
+def test_the_runbook_says_where_a_gitlab_rb_beside_git_lies_and_what_is_lost(
+    storage: str, data: str, where: str | None
+) -> None:
     said = RenderedLab({"storage_backend": storage, "data_backend": data}).text("README.md")
     (paragraph,) = (part for part in said.split("\n### ") if part.startswith("Keep gitlab.rb on the "))
     assert ("storage server" in paragraph) is (storage == "nfs")
     assert (where in paragraph) if where else ("/config/gitlab.rb" not in paragraph)
-    assert "you lose its history, the checks, and the restart by commit" in paragraph and "rollout restart deployment/gitlab" in paragraph
+    assert (
+        "you lose its history, the checks, and the restart by commit" in paragraph
+        and "rollout restart deployment/gitlab" in paragraph
+    )
 
 
 def test_the_port_for_smtps_is_spoken_to_in_tls_from_the_start(tmp_path: Path) -> None:
@@ -256,7 +320,13 @@ def test_backups_are_kept_as_long_as_answered_and_not_at_all_without(tmp_path: P
     assert "backup_keep_time" not in of(tmp_path, {"backups": False})["gitlab_rails"]
 
 
-AWS = {"aws": "backups", "aws_account": "123456789012", "aws_region": "eu-west-3", "aws_bucket": "one", "aws_issuer_bucket": "two"}
+AWS = {
+    "aws": "backups",
+    "aws_account": "123456789012",
+    "aws_region": "eu-west-3",
+    "aws_bucket": "one",
+    "aws_issuer_bucket": "two",
+}
 
 
 def test_backups_go_to_the_bucket_once_there_is_a_key_for_it_and_the_key_is_in_no_file(tmp_path: Path) -> None:
@@ -264,10 +334,15 @@ def test_backups_go_to_the_bucket_once_there_is_a_key_for_it_and_the_key_is_in_n
     rails = of(tmp_path, AWS, POD_ENVIRONMENT | key)["gitlab_rails"]
     assert rails["backup_upload_remote_directory"] == "one"
     assert rails["backup_upload_connection"] == {
-        "provider": "AWS", "region": "eu-west-3", "aws_access_key_id": "AKIA…", "aws_secret_access_key": "it's #{secret}",
+        "provider": "AWS",
+        "region": "eu-west-3",
+        "aws_access_key_id": "AKIA…",
+        "aws_secret_access_key": "it's #{secret}",
     }
     for answers, environment in ((AWS, {}), (AWS | {"backups": False}, key), ({}, key)):
-        assert not [name for name in of(tmp_path, answers, environment)["gitlab_rails"] if name.startswith("backup_upload")]
+        assert not [
+            name for name in of(tmp_path, answers, environment)["gitlab_rails"] if name.startswith("backup_upload")
+        ]
 
 
 @pytest.mark.labs(backups=[True])
@@ -295,7 +370,9 @@ def test_a_backup_takes_the_registrys_database_along_and_a_restore_brings_it_bac
     for given in ({"backups": True}, {"backups": False}):
         rails = of(tmp_path, given, POD_ENVIRONMENT)["gitlab_rails"]
         assert rails["backup_role"] is True
-        assert len({rails[name] for name in names}) == 2 and all(re.fullmatch("[0-9a-f]{64}", rails[name]) for name in names)
+        assert len({rails[name] for name in names}) == 2 and all(
+            re.fullmatch("[0-9a-f]{64}", rails[name]) for name in names
+        )
         # The same at each start, another one for another secret.
         assert of(tmp_path, given, POD_ENVIRONMENT)["gitlab_rails"] == rails
         other = of(tmp_path, given, {**POD_ENVIRONMENT, "GITLAB_ROOT_PASSWORD": "another"})["gitlab_rails"]
@@ -304,7 +381,10 @@ def test_a_backup_takes_the_registrys_database_along_and_a_restore_brings_it_bac
     assert not {"backup_role", *names} & of(tmp_path, {})["gitlab_rails"].keys()
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("external_url 'http://other.lab'", "http://other.lab"), ("# nothing", "https://gitlab.lab.example.com")])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("external_url 'http://other.lab'", "http://other.lab"), ("# nothing", "https://gitlab.lab.example.com")],
+)
 def test_a_gitlab_rb_on_the_volume_wins_over_the_one_in_git(tmp_path: Path, text: str, wanted: str) -> None:
     """The image evaluates GITLAB_OMNIBUS_CONFIG first and /etc/gitlab/gitlab.rb after it (docker/assets/gitlab.rb)."""
     file = tmp_path / "gitlab.rb"

@@ -19,13 +19,29 @@ from tests.support.depth import with_the_clusters_programs
 
 pytestmark = [
     pytest.mark.xdist_group("sign-in"),
-    pytest.mark.skipif(not (PROGRAM.exists() or with_the_clusters_programs()), reason="make cluster-test builds oauth2-proxy"),
+    pytest.mark.skipif(
+        not (PROGRAM.exists() or with_the_clusters_programs()), reason="make cluster-test builds oauth2-proxy"
+    ),
 ]
 # What says who somebody is, as applications read it. Some frameworks take an underscore for a hyphen.
 NAMES = (
-    "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username", "X-Forwarded-User",
-    "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "Remote-User", "Remote-Email",
-    "X-Remote-User", "X-Remote-Groups", "X-WebAuth-User", "X_Auth_Request_User", "x_forwarded_user", "REMOTE_USER",
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Groups",
+    "X-Auth-Request-Preferred-Username",
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Access-Token",
+    "Remote-User",
+    "Remote-Email",
+    "X-Remote-User",
+    "X-Remote-Groups",
+    "X-WebAuth-User",
+    "X_Auth_Request_User",
+    "x_forwarded_user",
+    "REMOTE_USER",
 )
 FORGED = "root-of-all"
 
@@ -38,7 +54,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ite
 
 def is_sent_to_log_in(chain: Chain, url: str, **headers: str) -> bool:
     answer = chain.browser().get(url, **headers)
-    return answer.status == 302 and answer.headers["location"].startswith(f"https://gitlab.{DOMAIN}:{PORT}/oauth/authorize?")
+    return answer.status == 302 and answer.headers["location"].startswith(
+        f"https://gitlab.{DOMAIN}:{PORT}/oauth/authorize?"
+    )
 
 
 def test_who_is_not_logged_in_is_sent_to_gitlab_and_the_application_is_not_asked(chain: Chain) -> None:
@@ -46,7 +64,9 @@ def test_who_is_not_logged_in_is_sent_to_gitlab_and_the_application_is_not_asked
     asked = urlsplit(answer.headers["location"])
     query = parse_qs(asked.query)
     assert (answer.status, asked.netloc, answer.seen) == (302, f"gitlab.{DOMAIN}:{PORT}", {})
-    assert query["redirect_uri"] == [url_of("sign-in", "/oauth2/callback")] and query["client_id"] == [chain.provider.client[0]]
+    assert query["redirect_uri"] == [url_of("sign-in", "/oauth2/callback")] and query["client_id"] == [
+        chain.provider.client[0]
+    ]
     ended, page = chain.browser(None).visit(url_of("shop"))
     assert urlsplit(ended).path == "/oauth/authorize" and page.seen == {"page": "log-in"}
 
@@ -69,7 +89,9 @@ def test_a_stranger_is_refused_and_so_is_somebody_whose_address_nobody_has_check
     for person in (EVE, Person("new"), Person("liar", ["homelab"], verified=False)):
         browser = chain.browser(person)
         ended, page = browser.visit(url_of("shop"))
-        assert urlsplit(ended).path == "/oauth2/callback" and page.status in (403, 500) and page.seen == {}, person  # v7.15.5 says 500 of an unchecked address
+        assert urlsplit(ended).path == "/oauth2/callback" and page.status in (403, 500) and page.seen == {}, (
+            person
+        )  # v7.15.5 says 500 of an unchecked address
         assert browser.get(url_of("shop")).status == 302
     assert chain.browser(EVE).visit(url_of("shop"))[1].status == 403
 
@@ -86,10 +108,27 @@ def test_an_application_may_be_for_fewer_people(chain: Chain) -> None:
 
 def test_forged_headers_open_nothing_and_name_nobody(chain: Chain) -> None:
     forged = dict.fromkeys(NAMES, FORGED)
-    for more in ({}, {"X-Forwarded-Host": f"sign-in.{DOMAIN}", "X-Forwarded-Uri": "/oauth2/static/x", "X-Forwarded-Method": "OPTIONS"}):
-        for path in ("/", "/oauth2/auth", "/oauth2/callback", "/ping", "/robots.txt", "//evil.example/", "/%2e%2e/ping"):
+    for more in (
+        {},
+        {
+            "X-Forwarded-Host": f"sign-in.{DOMAIN}",
+            "X-Forwarded-Uri": "/oauth2/static/x",
+            "X-Forwarded-Method": "OPTIONS",
+        },
+    ):
+        for path in (
+            "/",
+            "/oauth2/auth",
+            "/oauth2/callback",
+            "/ping",
+            "/robots.txt",
+            "//evil.example/",
+            "/%2e%2e/ping",
+        ):
             assert is_sent_to_log_in(chain, url_of("shop", path), **forged, **more), (path, more)
-    assert is_sent_to_log_in(chain, url_of("shop"), Authorization="Bearer x", X_Forwarded_Proto="http", X_Original_URL="/ping")
+    assert is_sent_to_log_in(
+        chain, url_of("shop"), Authorization="Bearer x", X_Forwarded_Proto="http", X_Original_URL="/ping"
+    )
     browser = chain.browser(MIA)
     browser.visit(url_of("shop"))
     # ask() sends names as they are, underscores too.
@@ -99,7 +138,9 @@ def test_forged_headers_open_nothing_and_name_nobody(chain: Chain) -> None:
 
 
 def chain_ask(chain: Chain, name: str, headers: dict[str, str]) -> Answer:
-    return ask(chain.cluster.exposed(PORT), f"{name}.{DOMAIN}", port=PORT, headers=headers, trusted=chain.cluster.authority.crt)
+    return ask(
+        chain.cluster.exposed(PORT), f"{name}.{DOMAIN}", port=PORT, headers=headers, trusted=chain.cluster.authority.crt
+    )
 
 
 def test_a_cookie_that_was_changed_or_comes_from_elsewhere_is_none(chain: Chain) -> None:
@@ -109,7 +150,13 @@ def test_a_cookie_that_was_changed_or_comes_from_elsewhere_is_none(chain: Chain)
     value = str(cookie.value)
     assert chain_ask(chain, "shop", {"Cookie": f"{cookie.name}={value}"}).status == 200
     middle = len(value) // 3
-    for other in (value[:middle] + ("A" if value[middle] != "A" else "B") + value[middle + 1 :], value[:-12], "", f"{value}|1", "e30=|1|x"):
+    for other in (
+        value[:middle] + ("A" if value[middle] != "A" else "B") + value[middle + 1 :],
+        value[:-12],
+        "",
+        f"{value}|1",
+        "e30=|1|x",
+    ):
         assert chain_ask(chain, "shop", {"Cookie": f"{cookie.name}={other}"}).status == 302, other
 
 
@@ -122,7 +169,13 @@ def test_a_token_that_another_key_signed_lets_nobody_in(chain: Chain) -> None:
 
 
 def test_the_sign_in_leads_back_to_hosts_of_the_lab_alone(chain: Chain) -> None:
-    for evil in ("https://evil.example/", "//evil.example", f"https://evil-{DOMAIN}/", f"https://{DOMAIN}.evil.example/", "https:evil.example"):
+    for evil in (
+        "https://evil.example/",
+        "//evil.example",
+        f"https://evil-{DOMAIN}/",
+        f"https://{DOMAIN}.evil.example/",
+        "https:evil.example",
+    ):
         ended, page = chain.browser(MIA).visit(url_of("sign-in", f"/oauth2/start?rd={evil}"))
         assert not re.search("evil", urlsplit(ended).netloc), evil
     ended, page = chain.browser(MIA).visit(url_of("sign-in", f"/oauth2/start?rd={url_of('shop', '/x')}"))

@@ -81,8 +81,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def case(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: Authority,
-    servers: dict[str, WebStub | SshStub], settings: dict[str, Object],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    authority: Authority,
+    servers: dict[str, WebStub | SshStub],
+    settings: dict[str, Object],
 ) -> Iterator[Case]:
     lab, rb = lab_of(request.param), settings[request.param]
     pod = {
@@ -104,7 +107,9 @@ def what_the_owner_brings(lab: RenderedLab, authority: Authority) -> list[Object
     if a["tls_source"] == "secret":
         return [made.secret(a["tls_secret_name"], a["gitlab_namespace"])]
     store = {
-        "apiVersion": "traefik.io/v1alpha1", "kind": "TLSStore", "metadata": {"name": "default", "namespace": "kube-system"},
+        "apiVersion": "traefik.io/v1alpha1",
+        "kind": "TLSStore",
+        "metadata": {"name": "default", "namespace": "kube-system"},
         "spec": {"defaultCertificate": {"secretName": "default-certificate"}},
     }
     return [store, made.secret("default-certificate", "kube-system")]
@@ -128,7 +133,12 @@ def test_the_pod_is_told_of_https_the_host_as_typed_and_the_clients_address(case
 
 @pytest.mark.slow(keep=1)
 def test_a_client_cannot_pretend_to_come_from_elsewhere(case: Case) -> None:
-    forged = {"X-Forwarded-For": "203.0.113.9", "X-Real-Ip": "203.0.113.9", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.lab"}
+    forged = {
+        "X-Forwarded-For": "203.0.113.9",
+        "X-Real-Ip": "203.0.113.9",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Host": "evil.lab",
+    }
     client, host = address(), case.lab.answers["gitlab_host"]
     headers = case.https(host, source=client, headers=forged).seen["headers"]
     assert "203.0.113.9" not in headers.values() and "evil.lab" not in headers.values()
@@ -136,7 +146,11 @@ def test_a_client_cannot_pretend_to_come_from_elsewhere(case: Case) -> None:
 
 
 def test_the_certificate_comes_from_where_the_answer_says(case: Case, stranger: Path) -> None:
-    made_by = {"cert-manager": b"issued by cert-manager", "secret": b"brought for secret", "traefik": b"brought for traefik"}
+    made_by = {
+        "cert-manager": b"issued by cert-manager",
+        "secret": b"brought for secret",
+        "traefik": b"brought for traefik",
+    }
     for host in case.hosts:
         assert made_by[case.lab.answers["tls_source"]] in (case.https(host).certificate or b"")
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -148,7 +162,10 @@ def test_plain_http_is_led_to_https_on_the_port_that_users_type(case: Case) -> N
     for host in case.hosts:
         for method, status in (("GET", 301), ("POST", 308)):
             answer = ask(case.cluster.exposed(80), host, "/group/project?tab=1", method=method)
-            assert (answer.status, answer.headers["location"]) == (status, f"https://{host}{suffix}/group/project?tab=1")
+            assert (answer.status, answer.headers["location"]) == (
+                status,
+                f"https://{host}{suffix}/group/project?tab=1",
+            )
 
 
 def test_git_over_ssh_is_greeted_on_its_port(case: Case) -> None:

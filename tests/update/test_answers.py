@@ -20,7 +20,9 @@ def released() -> list[tuple[str, str]]:
     return [
         (tag, path)
         for tag in done.stdout.split()
-        for path in git(ROOT, "ls-tree", "-r", "--name-only", tag, "tests/answers/valid", "example/.copier-answers.yml").split()
+        for path in git(
+            ROOT, "ls-tree", "-r", "--name-only", tag, "tests/answers/valid", "example/.copier-answers.yml"
+        ).split()
         if path.endswith(".yml")
     ]
 
@@ -42,7 +44,11 @@ def test_every_answers_file_of_today_is_valid_as_a_recorded_one(file: Any) -> No
 CHANGES = {
     "renamed": (answer_changes.renamed("old", "new"), {"old": 1}, {"new": 1}),
     "renamed, and answered already": (answer_changes.renamed("old", "new"), {"old": 1, "new": 2}, {"new": 2}),
-    "split": (answer_changes.split("address", {"host": lambda v: v.split(":")[0], "port": lambda v: int(v.split(":")[1])}), {"address": "a:1"}, {"host": "a", "port": 1}),
+    "split": (
+        answer_changes.split("address", {"host": lambda v: v.split(":")[0], "port": lambda v: int(v.split(":")[1])}),
+        {"address": "a:1"},
+        {"host": "a", "port": 1},
+    ),
     "retyped": (answer_changes.changed("n", int, "a number now"), {"n": "3"}, {"n": 3}),
     "removed": (answer_changes.removed("gone", "not asked"), {"gone": 1, "stays": 2}, {"stays": 2}),
 }

@@ -85,8 +85,7 @@ def test_the_runners_settings_are_the_bootstraps(shared: Path, article: Lab, hel
     said = told(shared, article, runner_concurrent=7)
     assert (
         "Nothing until you run `./lab up --only runner`: it makes the runners that the file names in GitLab, and"
-        " restarts the runner. Its jobs may do from then on what the file says. (`runner/config.toml`)"
-        in said
+        " restarts the runner. Its jobs may do from then on what the file says. (`runner/config.toml`)" in said
     )
     assert "Flux" not in said
 
@@ -155,7 +154,9 @@ def test_a_new_chart_is_asked_of_helm(article: Lab, helm: bool) -> None:
     ids=str,
 )
 @pytest.mark.deep(keep=4)
-def test_a_release_that_is_left_without_pods_is_told_and_so_is_the_way_back(article: Lab, helm: bool, changes: dict[str, str], said: str) -> None:
+def test_a_release_that_is_left_without_pods_is_told_and_so_is_the_way_back(
+    article: Lab, helm: bool, changes: dict[str, str], said: str
+) -> None:
     path, answers = "apps/demo/helmrelease.yaml", (article.answers, article.answers)
     text = re.sub(r"tag: \S+ ", "tag: 9.8.7 ", tree(article.path)[path].decode(), count=1)
     changed = text
@@ -270,9 +271,14 @@ def test_controllers_that_run_before_git_has_them_are_told_as_taken_over(article
     after = tree(article.path)
     folder = "clusters/homelab/flux-system"
     before = {path: data for path, data in after.items() if path != f"{folder}/gotk-components.yaml"}
-    before[f"{folder}/kustomization.yaml"] = b"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - sync.yaml\n"
+    before[f"{folder}/kustomization.yaml"] = (
+        b"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - sync.yaml\n"
+    )
     said = "\n".join(effects.told(before, after, (article.answers, article.answers), TABLE))
-    assert f"Flux keeps its own controllers by this file from now on. Those whose arguments change restart within seconds; nothing else does. (`{folder}/gotk-components.yaml`)" in said
+    assert (
+        f"Flux keeps its own controllers by this file from now on. Those whose arguments change restart within seconds; nothing else does. (`{folder}/gotk-components.yaml`)"
+        in said
+    )
     assert "makes" not in said
     removed = "\n".join(effects.told(after, before, (article.answers, article.answers), TABLE))
     assert "Flux removes from the cluster: ClusterRole" in removed and "takes" not in removed

@@ -29,7 +29,10 @@ def two_releases(shared: Path, whole: bool) -> Path:
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             made = real_template(folder.with_suffix(".new"), whole)
-            put(made / "template", {"gone/one.txt": "one\n", "same.txt": "same\n", "run.sh": "#!/bin/sh\n", "was-a-file": "file\n"})
+            put(
+                made / "template",
+                {"gone/one.txt": "one\n", "same.txt": "same\n", "run.sh": "#!/bin/sh\n", "was-a-file": "file\n"},
+            )
             release(made, "1.0.0")
             shutil.rmtree(made / "template" / "gone")
             (made / "template" / "run.sh").chmod(0o755)

@@ -23,14 +23,18 @@ A_TAGGED_CLONE = "a clone with a tag of its own"
 
 def released(root: Path) -> list[str]:
     """Return the versions that a checkout's history holds, the newest first."""
-    said = subprocess.run(["git", "tag", "--merged", "HEAD"], cwd=root, capture_output=True, text=True, check=False).stdout
+    said = subprocess.run(
+        ["git", "tag", "--merged", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+    ).stdout
     found = [tag[1:] for tag in said.split() if re.fullmatch(r"v\d+\.\d+\.\d+", tag)]
     return sorted(found, key=lambda one: tuple(map(int, one.split("."))), reverse=True)
 
 
 def clone_of(folder: Path) -> Path:
     """Clone this repository with its tags, as it is committed."""
-    done = subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "clone", "--quiet", "--shared", str(ROOT), str(folder)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -67,7 +71,9 @@ def test_a_lab_of_each_release_is_updated_to_the_tree(name: str, version: str, t
     assert git(lab, "ls-files", "--unmerged") == ""
     # An untouched lab becomes what a new one is; answers that were recorded stay, whatever their default is now.
     wanted = tmp_path / "wanted"
-    recorded = {key: value for key, value in read_answers(lab / ".copier-answers.yml").items() if not key.startswith("_")}
+    recorded = {
+        key: value for key, value in read_answers(lab / ".copier-answers.yml").items() if not key.startswith("_")
+    }
     copy_lab(template, wanted, recorded, skip_tasks=True, vcs_ref=f"v{NOW}")
     left = {path: held for path, held in files(lab).items() if path != REPORT}
     assert left == files(wanted)
@@ -125,5 +131,7 @@ def test_make_release_tags_the_version_in_a_throw_away_clone(tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     assert f"Tagged v{version}" in done.stdout and f"v{version}" in git(clone, "tag").split()
-    again = subprocess.run([sys.executable, "hooks/release.py", version], cwd=clone, capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        [sys.executable, "hooks/release.py", version], cwd=clone, capture_output=True, text=True, check=False
+    )
     assert again.returncode == 1 and f"`{version}` does not follow v{version}" in again.stderr

@@ -580,7 +580,9 @@ ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
 }
 
 
-@pytest.mark.parametrize("ending", sorted(ENDINGS, key=lambda name: name not in ("killed while it writes", "full disk")))
+@pytest.mark.parametrize(
+    "ending", sorted(ENDINGS, key=lambda name: name not in ("killed while it writes", "full disk"))
+)
 @pytest.mark.deep(keep=2)
 @pytest.mark.slow(keep=1)
 def test_whatever_the_end_nothing_of_the_owners_is_touched(lived_in: Path, ending: str) -> None:

@@ -24,9 +24,23 @@ CASES = {
     "the owner's mode, the template's lines": (Entry(BASE, True), TEXT, OTHER, Entry(OTHER.data, True), False, None),
     "the template's mode, the owner's lines": (MINE, TEXT, Entry(BASE, True), Entry(MINE.data, True), False, None),
     "the owner's mode, the template's binary": (Entry(BASE, True), TEXT, BINARY, Entry(BINARY.data, True), False, None),
-    "the template's mode of a binary of the owner's": (Entry(b"\0\2"), BINARY, Entry(BINARY.data, True), Entry(b"\0\2", True), False, None),
+    "the template's mode of a binary of the owner's": (
+        Entry(b"\0\2"),
+        BINARY,
+        Entry(BINARY.data, True),
+        Entry(b"\0\2", True),
+        False,
+        None,
+    ),
     "not UTF-8": (Entry(BASE + b"\xfc\n"), TEXT, OTHER, Entry(b"new\n" + BASE + b"\xfc\n"), False, None),
-    "Windows' line endings": (Entry(b"a\r\nb\r\nmine\r\n"), Entry(b"a\r\nb\r\n"), Entry(b"new\r\na\r\nb\r\n"), Entry(b"new\r\na\r\nb\r\nmine\r\n"), False, None),
+    "Windows' line endings": (
+        Entry(b"a\r\nb\r\nmine\r\n"),
+        Entry(b"a\r\nb\r\n"),
+        Entry(b"new\r\na\r\nb\r\n"),
+        Entry(b"new\r\na\r\nb\r\nmine\r\n"),
+        False,
+        None,
+    ),
 }
 
 
@@ -37,7 +51,9 @@ def test_a_file_is_merged(tmp_path: Path, name: str) -> None:
 
 
 def test_the_same_place_is_a_conflict_with_both_versions(tmp_path: Path) -> None:
-    merged = merging.merge(Git(tmp_path), Entry(BASE.replace(b"row 5", b"mine")), TEXT, Entry(BASE.replace(b"row 5", b"theirs")))
+    merged = merging.merge(
+        Git(tmp_path), Entry(BASE.replace(b"row 5", b"mine")), TEXT, Entry(BASE.replace(b"row 5", b"theirs"))
+    )
     assert merged.conflict and merged.entry is not None
     assert merging.conflict_lines(merged.entry.data) == [(5, 9)]
     assert merging.lost(BASE.replace(b"row 5", b"mine"), BASE, merged.entry.data) == []
@@ -45,7 +61,12 @@ def test_the_same_place_is_a_conflict_with_both_versions(tmp_path: Path) -> None
 
 def test_two_new_files_of_one_name_are_a_conflict(tmp_path: Path) -> None:
     merged = merging.merge(Git(tmp_path), Entry(b"mine\n"), None, Entry(b"theirs\n"))
-    assert merged.conflict and merged.entry is not None and b"mine\n" in merged.entry.data and b"theirs\n" in merged.entry.data
+    assert (
+        merged.conflict
+        and merged.entry is not None
+        and b"mine\n" in merged.entry.data
+        and b"theirs\n" in merged.entry.data
+    )
 
 
 def test_edits_of_a_split_file_go_where_their_surroundings_are() -> None:
@@ -66,7 +87,10 @@ def test_edits_without_one_clear_place_are_named() -> None:
 
 def test_a_patch_leaves_what_found_no_place_beside_the_templates_file() -> None:
     base = Entry(BASE)
-    mine, theirs = Entry(b"first\n" + BASE.replace(b"row 9\n", b"mine\n")), Entry(BASE.replace(b"row 9\n", b"theirs\n"), True)
+    mine, theirs = (
+        Entry(b"first\n" + BASE.replace(b"row 9\n", b"mine\n")),
+        Entry(BASE.replace(b"row 9\n", b"theirs\n"), True),
+    )
     made = merging.rejected(mine, base, theirs, 3)
     assert made is not None
     assert made[0].data == b"first\n" + BASE.replace(b"row 9\n", b"theirs\n") and b"-row 9\n+mine\n" in made[1]

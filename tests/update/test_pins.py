@@ -47,7 +47,14 @@ CASES = {
     "both moved the tag": (f"v1.1{B}", f"v1.0{A}", f"v1.2{C}", None),
     "an older tag of the owner's": ("v0.9", f"v1.0{A}", f"v1.0{B}", "v0.9"),
 }
-FORMS = ["image: docker.io/a/b:{}", "    - name: docker:{} # mine", 'image = "alpine:{}"', "FROM registry.lab:5000/x:{} AS app", "  tag: {}", 'IMAGE = "a:{}"']
+FORMS = [
+    "image: docker.io/a/b:{}",
+    "    - name: docker:{} # mine",
+    'image = "alpine:{}"',
+    "FROM registry.lab:5000/x:{} AS app",
+    "  tag: {}",
+    'IMAGE = "a:{}"',
+]
 
 
 def text(form: str, pin: str) -> bytes:
@@ -84,7 +91,9 @@ def test_of_several_lines_alike_each_is_its_own() -> None:
     assert pins.settled(*three) == three
 
 
-@pytest.mark.parametrize("line", ["image: a:1.0", f"a:1{A} b:2{B}", "x@sha256:abc", f"token: {'a' * 64}", f"--hash=sha256:{'0' * 64} \\"])
+@pytest.mark.parametrize(
+    "line", ["image: a:1.0", f"a:1{A} b:2{B}", "x@sha256:abc", f"token: {'a' * 64}", f"--hash=sha256:{'0' * 64} \\"]
+)
 def test_a_line_without_one_digest_is_left_to_git(line: str) -> None:
     three = (f"{line}\nmine".encode(), f"{line}0".encode(), f"{line}1".encode())
     assert pins.settled(*three) == three
@@ -127,17 +136,26 @@ def test_a_lab_of_before_digests_takes_them_and_keeps_what_renovate_did(tmp_path
     cli = f"docker:{facts.DEFAULT_DOCKER_VERSION}-cli"
     assert f"image: {cli}\n" in (lab / "runner/compose.yaml").read_text(encoding="utf-8")
     # Renovate: another kubectl with its digest, a digest for the runner's clean-up, and Docker untouched elsewhere.
-    edit(lab / "apps/gitlab/backup.yaml", lambda old: old.replace(facts.KUBECTL_IMAGE, f"registry.k8s.io/kubectl:v1.99.0{A}"))
+    edit(
+        lab / "apps/gitlab/backup.yaml",
+        lambda old: old.replace(facts.KUBECTL_IMAGE, f"registry.k8s.io/kubectl:v1.99.0{A}"),
+    )
     edit(lab / "runner/compose.yaml", lambda old: old.replace(cli, f"{cli}{B}"))
     commit(lab)
     update_here(lab)
-    assert f"image: registry.k8s.io/kubectl:v1.99.0{A}\n" in (lab / "apps/gitlab/backup.yaml").read_text(encoding="utf-8")
+    assert f"image: registry.k8s.io/kubectl:v1.99.0{A}\n" in (lab / "apps/gitlab/backup.yaml").read_text(
+        encoding="utf-8"
+    )
     assert f"image: {cli}{B}\n" in (lab / "runner/compose.yaml").read_text(encoding="utf-8")
     assert f'image = "{images.pinned(cli)}"\n' in (lab / "runner/config.toml").read_text(encoding="utf-8")
     assert [name for name, (data, _) in files(lab).items() if b"<<<<<<<" in data] == []
     report = (lab / REPORT).read_text(encoding="utf-8")
     part = report.split("## Images by digest\n\n")[1].split("\n\n## ")[0].splitlines()
-    assert len(part) == 3 and "Nothing restarts in the cluster" in part[0] and "`clusters/homelab/flux-system/gotk-components.yaml` is yours" in part[1]
+    assert (
+        len(part) == 3
+        and "Nothing restarts in the cluster" in part[0]
+        and "`clusters/homelab/flux-system/gotk-components.yaml` is yours" in part[1]
+    )
     # It is told once.
     commit(lab)
     put(template / "template", {"new.txt": "new\n"})

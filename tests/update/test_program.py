@@ -24,7 +24,14 @@ def test_every_script_that_went_is_told_with_the_place_of_what_it_did() -> None:
 
 def test_what_kept_its_name_says_the_new_one_and_where_its_code_is() -> None:
     """An owner's edits there end in a conflict, of which these lines are the template's side."""
-    for name in ("bootstrap.sh", "new-app.sh", "restore.sh", "update.sh", "scripts/gitlab-upgrade.sh", ".gitlab/propose-update.sh"):
+    for name in (
+        "bootstrap.sh",
+        "new-app.sh",
+        "restore.sh",
+        "update.sh",
+        "scripts/gitlab-upgrade.sh",
+        ".gitlab/propose-update.sh",
+    ):
         text = (ROOT / "template" / name).read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 8 and "./lab " in text, name
         for place in re.findall(r"lab_program/[\w/]+(?:\.py|/)", text):

@@ -330,7 +330,11 @@ def check_undo(lab: Path, report: str, committed: dict[str, bytes], mine: dict[s
     left, before = plain(snapshot_of(lab)), plain(mine)
     saved = {path for path in {*committed, *mine} if committed.get(path) != mine.get(path)}
     # A mode, which is no part of what is compared here, and which a link leads to another file.
-    saved |= {path for path in mine if f"- `{path}`: it is as you saved it" in report or f"- `{path}`: what you saved" in report}
+    saved |= {
+        path
+        for path in mine
+        if f"- `{path}`: it is as you saved it" in report or f"- `{path}`: what you saved" in report
+    }
     assert {*mine} <= {*left}, f"gone: {set(mine) - set(left)}\n{undo}"
     for path in left.keys() - saved:
         # What Git ignores is not Git's to undo.

@@ -46,7 +46,10 @@ def test_changes_of_a_file_that_git_is_told_not_to_look_at(house: Path, mark: st
     git(house, "update-index", f"--{mark}", "a.txt")
     edit(house / "a.txt", lambda text: "mine\n" + text)
     said = untouched(house, lambda: update(house)).stderr
-    assert "Git is told not to look at `a.txt`" in said and "`git update-index --no-skip-worktree --no-assume-unchanged a.txt`" in said
+    assert (
+        "Git is told not to look at `a.txt`" in said
+        and "`git update-index --no-skip-worktree --no-assume-unchanged a.txt`" in said
+    )
 
 
 def test_a_new_file_that_git_is_told_not_to_show(house: Path) -> None:
@@ -101,7 +104,10 @@ def test_without_trust(house: Path) -> None:
 
 def test_with_copier_too_old(house: Path) -> None:
     template = house.parent / "template"
-    edit(template / "copier.yml", lambda text: text.replace('_min_copier_version: "9.19.1"', '_min_copier_version: "99.0.0"'))
+    edit(
+        template / "copier.yml",
+        lambda text: text.replace('_min_copier_version: "9.19.1"', '_min_copier_version: "99.0.0"'),
+    )
     release(template, "1.2.0")
     assert "requires Copier version >= 99.0.0" in untouched(house, lambda: update(house)).stderr
 
@@ -114,18 +120,26 @@ def test_without_the_extension_loader(house: Path, tmp_path: Path) -> None:
 
 
 def test_with_tasks_skipped(house: Path) -> None:
-    assert "`--skip-tasks` would skip what keeps your edits" in untouched(house, lambda: update(house, "--skip-tasks")).stderr
+    assert (
+        "`--skip-tasks` would skip what keeps your edits"
+        in untouched(house, lambda: update(house, "--skip-tasks")).stderr
+    )
 
 
 def test_with_a_question_that_nobody_asks(house: Path) -> None:
-    assert "lab_nam: no question has this name; did you mean `lab_name`?" in untouched(house, lambda: update(house, "--data", "lab_nam=x")).stderr
+    assert (
+        "lab_nam: no question has this name; did you mean `lab_name`?"
+        in untouched(house, lambda: update(house, "--data", "lab_nam=x")).stderr
+    )
 
 
 def test_with_a_folder_where_the_template_has_a_file(house: Path) -> None:
     (house / "a.txt").unlink()
     put(house, {"a.txt/mine": "mine\n"})
     commit(house)
-    assert "`a.txt` is a folder in your lab and a file in the template" in untouched(house, lambda: update(house)).stderr
+    assert (
+        "`a.txt` is a folder in your lab and a file in the template" in untouched(house, lambda: update(house)).stderr
+    )
 
 
 @pytest.mark.deep
@@ -210,7 +224,10 @@ def test_a_file_where_the_template_has_a_folder(house: Path, mine: str, theirs: 
 
 
 def test_without_a_network_to_the_template(house: Path) -> None:
-    edit(house / ".copier-answers.yml", lambda text: text.replace(str(house.parent / "template"), "https://127.0.0.1:9/template.git"))
+    edit(
+        house / ".copier-answers.yml",
+        lambda text: text.replace(str(house.parent / "template"), "https://127.0.0.1:9/template.git"),
+    )
     commit(house)
     said = untouched(house, lambda: script(house)).stderr
     assert said.startswith("The template cannot be reached at https://127.0.0.1:9/template.git: ")
@@ -226,11 +243,23 @@ def test_with_a_template_that_vanished(house: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("_commit: v1.0.1", "_commit: v0.9.0"), "has no version v0.9.0 any more, which made this lab"),
-        (lambda text: text.replace("_commit: v1.0.1", "_commit: v1.0.0-3-gdeadbee"), "has no version v1.0.0-3-gdeadbee any more"),
-        (lambda text: text.replace("_commit: v1.0.1\n", ""), 'does not say which template made this lab: _src_path is "/'),
+        (
+            lambda text: text.replace("_commit: v1.0.1", "_commit: v0.9.0"),
+            "has no version v0.9.0 any more, which made this lab",
+        ),
+        (
+            lambda text: text.replace("_commit: v1.0.1", "_commit: v1.0.0-3-gdeadbee"),
+            "has no version v1.0.0-3-gdeadbee any more",
+        ),
+        (
+            lambda text: text.replace("_commit: v1.0.1\n", ""),
+            'does not say which template made this lab: _src_path is "/',
+        ),
         (lambda text: f"{text}feature: [\n", "cannot be read: .copier-answers.yml is not YAML at line "),
-        (lambda text: f"<<<<<<< mine\n{text}=======\n{text}>>>>>>> theirs\n", "There are conflict markers in .copier-answers.yml"),
+        (
+            lambda text: f"<<<<<<< mine\n{text}=======\n{text}>>>>>>> theirs\n",
+            "There are conflict markers in .copier-answers.yml",
+        ),
     ],
 )
 @pytest.mark.deep(keep=2)
@@ -246,13 +275,18 @@ def test_with_a_commit_that_a_remote_template_lost(house: Path) -> None:
     edit(house / ".copier-answers.yml", lambda text: text.replace("_commit: v1.0.1", "_commit: v1.0.0-3-gdeadbee"))
     edit(house / ".copier-answers.yml", lambda text: text.replace(str(house.parent / "template"), address))
     commit(house)
-    assert f"The template at {address} has no version v1.0.0-3-gdeadbee any more" in untouched(house, lambda: script(house)).stderr
+    assert (
+        f"The template at {address} has no version v1.0.0-3-gdeadbee any more"
+        in untouched(house, lambda: script(house)).stderr
+    )
 
 
 def test_without_an_answers_file(house: Path) -> None:
     git(house, "rm", "--quiet", ".copier-answers.yml")
     commit(house)
-    assert untouched(house, lambda: script(house)).stderr.startswith("The answers that made this lab, .copier-answers.yml, are missing.")
+    assert untouched(house, lambda: script(house)).stderr.startswith(
+        "The answers that made this lab, .copier-answers.yml, are missing."
+    )
 
 
 def test_with_a_copier_on_the_path_that_is_too_old(house: Path, tmp_path: Path) -> None:
@@ -291,7 +325,9 @@ def test_conflicts_end_with_one(house: Path) -> None:
     commit(house)
     done = update(house)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.rstrip().endswith("The lab is updated, but conflicts remain in a.txt. update-report.md says where.")
+    assert done.stderr.rstrip().endswith(
+        "The lab is updated, but conflicts remain in a.txt. update-report.md says where."
+    )
     assert "- `a.txt`, lines 10 to 14: you and the template changed the same place" in done.stderr
 
 
@@ -315,7 +351,10 @@ def test_a_feature_switched_off_keeps_what_the_owner_edited(house: Path) -> None
     done = update(house, "--data", "feature=false")
     assert done.returncode == 0, done.stderr
     assert (house / "feature.txt").read_text() == "on\nmine\n" and not (house / "other.txt").exists()
-    assert "- `feature.txt`: The template has it no more, or an answer has switched it off. You had edited it" in done.stderr
+    assert (
+        "- `feature.txt`: The template has it no more, or an answer has switched it off. You had edited it"
+        in done.stderr
+    )
     assert "- changed: `feature: true` is `false` now" in done.stderr
 
 
@@ -330,7 +369,9 @@ def test_the_folder_named_after_the_cluster_moves_with_its_answer(house: Path) -
     commit(house)
     assert update(house, "--data", "cluster_name=cellar").returncode == 0
     assert (house / "clusters" / "cellar" / "sync.yaml").read_text() == "one\ntwo\nthree\nmine\n"
-    assert (house / "clusters" / "cellar" / "mine.yaml").read_text() == "mine\n" and not (house / "clusters" / "garage").exists()
+    assert (house / "clusters" / "cellar" / "mine.yaml").read_text() == "mine\n" and not (
+        house / "clusters" / "garage"
+    ).exists()
 
 
 def test_an_ignored_secret_survives_a_template_that_brings_that_file(house: Path) -> None:
@@ -355,7 +396,9 @@ def test_what_git_ignores_stays_when_its_folder_moves_and_is_named(house: Path) 
     release(template, "1.3.0")
     done = update(house)
     assert done.returncode == 0, done.stderr
-    assert (house / "runner" / ".env").read_text() == "TOKEN=secret\n" and (house / "build runner" / "compose.yaml").exists()
+    assert (house / "runner" / ".env").read_text() == "TOKEN=secret\n" and (
+        house / "build runner" / "compose.yaml"
+    ).exists()
     assert "- `runner/.env`: Git ignores it, so it stays, while its folder is `build runner/` now." in done.stderr
     assert "`mv runner/.env 'build runner/.env'`" in done.stderr
 
@@ -366,12 +409,24 @@ def test_a_submodule_in_a_folder_that_moves_stays_and_is_named(house: Path) -> N
     (house.parent / "template" / "template" / "tools").mkdir()
     git(house.parent / "template", "mv", "template/old", "template/tools/old")
     release(house.parent / "template", "1.2.0")
-    git(house, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(house.parent / "template"), "bin/module")
+    git(
+        house,
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "add",
+        "--quiet",
+        str(house.parent / "template"),
+        "bin/module",
+    )
     commit(house)
     done = update(house)
     assert done.returncode == 0, done.stderr
     assert (house / "bin" / "module" / "copier.yml").exists() and (house / "tools" / "old").exists()
-    assert "- `bin/module`: It is a submodule, so it stays" in done.stderr and "`git mv bin/module tools/module`" in done.stderr
+    assert (
+        "- `bin/module`: It is a submodule, so it stays" in done.stderr
+        and "`git mv bin/module tools/module`" in done.stderr
+    )
 
 
 def test_a_file_behind_a_filter_of_gits_stays_as_the_owner_sees_it(house: Path) -> None:
@@ -401,10 +456,14 @@ def test_the_undo_of_the_report_leaves_the_rest_of_a_larger_repository_alone(hou
 
 
 @pytest.mark.filterwarnings("ignore::copier.errors.OldTemplateWarning")
-def test_a_copier_that_is_too_new_makes_and_updates_no_lab(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copier_that_is_too_new_makes_and_updates_no_lab(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`_min_copier_version` has no counterpart; the version of the tests is changed to that of one that is to come."""
     monkeypatch.setattr(copier, "__version__", "10.0.0")
-    with pytest.raises(UserMessageError, match=r"this is Copier 10\.0\.0, which the template was not tried with") as refused:
+    with pytest.raises(
+        UserMessageError, match=r"this is Copier 10\.0\.0, which the template was not tried with"
+    ) as refused:
         copy_lab(house.parent / "template", tmp_path / "new", {}, vcs_ref="v1.1.0", skip_tasks=True)
     assert "uvx --from 'copier>=9.19.1,<10'" in str(refused.value)
     assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())

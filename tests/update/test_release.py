@@ -42,9 +42,19 @@ def test_a_checkout_in_order_is_released(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("last", "version", "right"),
     [
-        ("v1.0.0", "1.0.1", True), ("v1.0.0", "1.1.0", True), ("v1.0.0", "2.0.0", True), ("v1.9.0", "1.10.0", True), (None, "1.0.0", True),
-        ("v1.0.0", "1.0.0", False), ("v1.0.0", "1.2.0", False), ("v1.1.0", "1.0.1", False), ("v1.0.0", "2.1.0", False),
-        ("v1.0.0", "v1.0.1", False), ("v1.0.0", "1.1", False), (None, "1.0.0-rc1", False), (None, "01.0.0", False),
+        ("v1.0.0", "1.0.1", True),
+        ("v1.0.0", "1.1.0", True),
+        ("v1.0.0", "2.0.0", True),
+        ("v1.9.0", "1.10.0", True),
+        (None, "1.0.0", True),
+        ("v1.0.0", "1.0.0", False),
+        ("v1.0.0", "1.2.0", False),
+        ("v1.1.0", "1.0.1", False),
+        ("v1.0.0", "2.1.0", False),
+        ("v1.0.0", "v1.0.1", False),
+        ("v1.0.0", "1.1", False),
+        (None, "1.0.0-rc1", False),
+        (None, "01.0.0", False),
     ],
 )
 def test_a_version_follows_the_last_one(last: str | None, version: str, right: bool) -> None:
@@ -69,7 +79,9 @@ def test_a_changelog_without_the_version_is_refused(checkout: Path) -> None:
 
 
 def test_a_stale_example_is_refused(checkout: Path) -> None:
-    assert found(checkout, fresh=False) == ["example/ is not what the template makes; run `make example`, and commit it"]
+    assert found(checkout, fresh=False) == [
+        "example/ is not what the template makes; run `make example`, and commit it"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,11 +113,21 @@ def test_a_file_that_only_gained_a_condition_has_not_vanished(checkout: Path) ->
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("a.txt.jinja", "a.txt/in.txt", "`a.txt` was a file in the last release and is a folder now, so no lab could be updated"),
-        ("clusters", "clusters", "`clusters` was a folder in the last release and is a file now, so no lab could be updated"),
+        (
+            "a.txt.jinja",
+            "a.txt/in.txt",
+            "`a.txt` was a file in the last release and is a folder now, so no lab could be updated",
+        ),
+        (
+            "clusters",
+            "clusters",
+            "`clusters` was a folder in the last release and is a file now, so no lab could be updated",
+        ),
     ],
 )
-def test_a_file_that_became_a_folder_is_refused_and_the_other_way_round(checkout: Path, old: str, new: str, said: str) -> None:
+def test_a_file_that_became_a_folder_is_refused_and_the_other_way_round(
+    checkout: Path, old: str, new: str, said: str
+) -> None:
     git(checkout, "rm", "-r", "--quiet", f"template/{old}")
     put(checkout / "template", {new: "x\n"})
     (checkout / "hooks" / "renames.yml").write_text('"1.1.0": {removed: {a.txt: Why., clusters/: Why.}}')
@@ -122,7 +144,9 @@ def test_a_path_with_an_answer_is_named_as_the_table_names_it() -> None:
 def test_a_question_that_vanished_has_to_be_migrated(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "questions" / "lab.yml").write_text("lab_name: {}\ndisplay_name: {}\n")
     commit(checkout)
-    assert found(checkout) == ['`nickname` is asked no more; say in hooks/answer_changes.py, under "1.1.0", what becomes of its answer']
+    assert found(checkout) == [
+        '`nickname` is asked no more; say in hooks/answer_changes.py, under "1.1.0", what becomes of its answer'
+    ]
     told: dict[str, Any] = {"1.1.0": (answer_changes.renamed("nickname", "display_name"),)}
     monkeypatch.setattr(answer_changes, "CHANGES", told)
     assert found(checkout) == []
@@ -131,13 +155,17 @@ def test_a_question_that_vanished_has_to_be_migrated(checkout: Path, monkeypatch
 def test_a_chart_that_changed_has_to_have_a_new_version(checkout: Path) -> None:
     put(checkout, {"template/charts/app/templates/a.yaml": "a\n"})
     commit(checkout)
-    assert found(checkout) == ["charts/app changed and is still 1.0.0, so Flux would release nothing; raise `version` in its Chart.yaml"]
+    assert found(checkout) == [
+        "charts/app changed and is still 1.0.0, so Flux would release nothing; raise `version` in its Chart.yaml"
+    ]
     put(checkout, {"template/charts/app/Chart.yaml": "version: 1.1.0\n"})
     commit(checkout)
     assert found(checkout) == []
 
 
-def test_a_release_is_an_annotated_tag_and_a_refusal_none(checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_release_is_an_annotated_tag_and_a_refusal_none(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(release, "ROOT", checkout)
     monkeypatch.setattr(release, "problems", lambda root, version: ["one", "two"])
     assert release.main("1.1.0") == 1

@@ -59,7 +59,10 @@ def second(template: Path) -> None:
     (lab / "extra" / "dropped.txt").unlink()
     (lab / "extra" / "unedited.txt").unlink()
     (lab / "extra" / "picture.png").write_bytes(b"\x89PNG\0second")
-    edit(template / "questions" / "extras.yml", lambda text: text.replace("nickname:", "display_name:").replace("default: red", "default: blue"))
+    edit(
+        template / "questions" / "extras.yml",
+        lambda text: text.replace("nickname:", "display_name:").replace("default: red", "default: blue"),
+    )
     edit(lab / "extra" / "answers.txt.jinja", lambda text: text.replace("nickname", "display_name"))
     table = {
         "moved": {"extra/renamed.yaml": "extra/network.yaml", "extra/tools/": "tools/"},
@@ -74,11 +77,21 @@ def third(template: Path) -> None:
     """1.2.0: a split file, a file in a folder named after an answer, a tightened validator, another type, a new question."""
     lab = template / "template"
     (lab / "extra" / "rules.yaml").unlink()
-    put(lab, {"extra/rules/first.yaml": "# The first half.\n" + "".join(ROWS[:10]), "extra/rules/second.yaml": "".join(ROWS[10:])})
-    edit(lab / "clusters" / "{{ cluster_name }}" / "extra.yaml", lambda text: text.replace("row 10\n", "row 10, newer\n"))
+    put(
+        lab,
+        {
+            "extra/rules/first.yaml": "# The first half.\n" + "".join(ROWS[:10]),
+            "extra/rules/second.yaml": "".join(ROWS[10:]),
+        },
+    )
+    edit(
+        lab / "clusters" / "{{ cluster_name }}" / "extra.yaml", lambda text: text.replace("row 10\n", "row 10, newer\n")
+    )
     edit(
         template / "questions" / "extras.yml",
-        lambda text: text.replace('tags: {type: str, default: "a,b"', 'tags: {type: yaml, default: "[a, b]"') + QUESTION_3,
+        lambda text: (
+            text.replace('tags: {type: str, default: "a,b"', 'tags: {type: yaml, default: "[a, b]"') + QUESTION_3
+        ),
     )
     edit(template / "extensions" / "rules.py", lambda text: text + RULES_3)
     table = json.loads((template / "hooks" / "renames.yml").read_text())
@@ -100,7 +113,10 @@ def changes(template: Path, entries: str) -> None:
     file = template / "hooks" / "answer_changes.py"
     head = file.read_text(encoding="utf-8")
     start = head.index("\nCHANGES")
-    file.write_text(head[:start] + f"\nCHANGES = {{\n    {entries},\n}}\n" + head[head.index("\n\n\ndef migrated") :], encoding="utf-8")
+    file.write_text(
+        head[:start] + f"\nCHANGES = {{\n    {entries},\n}}\n" + head[head.index("\n\n\ndef migrated") :],
+        encoding="utf-8",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +150,10 @@ def edit_the_lab(lab: Path, version: str) -> None:
     edit(lab / renamed, lambda text: text.replace("row 2\n", "row 2, mine\n"))
     edit(lab / tools / "run.sh", lambda text: text.replace("one", "one, mine"))
     put(lab, {f"{tools}/mine.sh": "mine\n", "notes/mine.md": "mine\n", "runner/.env": "TOKEN=secret\n"})
-    edit(lab / "extra" / "rules.yaml", lambda text: text.replace("row 5\n", "row 5, mine\n").replace("row 15\n", "row 15, mine\n"))
+    edit(
+        lab / "extra" / "rules.yaml",
+        lambda text: text.replace("row 5\n", "row 5, mine\n").replace("row 15\n", "row 15, mine\n"),
+    )
     edit(lab / "clusters" / "garage" / "extra.yaml", lambda text: text + "row 21, mine\n")
     (lab / "extra" / "picture.png").write_bytes(b"\x89PNG\0mine")
     if version == "1.0.0":
@@ -199,7 +218,10 @@ def test_a_moved_folder_takes_edits_modes_and_the_owners_own_files_along(any_upd
 @pytest.mark.slow
 def test_edits_of_a_split_file_find_their_half(any_updated: Updated) -> None:
     rules = any_updated.lab / "extra" / "rules"
-    assert "row 5, mine\n" in (rules / "first.yaml").read_text() and "# The first half.\n" in (rules / "first.yaml").read_text()
+    assert (
+        "row 5, mine\n" in (rules / "first.yaml").read_text()
+        and "# The first half.\n" in (rules / "first.yaml").read_text()
+    )
     assert "row 15, mine\n" in (rules / "second.yaml").read_text()
     assert not (any_updated.lab / "extra" / "rules.yaml").exists()
 
@@ -223,7 +245,10 @@ def test_a_changed_binary_stays_the_owners_and_the_templates_can_be_had(from_fir
     assert (from_first.lab / "extra" / "picture.png").read_bytes() == b"\x89PNG\0mine"
     line = next(line for line in from_first.report.splitlines() if line.startswith("- `extra/picture.png`"))
     command = line.split("new version: `")[1].split("`")[0]
-    assert subprocess.run(command.split(), cwd=from_first.lab, capture_output=True, check=True).stdout == b"\x89PNG\0second"
+    assert (
+        subprocess.run(command.split(), cwd=from_first.lab, capture_output=True, check=True).stdout
+        == b"\x89PNG\0second"
+    )
 
 
 @pytest.mark.slow
@@ -296,5 +321,8 @@ def test_the_report_tells_what_happens_in_the_cluster(template: Path, tmp_path: 
     report = (lab / REPORT).read_text()
     assert report.startswith("# The lab, still at 1.2.0\n")
     assert "- Pushing this restarts GitLab. Expect about 5 minutes of downtime. (`apps/gitlab/gitlab.rb`" in report
-    assert "`./lab up --only runner`: it makes the runners that the file names in GitLab, and restarts the runner." in report
+    assert (
+        "`./lab up --only runner`: it makes the runners that the file names in GitLab, and restarts the runner."
+        in report
+    )
     assert "- changed: `runner_concurrent: 2` is `7` now" in report and "- new: `smtp_host: " in report

@@ -287,7 +287,9 @@ def test_conflict_markers_that_were_committed_are_refused_with_file_and_line(hou
         "Conflict markers were committed: `a.txt` line 1. Keep what is right"
         in untouched(house, lambda: update(house)).stderr
     )
-    edit(house / "a.txt", lambda text: re.sub(r"<<<<<<< .*?=======\n(.*?)>>>>>>> [^\n]*\n", r"\1", text, flags=re.DOTALL))
+    edit(
+        house / "a.txt", lambda text: re.sub(r"<<<<<<< .*?=======\n(.*?)>>>>>>> [^\n]*\n", r"\1", text, flags=re.DOTALL)
+    )
     commit(house, "Resolved")
     assert update(house).returncode == 0
 
@@ -413,7 +415,9 @@ def test_temporary_folders_within_the_lab_are_no_part_of_it(
     env = {"TMPDIR": str(house / "tmp")}
     done = update(house, env=env) if way == "copier" else script(house, **env)
     assert done.returncode == 0, done.stderr
-    assert "tmp/" not in done.stderr.replace("/tmp/", "") and [file.name for file in (house / "tmp").iterdir()] == [".keep"]
+    assert "tmp/" not in done.stderr.replace("/tmp/", "") and [file.name for file in (house / "tmp").iterdir()] == [
+        ".keep"
+    ]
 
 
 def test_an_ignored_file_that_nobody_may_read_stops_nothing(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,11 @@ def test_init_makes_a_key_sets_the_answer_and_says_what_comes_before_the_push(tm
     changed = [path.name for path, text in before.items() if path.read_bytes() != text]
     assert changed == ["sync.yaml"], "one place has it for all Kustomizations"
     assert "Run `./lab up --only flux` before you push" in (lab / REPORT).read_text()
-    assert not [name for name in git(lab, "ls-files", "--others").split() if "key" in name and not name.startswith("lab_program")]
+    assert not [
+        name
+        for name in git(lab, "ls-files", "--others").split()
+        if "key" in name and not name.startswith("lab_program")
+    ]
     commit(lab, "Recipients")
     again = init(lab, tmp_path)
     assert again.returncode == 0 and "a recipient of this lab" in again.stdout

@@ -49,8 +49,14 @@ BREAKS: dict[str, tuple[dict[str, Any], str]] = {
     "root": (values(podSecurityContext={"seccompProfile": {"type": "RuntimeDefault"}}), "runAsNonRoot"),
     "the number of root": (values(podSecurityContext={**KEEPS["podSecurityContext"], "runAsUser": 0}), "runAsUser: 0"),
     "more rights": (values(securityContext={"capabilities": {"drop": ["ALL"]}}), "allowPrivilegeEscalation"),
-    "capabilities": (values(securityContext={"allowPrivilegeEscalation": False, "capabilities": {"drop": ["CHOWN"]}}), "capabilities"),
-    "system calls": (values(podSecurityContext={"runAsNonRoot": True, "seccompProfile": {"type": "Unconfined"}}), "seccompProfile"),
+    "capabilities": (
+        values(securityContext={"allowPrivilegeEscalation": False, "capabilities": {"drop": ["CHOWN"]}}),
+        "capabilities",
+    ),
+    "system calls": (
+        values(podSecurityContext={"runAsNonRoot": True, "seccompProfile": {"type": "Unconfined"}}),
+        "seccompProfile",
+    ),
     "the node's network": (values(hostNetwork=True), "hostNetwork"),
     "a folder of the node": (values(volumes={"items": {"a": {"hostPath": {"path": "/a"}}}}), "hostPath"),
     "a sidecar": (values(sidecars=[{"name": "a", "image": "a"}]), "allowPrivilegeEscalation"),
@@ -85,7 +91,13 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     release(template, "1.1.0")
     lab = make_lab(template, folder / "lab", {"app_namespace": "default"})
     assert "app_security" not in recorded_answers(lab)
-    put(lab, {"apps/wiki/release.yaml": WIKI, "apps/wiki/kustomization.yaml": "namespace: default\nresources: [release.yaml]\n"})
+    put(
+        lab,
+        {
+            "apps/wiki/release.yaml": WIKI,
+            "apps/wiki/kustomization.yaml": "namespace: default\nresources: [release.yaml]\n",
+        },
+    )
     cluster = next((lab / "clusters").iterdir())
     put(cluster, {"wiki.yaml": ENTRY})
     edit(lab / "apps/demo/helmrelease.yaml", lambda text: text.replace("tag: v0.1.0", "tag: v1.7.3"))
@@ -105,22 +117,35 @@ def updated(old: Path) -> tuple[Path, dict[str, Any], str]:
 
 
 @pytest.mark.slow
-def test_an_old_labs_update_stops_nothing_and_says_what_would_not_pass(updated: tuple[Path, dict[str, Any], str]) -> None:
+def test_an_old_labs_update_stops_nothing_and_says_what_would_not_pass(
+    updated: tuple[Path, dict[str, Any], str],
+) -> None:
     old, before, report = updated
     answers = recorded_answers(old)
     assert (answers["app_security"], answers["app_namespace"]) == ("warned", "default")
     for name in ("apps/demo/helmrelease.yaml", "apps/wiki/release.yaml"):
         assert files(old)[name] == before[name]
-    labels = [one["metadata"].get("labels", {}) for one in yaml.safe_load_all((old / "infrastructure/namespaces.yaml").read_text())]
+    labels = [
+        one["metadata"].get("labels", {})
+        for one in yaml.safe_load_all((old / "infrastructure/namespaces.yaml").read_text())
+    ]
     assert not [key for one in labels for key in one if key.endswith("/enforce")]
     assert labels[1]["pod-security.kubernetes.io/warn"] == "restricted"
     assert "default-deny" not in (old / "infrastructure/network.yaml").read_text(encoding="utf-8")
     part = report.split("## Limits of the applications")[1].split("\n## ")[0]
-    demo, wiki = (next(line for line in part.splitlines() if line.startswith(f"- `{name}` in `default`: ")) for name in ("demo", "wiki"))
+    demo, wiki = (
+        next(line for line in part.splitlines() if line.startswith(f"- `{name}` in `default`: "))
+        for name in ("demo", "wiki")
+    )
     assert "runAsNonRoot" in demo and "networkPolicy" in demo
     assert "nfs" in wiki and "runAsNonRoot" not in wiki
     assert "- `gitlab" not in part
-    for step in ("Nothing stops", "`./lab update --data app_security=enforced`", "app_namespace", "./lab up --only gitlab"):
+    for step in (
+        "Nothing stops",
+        "`./lab update --data app_security=enforced`",
+        "app_namespace",
+        "./lab up --only gitlab",
+    ):
         assert step in part
 
 
@@ -134,7 +159,9 @@ def test_the_limits_come_by_one_answer_and_the_tag_that_flux_wrote_stays(
     text = (old / "apps/demo/helmrelease.yaml").read_text(encoding="utf-8")
     demo = yaml.safe_load(text)["spec"]["values"]
     assert list(security.missing(demo)) == [] and demo["image"]["tag"] == "v1.7.3"
-    assert "pod-security.kubernetes.io/enforce: restricted" in (old / "infrastructure/namespaces.yaml").read_text(encoding="utf-8")
+    assert "pod-security.kubernetes.io/enforce: restricted" in (old / "infrastructure/namespaces.yaml").read_text(
+        encoding="utf-8"
+    )
     report = (old / REPORT).read_text(encoding="utf-8")
     assert "## Limits of the applications" not in report, "it is told once"
     assert "NetworkPolicy `default-deny`" in report

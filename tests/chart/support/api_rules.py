@@ -20,9 +20,9 @@ QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+|[numk]|[KMGTPE]i?)?")
 
 def complaints(objects: list[Object]) -> list[str]:
     """Return what is wrong with the objects of one release; nothing, if all is well."""
-    return [f"{thing['kind']} {thing['metadata'].get('name')}: {text}" for thing in objects for text in _object(thing)] + [
-        *_release(objects)
-    ]
+    return [
+        f"{thing['kind']} {thing['metadata'].get('name')}: {text}" for thing in objects for text in _object(thing)
+    ] + [*_release(objects)]
 
 
 def _twice(items: Any) -> list[Any]:
@@ -98,7 +98,9 @@ def _pod(spec: Object, claims: set[str]) -> Iterator[str]:
     yield from (f"volume {volume} has no single source" for volume in spec.get("volumes", []) if len(volume) != 2)
     yield from (f"address {ip} twice" for ip in _twice(alias["ip"] for alias in spec.get("hostAliases", [])))
     spreads = spec.get("topologySpreadConstraints", [])
-    yield from (f"spread {key} twice" for key in _twice((one["topologyKey"], one["whenUnsatisfiable"]) for one in spreads))
+    yield from (
+        f"spread {key} twice" for key in _twice((one["topologyKey"], one["whenUnsatisfiable"]) for one in spreads)
+    )
     containers = spec["containers"] + spec.get("initContainers", [])
     yield from (f"container {name} twice" for name in _twice(one["name"] for one in containers))
     names = _twice(port["name"] for one in containers for port in one.get("ports", []) if "name" in port)
@@ -116,7 +118,9 @@ def _container(one: Object, volumes: set[str]) -> Iterator[str]:
         if ".." in mount.get("subPath", "").split("/") or mount.get("subPath", "").startswith("/"):
             yield f"subPath {mount['subPath']!r}"
     ports = one.get("ports", [])
-    yield from (f"port name {port['name']!r}" for port in ports if "name" in port and not PORT_NAME.fullmatch(port["name"]))
+    yield from (
+        f"port name {port['name']!r}" for port in ports if "name" in port and not PORT_NAME.fullmatch(port["name"])
+    )
     yield from (f"port {port} twice" for port in _twice((p["containerPort"], p.get("protocol")) for p in ports))
     env = one.get("env", [])
     yield from (f"variable {name} twice" for name in _twice(variable["name"] for variable in env))
@@ -148,7 +152,10 @@ def _release(objects: list[Object]) -> Iterator[str]:
             if not spec["selector"].items() <= pod["metadata"]["labels"].items():
                 yield f"Service {name} does not find the pods"
             open_ports = {
-                value for one in pod["spec"]["containers"] for p in one.get("ports", []) for value in (p["containerPort"], p.get("name"))
+                value
+                for one in pod["spec"]["containers"]
+                for p in one.get("ports", [])
+                for value in (p["containerPort"], p.get("name"))
             }
             for port in spec.get("ports", []):
                 if port["targetPort"] not in open_ports:

@@ -159,7 +159,9 @@ def _volumes(values: Values) -> None:
             where["existingClaim"] = f"existing-{number}"
     for number, where in enumerate([volumes, *(item for item in items.values() if item), *configs.values()]):
         if "mountPath" in where:
-            where["mountPath"] = _mount_paths(where["mountPath"], number, whole=number > len([i for i in items.values() if i]))
+            where["mountPath"] = _mount_paths(
+                where["mountPath"], number, whole=number > len([i for i in items.values() if i])
+            )
     for config in configs.values():
         for key in config.get("data", {}):
             config.get("binaryData", {}).pop(key, None)
@@ -184,7 +186,9 @@ def _routes(values: Values) -> None:
         seen: set[tuple[str, str]] = set()
         for number, host in enumerate(part.get("hosts", [])):
             host["name"] = ".".join(label[:63].strip("-") or "x" for label in host["name"].split("."))
-            host["path"] = f"/{number}" + "".join(f"/{one}" for one in host.get("path", "").split("/") if one.strip("."))
+            host["path"] = f"/{number}" + "".join(
+                f"/{one}" for one in host.get("path", "").split("/") if one.strip(".")
+            )
             assert (host["name"], host["path"]) not in seen
             seen.add((host["name"], host["path"]))
             _backend(values, host, tcp)

@@ -19,11 +19,27 @@ Schema = dict[str, Any]
 Values = dict[str, Any]
 
 # What the chart hands to Kubernetes as it stands, through tpl: any object will do.
-EXTRA_OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": {"release": "{{ .Release.Name }}"}}
+EXTRA_OBJECT = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "extra"},
+    "data": {"release": "{{ .Release.Name }}"},
+}
 # Every character that YAML can carry; what the chart says to the others is a test of its own.
 LEGAL = st.characters(codec="utf-8", exclude_characters=["\x00", *map(chr, range(0x7F, 0xA0)), "\ufffe", "\uffff"])
 # What most of a release hangs on, and would seldom be drawn together.
-FAVOURITES = {"services", "ingress", "volumes", "items", "hosts", "enabled", "configMaps", "gateway", "parentRefs", "mountPath"}
+FAVOURITES = {
+    "services",
+    "ingress",
+    "volumes",
+    "items",
+    "hosts",
+    "enabled",
+    "configMaps",
+    "gateway",
+    "parentRefs",
+    "mountPath",
+}
 TEXT = st.text(LEGAL, max_size=12)
 _THREE_OF_FOUR = st.integers(0, 3)
 
@@ -84,9 +100,28 @@ class Drawer:
     """
 
     KNOWN: ClassVar = {
-        "$ref", "$schema", "$comment", "title", "description", "examples", "definitions", "type", "properties", "required", "enum",
-        "additionalProperties", "propertyNames", "items", "minItems", "maxItems", "uniqueItems", "pattern", "minLength",
-        "maxLength", "minimum", "maximum",
+        "$ref",
+        "$schema",
+        "$comment",
+        "title",
+        "description",
+        "examples",
+        "definitions",
+        "type",
+        "properties",
+        "required",
+        "enum",
+        "additionalProperties",
+        "propertyNames",
+        "items",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
     }
 
     def __init__(self, schema: Schema, breadth: int = 4) -> None:

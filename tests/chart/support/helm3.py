@@ -84,18 +84,39 @@ class Cluster(ThreadingHTTPServer):
             for version, kind in sorted(self.kinds):
                 if ("/" in version) is (path == "/apis"):
                     group, _, number = version.rpartition("/")
-                    served.setdefault(version, []).append({
-                        "resource": f"{kind.lower()}s", "singularResource": kind.lower(), "scope": "Namespaced", "verbs": ["create", "get"],
-                        "responseKind": {"group": group, "version": number, "kind": kind},
-                    })
+                    served.setdefault(version, []).append(
+                        {
+                            "resource": f"{kind.lower()}s",
+                            "singularResource": kind.lower(),
+                            "scope": "Namespaced",
+                            "verbs": ["create", "get"],
+                            "responseKind": {"group": group, "version": number, "kind": kind},
+                        }
+                    )
             groups = [
-                {"metadata": {"name": group}, "versions": [{"version": number, "resources": resources, "freshness": "Current"}]}
-                for version, resources in served.items() for group, _, number in [version.rpartition("/")]
+                {
+                    "metadata": {"name": group},
+                    "versions": [{"version": number, "resources": resources, "freshness": "Current"}],
+                }
+                for version, resources in served.items()
+                for group, _, number in [version.rpartition("/")]
             ]
-            return 200, {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups}
+            return 200, {
+                "kind": "APIGroupDiscoveryList",
+                "apiVersion": "apidiscovery.k8s.io/v2",
+                "metadata": {},
+                "items": groups,
+            }
         if path.endswith("/secrets"):
             return 200, {"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": []}
-        return 404, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "message": path, "code": 404}
+        return 404, {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "reason": "NotFound",
+            "message": path,
+            "code": 404,
+        }
 
 
 class _Api(BaseHTTPRequestHandler):
@@ -105,7 +126,9 @@ class _Api(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        if path == "/openapi/v2":  # no byte at all is a document without a schema: Helm leaves the checking to the cluster
+        if (
+            path == "/openapi/v2"
+        ):  # no byte at all is a document without a schema: Helm leaves the checking to the cluster
             self._reply(200, b"", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
             return
         status, body = self.server.answer(path)
@@ -121,7 +144,14 @@ class _Api(BaseHTTPRequestHandler):
         else:  # protobuf, where the value stands as it is; gzip in base64 begins like this
             record = re.findall(rb"H4sI[\w+/]+=*", secret)[0]
         self.server.release = json.loads(gzip.decompress(base64.b64decode(record)))
-        refused = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "message": "seen enough", "code": 403}
+        refused = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "reason": "Forbidden",
+            "message": "seen enough",
+            "code": 403,
+        }
         self._reply(403, json.dumps(refused).encode())
 
     def _reply(self, status: int, body: bytes, kind: str = "application/json") -> None:
@@ -144,21 +174,36 @@ class Server:
     def __init__(self, work: Path) -> None:
         self._cluster = Cluster()
         user = {"cluster": "c", "user": "u", "namespace": "apps"}
-        (work / "kubeconfig").write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": user}],
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self._cluster.server_port}"}}],
-            "users": [{"name": "u", "user": {}}],
-        }), encoding="utf-8")
+        (work / "kubeconfig").write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "c",
+                    "contexts": [{"name": "c", "context": user}],
+                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self._cluster.server_port}"}}],
+                    "users": [{"name": "u", "user": {}}],
+                }
+            ),
+            encoding="utf-8",
+        )
         self._work, self._numbers = work, itertools.count(1)
         self._start()
 
     def _start(self) -> None:
         # Its home is a folder of the test's, too: Helm makes its cache there.
         self._process = subprocess.Popen(
-            [PROGRAM, "--kubeconfig", self._work / "kubeconfig", "--toolsets", "helm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, cwd=self._work, env={"HOME": str(self._work), "GOGC": "400"},
+            [PROGRAM, "--kubeconfig", self._work / "kubeconfig", "--toolsets", "helm"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=self._work,
+            env={"HOME": str(self._work), "GOGC": "400"},
         )
-        self._ask("initialize", protocolVersion="2024-11-05", capabilities={}, clientInfo={"name": "tests", "version": "1"})
+        self._ask(
+            "initialize", protocolVersion="2024-11-05", capabilities={}, clientInfo={"name": "tests", "version": "1"}
+        )
         self._send(method="notifications/initialized")
 
     def _send(self, **message: Any) -> None:
@@ -194,7 +239,9 @@ class Server:
         arguments = {"chart": str(CHART), "name": "demo", "namespace": "apps", "values": values}
         result = self._ask("tools/call", name="helm_install", arguments=arguments)
         if release := self._cluster.release:
-            return Answer("\n---\n".join([release["manifest"], *(hook["manifest"] for hook in release.get("hooks", []))]), "")
+            return Answer(
+                "\n---\n".join([release["manifest"], *(hook["manifest"] for hook in release.get("hooks", []))]), ""
+            )
         return Answer("", result["content"][0]["text"])
 
     def close(self) -> None:

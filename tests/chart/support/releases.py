@@ -99,11 +99,15 @@ GITLAB: Values = yaml.safe_load(
     """
 )
 
-STATEFUL: Values = merged(LEAST, {"kind": "StatefulSet", "volumes": {"items": {"data": {"claim": {"size": "1Gi"}, "mountPath": "/data"}}}})
+STATEFUL: Values = merged(
+    LEAST, {"kind": "StatefulSet", "volumes": {"items": {"data": {"claim": {"size": "1Gi"}, "mountPath": "/data"}}}}
+)
 
 # What is wrong, and with it: the values, the value that the message names, what it says to do.
 TABLE = yaml.safe_load((Path(__file__).resolve().parents[1] / "refused.yaml").read_text(encoding="utf-8"))
 REFUSED: dict[str, tuple[Any, str, str]] = {row["what"]: (row["values"], row["names"], row["fix"]) for row in TABLE}
 REFUSED["a configuration of more than a mebibyte"] = (
-    {"configMaps": {"big": {"data": {"x": "y" * 2**20}}}}, "configMaps.big", "1 MiB",
+    {"configMaps": {"big": {"data": {"x": "y" * 2**20}}}},
+    "configMaps.big",
+    "1 MiB",
 )

@@ -64,7 +64,9 @@ def of_kind(objects: list[Object], kind: str) -> list[Object]:
 def one(objects: list[Object], kind: str, name: str | None = None) -> Object:
     """Return the only object of the kind, or the only one of that name."""
     found = [thing for thing in of_kind(objects, kind) if name is None or thing["metadata"]["name"] == name]
-    assert len(found) == 1, f"{len(found)} {kind} {name or ''} among {[o['metadata']['name'] for o in of_kind(objects, kind)]}"
+    assert len(found) == 1, (
+        f"{len(found)} {kind} {name or ''} among {[o['metadata']['name'] for o in of_kind(objects, kind)]}"
+    )
     return found[0]
 
 

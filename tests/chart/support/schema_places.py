@@ -68,7 +68,12 @@ class Walker:
             return [self.least(schema["items"])] * schema.get("minItems", 0)
         if kind == "string":
             return self.text(schema)
-        return {"integer": schema.get("minimum", 0), "number": schema.get("minimum", 0), "boolean": False, "null": None}[kind]
+        return {
+            "integer": schema.get("minimum", 0),
+            "number": schema.get("minimum", 0),
+            "boolean": False,
+            "null": None,
+        }[kind]
 
     def required(self, schema: Schema) -> dict[str, Any]:
         """Return the least object that the schema accepts."""

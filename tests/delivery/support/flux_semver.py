@@ -49,7 +49,9 @@ def parse(tag: str) -> Version | None:
     last, dash, pre = last.partition("-")
     if plus and not _IDENTIFIERS.fullmatch(metadata):
         return None
-    if dash and (not _IDENTIFIERS.fullmatch(pre) or any(re.fullmatch(r"0\d+", one, re.ASCII) for one in pre.split("."))):
+    if dash and (
+        not _IDENTIFIERS.fullmatch(pre) or any(re.fullmatch(r"0\d+", one, re.ASCII) for one in pre.split("."))
+    ):
         return None
     numbers = []
     for part in (parts[0], parts[1], last):
@@ -59,7 +61,9 @@ def parse(tag: str) -> Version | None:
     return Version((numbers[0], numbers[1], numbers[2]), tuple(pre.split(".")) if dash else (), tag)
 
 
-_CONSTRAINT = re.compile(r"\s*(=|!=|>=|<=|>|<|~|\^|)\s*v?(\d+)(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(-[0-9A-Za-z.-]+)?\s*(?:,|\s|$)", re.ASCII)
+_CONSTRAINT = re.compile(
+    r"\s*(=|!=|>=|<=|>|<|~|\^|)\s*v?(\d+)(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(-[0-9A-Za-z.-]+)?\s*(?:,|\s|$)", re.ASCII
+)
 
 
 def allows(text: str) -> Callable[[Version], bool]:
@@ -82,13 +86,22 @@ def _check(operator: str, parts: tuple[str | None, ...]) -> Callable[[tuple[int,
     fixed = [int(part) for part in parts if part is not None and part.isdigit()]
     low = tuple([*fixed, 0, 0, 0][:3])
     # ~1.2 keeps the first two numbers; ^ keeps everything up to the first that is not 0.
-    keep = {"~": min(len(fixed), 2), "^": next((index + 1 for index, one in enumerate(low) if one), 3)}.get(operator, len(fixed))
+    keep = {"~": min(len(fixed), 2), "^": next((index + 1 for index, one in enumerate(low) if one), 3)}.get(
+        operator, len(fixed)
+    )
 
     def check(numbers: tuple[int, ...]) -> bool:
         within = numbers[:keep] == low[:keep]
         return {
-            "": within, "=": within, "!=": not within, "~": within and numbers >= low, "^": within and numbers >= low,
-            ">=": numbers >= low, ">": numbers > low and not within, "<": numbers < low, "<=": numbers < low or within,
+            "": within,
+            "=": within,
+            "!=": not within,
+            "~": within and numbers >= low,
+            "^": within and numbers >= low,
+            ">=": numbers >= low,
+            ">": numbers > low and not within,
+            "<": numbers < low,
+            "<=": numbers < low or within,
         }[operator]
 
     return check

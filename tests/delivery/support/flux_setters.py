@@ -63,7 +63,11 @@ def set_in_text(text: str, values: dict[str, str]) -> tuple[str, list[tuple[str,
     for document in yaml.compose_all(text, yaml.SafeLoader):
         if document is None:
             continue
-        name = yaml.safe_load(text[document.start_mark.index : document.end_mark.index]).get("metadata", {}).get("name", "")
+        name = (
+            yaml.safe_load(text[document.start_mark.index : document.end_mark.index])
+            .get("metadata", {})
+            .get("name", "")
+        )
         for node in scalars(document):
             rest = text[node.end_mark.index :].split("\n", 1)[0].strip()
             setter = setter_of(rest) if rest.startswith("#") else None
@@ -103,9 +107,15 @@ def kept_by_kyaml(text: str) -> list[str]:
     strange = []
     lines = text.split("\n")[:-1]
     for before, line in zip(["", *lines], lines):  # noqa: B905 - the first is longer by one
-        if not line.strip() or line != line.rstrip() or "\t" in line or re.search(r"\S\s{2,}#", line) or re.search(r"[\[{]\S|\S[\]}]", line.split(" #")[0]) or re.search(r": [>|]", line) or line == "---":  # noqa: SIM114 - two reasons
-            strange.append(line)
-        elif (
+        if (
+            not line.strip()
+            or line != line.rstrip()
+            or "\t" in line
+            or re.search(r"\S\s{2,}#", line)
+            or re.search(r"[\[{]\S|\S[\]}]", line.split(" #")[0])
+            or re.search(r": [>|]", line)
+            or line == "---"
+        ) or (
             line.lstrip().startswith("- ")
             and before.rstrip().endswith(":")
             and len(line) - len(line.lstrip()) - (len(before) - len(before.lstrip())) != 2
@@ -138,8 +148,14 @@ def message(template: str, changes: list[Change]) -> str:
     source = re.sub(r"\{\{(-?)(.*?)(-?)\}\}", jinja, template)
     objects: dict[Any, list[dict[str, str]]] = {}
     for change in changes:
-        objects.setdefault(_Object(change.object), []).append({"OldValue": change.old, "NewValue": change.new, "Setter": change.setter})
-    return jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True).from_string(source).render(Changed=objects)
+        objects.setdefault(_Object(change.object), []).append(
+            {"OldValue": change.old, "NewValue": change.new, "Setter": change.setter}
+        )
+    return (
+        jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+        .from_string(source)
+        .render(Changed=objects)
+    )
 
 
 @dataclass(frozen=True)

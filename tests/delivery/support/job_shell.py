@@ -21,7 +21,18 @@ import yaml
 HERE = Path(__file__).parent
 # What the images of the jobs bring along besides Docker and BuildKit, and a job of ours uses.
 ORDINARY = ("base64", "mkdir", "sh", "tr")
-KEYWORDS = {"stages", "default", "variables", "workflow", "include", "image", "services", "cache", "before_script", "after_script"}
+KEYWORDS = {
+    "stages",
+    "default",
+    "variables",
+    "workflow",
+    "include",
+    "image",
+    "services",
+    "cache",
+    "before_script",
+    "after_script",
+}
 
 
 def read_pipeline(file: Path) -> dict[str, dict[str, Any]]:
@@ -40,7 +51,9 @@ def expanded(own: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
     found = {name: str(value) for name, value in own.items()}
     for _ in own:
         for name, value in found.items():
-            found[name] = re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda match: {**given, **found}.get(match[1] or match[2], ""), value)
+            found[name] = re.sub(
+                r"\$(?:\{(\w+)\}|(\w+))", lambda match: {**given, **found}.get(match[1] or match[2], ""), value
+            )
     return {**given, **found}
 
 
@@ -73,19 +86,30 @@ def make_programs(folder: Path, *stand_ins: str, real: tuple[str, ...] = ()) -> 
         assert program, f"{name} is missing on this machine"
         (folder / name).write_text(f'#!/bin/sh\n{note}exec {program} "$@"\n')
     for name in stand_ins:
-        client = " ".join(map(shlex.quote, [sys.executable, "-IS", str(HERE / "stand_in_builder.py"), name, str(folder / "events")]))
+        client = " ".join(
+            map(shlex.quote, [sys.executable, "-IS", str(HERE / "stand_in_builder.py"), name, str(folder / "events")])
+        )
         (folder / name).write_text(f'#!/bin/sh\n{note}exec {client} "$@"\n')
     # Nothing waits here: what a job would sleep through passes at once, and its patience ends when a test says so.
     (folder / "sleep").write_text(f"#!/bin/sh\n{note}")
-    (folder / "timeout").write_text(f'#!/bin/sh\n{note}seconds=${{STAND_IN_PATIENCE:-$1}}; shift\nexec {shutil.which("timeout")} "$seconds" "$@"\n')
+    (folder / "timeout").write_text(
+        f'#!/bin/sh\n{note}seconds=${{STAND_IN_PATIENCE:-$1}}; shift\nexec {shutil.which("timeout")} "$seconds" "$@"\n'
+    )
     for program in folder.iterdir():
         program.chmod(0o755)
     return folder
 
 
 def run_job(
-    job: dict[str, Any], project: Path, work: Path, variables: dict[str, str], *, shell: tuple[str, ...] = ("bash", "--posix"),
-    settings: dict[str, str] | None = None, stand_ins: tuple[str, ...] = ("docker", "buildctl-daemonless.sh"), real: tuple[str, ...] = (),
+    job: dict[str, Any],
+    project: Path,
+    work: Path,
+    variables: dict[str, str],
+    *,
+    shell: tuple[str, ...] = ("bash", "--posix"),
+    settings: dict[str, str] | None = None,
+    stand_ins: tuple[str, ...] = ("docker", "buildctl-daemonless.sh"),
+    real: tuple[str, ...] = (),
 ) -> Ran:
     """Run `before_script` and `script` of a job.
 
@@ -102,11 +126,23 @@ def run_job(
     lines = [*job.get("before_script", []), *job["script"]]
     # The runner shows each line as it is written, and ends at the first that fails.
     body = "set -e\n" + "".join(f"echo {shlex.quote('$ ' + line)}\n{line}\n" for line in lines)
-    environment = {**expanded(job["variables"], variables), "PATH": str(programs), "HOME": str(home), **(settings or {})}
+    environment = {
+        **expanded(job["variables"], variables),
+        "PATH": str(programs),
+        "HOME": str(home),
+        **(settings or {}),
+    }
     program = shutil.which(shell[0])
     assert program
     done = subprocess.run(
-        [program, *shell[1:]], input=body, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        [program, *shell[1:]],
+        input=body,
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
         timeout=60,
     )
     return Ran(done.returncode, done.stdout, home, read_calls(programs), read_events(programs))

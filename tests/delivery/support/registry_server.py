@@ -40,7 +40,9 @@ class Registry:
         (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=self.port))
         self.log = folder / "log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen([tool("docker-registry"), "serve", folder / "config.yml"], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [tool("docker-registry"), "serve", folder / "config.yml"], stdout=log, stderr=log
+            )
 
     def wait(self) -> None:
         """Return when it answers; its log where it does not come up."""
@@ -71,11 +73,19 @@ def registry(folder: Path, users: dict[str, str]) -> Iterator[Registry]:
 def make_image(folder: Path) -> Path:
     """Write the smallest image there is, as a folder that skopeo reads: no layers, one configuration."""
     folder.mkdir()
-    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
+    ).encode()
     digest = hashlib.sha256(config).hexdigest()
     manifest = {
-        "schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(config), "digest": f"sha256:{digest}"}, "layers": [],
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": {
+            "mediaType": "application/vnd.docker.container.image.v1+json",
+            "size": len(config),
+            "digest": f"sha256:{digest}",
+        },
+        "layers": [],
     }
     (folder / digest).write_bytes(config)
     (folder / "manifest.json").write_text(json.dumps(manifest))

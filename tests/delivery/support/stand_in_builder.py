@@ -124,7 +124,9 @@ def docker() -> None:
         if after < 0 or asked < after:
             fail("failed to connect to the docker API at tcp://docker:2376: no such host")
     elif command == "login":
-        given, rest = options(arguments, {"--username": True, "--password-stdin": False, "-u": True, "--password": True, "-p": True})
+        given, rest = options(
+            arguments, {"--username": True, "--password-stdin": False, "-u": True, "--password": True, "-p": True}
+        )
         if set(given) != {"--username", "--password-stdin"} or len(rest) != 1:
             fail(f"log in with a user name and the password on standard input, not: {ARGUMENTS}")
         password = sys.stdin.read().rstrip("\r\n")
@@ -138,7 +140,9 @@ def docker() -> None:
         event("login", registry=rest[0], user=given["--username"][0])
         print("Login Succeeded")
     elif command == "build":
-        given, rest = options(arguments, {"--tag": True, "--cache-from": True, "--cache-to": True, "--target": True, "--provenance": True})
+        given, rest = options(
+            arguments, {"--tag": True, "--cache-from": True, "--cache-to": True, "--target": True, "--provenance": True}
+        )
         if rest != ["."]:
             fail(f"the context is the checkout, not {rest}")
         for text in given.get("--cache-from", []):
@@ -164,7 +168,12 @@ def buildctl() -> None:
     known = ("--frontend", "--local", "--opt", "--output", "--import-cache", "--export-cache")
     given, rest = options(arguments, dict.fromkeys(known, True))
     folders = sorted(given.get("--local", []))
-    if command != "build" or rest or given.get("--frontend") != ["dockerfile.v0"] or folders != ["context=.", "dockerfile=."]:
+    if (
+        command != "build"
+        or rest
+        or given.get("--frontend") != ["dockerfile.v0"]
+        or folders != ["context=.", "dockerfile=."]
+    ):
         fail(f"cannot build that: {ARGUMENTS}")
     opts = dict(one.partition("=")[::2] for one in given.get("--opt", []))
     if set(opts) - {"target"}:

@@ -29,7 +29,9 @@ class Certificate:
         """Return it as the Secret of type kubernetes.io/tls that Kubernetes keeps."""
         data = {"tls.crt": self.crt, "tls.key": self.key}
         return {
-            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
             "metadata": {"name": name, "namespace": namespace},
             "data": {key: base64.b64encode(file.read_bytes()).decode() for key, file in data.items()},
         }
@@ -47,8 +49,21 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self.crt, self._key = folder, folder / "ca.crt", folder / "ca.key"
         self._openssl(
-            "req", "-x509", *_NEW_KEY, "-keyout", self._key, "-out", self.crt, "-subj", f"/CN={name}", "-days", "2",
-            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+            "req",
+            "-x509",
+            *_NEW_KEY,
+            "-keyout",
+            self._key,
+            "-out",
+            self.crt,
+            "-subj",
+            f"/CN={name}",
+            "-days",
+            "2",
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
         )
 
     def sign(self, common_name: str, *hosts: str) -> Certificate:
@@ -57,9 +72,25 @@ class Authority:
         made = Certificate(base.with_name(base.name + ".crt"), base.with_name(base.name + ".key"))
         names = ",".join(f"DNS:{host}" for host in hosts)
         self._openssl(
-            "req", "-x509", *_NEW_KEY, "-keyout", made.key, "-out", made.crt, "-subj", f"/CN={common_name}", "-days", "1",
-            "-CA", self.crt, "-CAkey", self._key, "-addext", f"subjectAltName={names}",
-            "-addext", "basicConstraints=critical,CA:FALSE",
+            "req",
+            "-x509",
+            *_NEW_KEY,
+            "-keyout",
+            made.key,
+            "-out",
+            made.crt,
+            "-subj",
+            f"/CN={common_name}",
+            "-days",
+            "1",
+            "-CA",
+            self.crt,
+            "-CAkey",
+            self._key,
+            "-addext",
+            f"subjectAltName={names}",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
         )
         return made
 
@@ -81,7 +112,9 @@ _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes
 
 def signature(key: Path, message: bytes) -> bytes:
     """Return the RSA signature (SHA-256) of the message."""
-    return subprocess.run([tool("openssl"), "dgst", "-sha256", "-sign", key], input=message, capture_output=True, check=True).stdout
+    return subprocess.run(
+        [tool("openssl"), "dgst", "-sha256", "-sign", key], input=message, capture_output=True, check=True
+    ).stdout
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,10 @@ class MailServer:
     """
 
     def __init__(
-        self, security: str, certificate: Certificate, login: tuple[str, str] | None = None,
+        self,
+        security: str,
+        certificate: Certificate,
+        login: tuple[str, str] | None = None,
         mechanisms: tuple[str, ...] = ("LOGIN", "PLAIN", "CRAM-MD5"),
     ) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -49,7 +52,12 @@ class MailServer:
         outside = {"ssl_context": context} if security == "tls" else {}
         if login:
             excluded = {"LOGIN", "PLAIN", "CRAM-MD5"} - set(mechanisms)
-            options |= {"authenticator": self._authenticate, "auth_required": True, "auth_require_tls": False, "auth_exclude_mechanism": excluded}
+            options |= {
+                "authenticator": self._authenticate,
+                "auth_required": True,
+                "auth_require_tls": False,
+                "auth_exclude_mechanism": excluded,
+            }
         self.received: list[Received] = []
         self._login = tuple(part.encode() for part in login) if login else None
         self._mechanism: str | None = None
@@ -63,7 +71,9 @@ class MailServer:
     def __exit__(self, *_: object) -> None:
         self._controller.stop()
 
-    def _authenticate(self, _server: Protocol, _session: Session, _envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+    def _authenticate(
+        self, _server: Protocol, _session: Session, _envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
         self._mechanism = mechanism
         given = (data.login, data.password) if isinstance(data, LoginPassword) else data
         return AuthResult(success=given == self._login, auth_data=given, handled=given == self._login)

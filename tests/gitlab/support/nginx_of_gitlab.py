@@ -52,8 +52,11 @@ SERVER = """\
 """
 # What the package sends on when nothing else is set; it adds the last two where the external URL is https.
 HEADERS = {
-    "Host": "$http_host", "X-Real-IP": "$remote_addr", "X-Forwarded-For": "$remote_addr",
-    "Upgrade": "$http_upgrade", "Connection": "$connection_upgrade",
+    "Host": "$http_host",
+    "X-Real-IP": "$remote_addr",
+    "X-Forwarded-For": "$remote_addr",
+    "Upgrade": "$http_upgrade",
+    "Connection": "$connection_upgrade",
 }
 HTTPS_HEADERS = {"X-Forwarded-Ssl": "on", "X-Forwarded-Proto": "https"}
 
@@ -66,14 +69,22 @@ def server(url: str, settings: Mapping[str, Any], backend: Address, buffered: bo
     """Return the configuration of one server, from its external URL and its `nginx` settings."""
     age = settings.get("hsts_max_age", HSTS)
     assert settings["listen_https"] is False and settings["redirect_http_to_https"] is False
-    headers = HEADERS | (HTTPS_HEADERS if urlsplit(url).scheme == "https" else {}) | settings.get("proxy_set_headers", {})
+    headers = (
+        HEADERS | (HTTPS_HEADERS if urlsplit(url).scheme == "https" else {}) | settings.get("proxy_set_headers", {})
+    )
     real_ip = [f"real_ip_header {settings['real_ip_header']};", f"real_ip_recursive {settings['real_ip_recursive']};"]
     real_ip += [f"set_real_ip_from {network};" for network in settings["real_ip_trusted_addresses"]]
     return SERVER.format(
-        listens="\n".join(f"    listen {one}:{settings['listen_port']};" for one in settings.get("listen_addresses", ["*"])),
-        name=urlsplit(url).hostname, backend=backend, real_ip="\n".join(f"    {line}" for line in real_ip),
+        listens="\n".join(
+            f"    listen {one}:{settings['listen_port']};" for one in settings.get("listen_addresses", ["*"])
+        ),
+        name=urlsplit(url).hostname,
+        backend=backend,
+        real_ip="\n".join(f"    {line}" for line in real_ip),
         headers="\n".join(f"      proxy_set_header {name} {value};" for name, value in headers.items()),
-        hsts=f'    add_header Strict-Transport-Security "max-age={age}"{" always" if buffered else ""};' if age > 0 else "",
+        hsts=f'    add_header Strict-Transport-Security "max-age={age}"{" always" if buffered else ""};'
+        if age > 0
+        else "",
         buffering="" if buffered else "      proxy_buffering off;\n      proxy_request_buffering off;",
     )
 

@@ -52,7 +52,9 @@ class OidcOfGitlab:
         self.issuer, self.client, self.callback = issuer, client, callback
         self.person: Person | None = None
         self.forging = self.is_down = False
-        self._key, self._other = (RSAKey.generate_key(2048, {"kid": "lab", "use": "sig", "alg": "RS256"}) for _ in range(2))
+        self._key, self._other = (
+            RSAKey.generate_key(2048, {"kid": "lab", "use": "sig", "alg": "RS256"}) for _ in range(2)
+        )
         self._codes: dict[str, tuple[Person, str, str]] = {}
         self._tokens: dict[str, Person] = {}
         outer = self
@@ -68,7 +70,9 @@ class OidcOfGitlab:
 
             def do_POST(self) -> None:
                 text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-                outer._answer(self, urlsplit(self.path).path, {}, {key: values[0] for key, values in parse_qs(text).items()})
+                outer._answer(
+                    self, urlsplit(self.path).path, {}, {key: values[0] for key, values in parse_qs(text).items()}
+                )
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -102,7 +106,9 @@ class OidcOfGitlab:
     def _discovery(self) -> dict[str, Any]:
         ends = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
         return {
-            "issuer": self.issuer, "jwks_uri": f"{self.issuer}/oauth/discovery/keys", "id_token_signing_alg_values_supported": ["RS256"],
+            "issuer": self.issuer,
+            "jwks_uri": f"{self.issuer}/oauth/discovery/keys",
+            "id_token_signing_alg_values_supported": ["RS256"],
             **{f"{name}_endpoint": f"{self.issuer}/oauth/{path}" for name, path in ends.items()},
         }
 
@@ -110,7 +116,11 @@ class OidcOfGitlab:
         # With a callback that is not the client's, nobody is sent anywhere.
         if (query.get("client_id"), query.get("redirect_uri")) != (self.client[0], self.callback):
             return 400, {"error": "invalid_client"}, ""
-        if query.get("response_type") != "code" or set(query.get("scope", "").split()) != {"openid", "profile", "email"}:
+        if query.get("response_type") != "code" or set(query.get("scope", "").split()) != {
+            "openid",
+            "profile",
+            "email",
+        }:
             return 400, {"error": "invalid_scope"}, ""
         if query.get("code_challenge_method") != "S256" or self.person is None:
             return (400, {"error": "no PKCE"}, "") if self.person else (200, {"page": "log-in"}, "")
@@ -128,11 +138,22 @@ class OidcOfGitlab:
         # A code is good for one time, and for who began.
         person, challenge, nonce = self._codes.pop(form.get("code", ""), (None, "", ""))
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
-        if person is None or base64.urlsafe_b64encode(digest).decode().rstrip("=") != challenge or form.get("redirect_uri") != self.callback:
+        if (
+            person is None
+            or base64.urlsafe_b64encode(digest).decode().rstrip("=") != challenge
+            or form.get("redirect_uri") != self.callback
+        ):
             return 400, {"error": "invalid_grant"}, ""
         now, token = int(time.time()), secrets.token_hex(16)
         self._tokens[token] = person
-        claims = {"iss": self.issuer, "aud": self.client[0], "sub": person.name, "iat": now, "exp": now + 120, "auth_time": now}
+        claims = {
+            "iss": self.issuer,
+            "aud": self.client[0],
+            "sub": person.name,
+            "iat": now,
+            "exp": now + 120,
+            "auth_time": now,
+        }
         claims |= {"nonce": nonce} if nonce else {}
         claims |= {"email": person.email, "email_verified": person.verified, "groups_direct": person.groups}
         signed = jwt.encode({"alg": "RS256", "kid": "lab"}, claims, self._other if self.forging else self._key)

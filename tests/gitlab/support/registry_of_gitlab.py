@@ -46,8 +46,20 @@ class LogInStub:
         folder.mkdir(parents=True, exist_ok=True)
         self._key, self.certificate = folder / "registry.key", folder / "registry.crt"
         done = run(
-            tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self._key, "-out", self.certificate,
-            "-subj", "/CN=Registry", "-days", "2",
+            tool("openssl"),
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            self._key,
+            "-out",
+            self.certificate,
+            "-subj",
+            "/CN=Registry",
+            "-days",
+            "2",
         )
         assert done.returncode == 0, done.stderr
         self.events: list[tuple[str, str, str]] = []
@@ -74,7 +86,8 @@ class LogInStub:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.calls.append(body)
                 outer.events += [
-                    (event["action"], event["target"]["repository"], event["target"].get("tag", "")) for event in body["events"]
+                    (event["action"], event["target"]["repository"], event["target"].get("tag", ""))
+                    for event in body["events"]
                 ]
                 self.answer(200, {})
 
@@ -106,7 +119,14 @@ class LogInStub:
             kind, name, actions = scope.split(":")
             access.append({"type": kind, "name": name, "actions": actions.split(",")})
         claims = {
-            "iss": ISSUER, "aud": service, "sub": user, "iat": now, "nbf": now - 10, "exp": now + 300, "jti": "1", "access": access,
+            "iss": ISSUER,
+            "aud": service,
+            "sub": user,
+            "iat": now,
+            "nbf": now - 10,
+            "exp": now + 300,
+            "jti": "1",
+            "access": access,
         }
         parts = [_base64(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "RS256", "x5c": [der]}, claims)]
         message = ".".join(parts)
@@ -131,17 +151,28 @@ class RegistryOfGitlab(Program):
         self.address = ("127.0.0.1", free_port())
         self._log = folder / "registry.log"
         settings = {
-            "version": 0.1, "log": {"level": "warn"}, "storage": {"filesystem": {"rootdirectory": str(folder / "images")}},
+            "version": 0.1,
+            "log": {"level": "warn"},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "images")}},
             "http": {"addr": "{}:{}".format(*self.address), "secret": "test"},
-            "auth": {"token": {
-                "realm": realm(recorded), "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(certificate), "autoredirect": False,
-            }},
+            "auth": {
+                "token": {
+                    "realm": realm(recorded),
+                    "service": SERVICE,
+                    "issuer": ISSUER,
+                    "rootcertbundle": str(certificate),
+                    "autoredirect": False,
+                }
+            },
             "notifications": {"endpoints": recorded["registry"].get("notifications", [])},
         }
         (folder / "config.yml").write_text(yaml.safe_dump(settings))
         environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none", **recorded["registry"]["env"]}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [tool("docker-registry"), "serve", folder / "config.yml"], env=environment, stdout=log, stderr=subprocess.STDOUT,
+                [tool("docker-registry"), "serve", folder / "config.yml"],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         self._is_complete("the registry", [self.address])

@@ -30,7 +30,9 @@ class RenderedLab:
         answers: all of them.
     """
 
-    def __init__(self, given: dict[str, Any], changes: dict[str, Any] | None = None, trusted: list[str] | None = None) -> None:
+    def __init__(
+        self, given: dict[str, Any], changes: dict[str, Any] | None = None, trusted: list[str] | None = None
+    ) -> None:
         assert texts.problems(given) == []
         self.answers = {**texts.answered(given), **({"trusted_proxies": trusted} if trusted else {})}
         self._changes = changes or {}

@@ -34,8 +34,13 @@ RELEASE = "apps/{% if lab.signs_in %}sign-in{% endif %}/helmrelease.yaml"
 DOMAIN = "lab.our-home.net"
 PORT = 8443
 ANSWERS = {
-    "base_domain": DOMAIN, "https_port": PORT, "private_ca": True, "tls_source": "cert-manager", "cluster_issuer": "home-ca",
-    "sign_in": "gitlab", "sign_in_groups": ["homelab", "Friends/web"],
+    "base_domain": DOMAIN,
+    "https_port": PORT,
+    "private_ca": True,
+    "tls_source": "cert-manager",
+    "cluster_issuer": "home-ca",
+    "sign_in": "gitlab",
+    "sign_in_groups": ["homelab", "Friends/web"],
 }
 APP_PORT, PROXY_PORT = 8080, 4180
 MIA, EVE = Person("mia", ["homelab", "homelab/inner"]), Person("eve", ["strangers", "Homelab", "homelab-not"])
@@ -57,7 +62,12 @@ class Browser:
         sent |= {"Cookie": cast("str", request.get_header("Cookie"))} if request.has_header("Cookie") else {}
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         answer = ask(
-            self._cluster.exposed(PORT), cast("str", parts.hostname), path, port=parts.port, headers=sent, trusted=self._cluster.authority.crt,
+            self._cluster.exposed(PORT),
+            cast("str", parts.hostname),
+            path,
+            port=parts.port,
+            headers=sent,
+            trusted=self._cluster.authority.crt,
         )
         message = Message()
         for name, value in answer.sent:
@@ -125,18 +135,31 @@ def running(folder: Path, authority: Authority) -> Iterator[Chain]:
     release = yaml.load(lab.text(RELEASE), Loader)
     proxy = (address(), PROXY_PORT)
     client = (secrets.token_hex(32), f"gloas-{secrets.token_hex(32)}")
-    provider = OidcOfGitlab(f"https://{lab.answers['gitlab_host']}:{PORT}", client, url_of("sign-in", "/oauth2/callback"))
+    provider = OidcOfGitlab(
+        f"https://{lab.answers['gitlab_host']}:{PORT}", client, url_of("sign-in", "/oauth2/callback")
+    )
     app, registry = WebStub("app"), WebStub("registry")
     objects = [*lab.objects, *helm(CHART, release["spec"]["values"], "sign-in", lab.answers["app_namespace"])]
     for name, groups in (("shop", []), ("narrow", ["ops", "ops/inner"])):
         objects += application(lab, name, proxy, ingress={"signIn": {"groups": groups}})
-    rb = {lab.answers["http_port"]: provider.address, lab.answers["registry_port"]: registry.address, 22: registry.address}
+    rb = {
+        lab.answers["http_port"]: provider.address,
+        lab.answers["registry_port"]: registry.address,
+        22: registry.address,
+    }
     pod = {**rb, PROXY_PORT: proxy, APP_PORT: app.address}
     log = (folder / "oauth2-proxy.log").open("wb")
-    with TraefikCluster(folder / "traefik", objects, lab.traefik, pod, authority) as cluster, AddressBook(lambda _h, _p: cluster.exposed(PORT)) as book:
+    with (
+        TraefikCluster(folder / "traefik", objects, lab.traefik, pod, authority) as cluster,
+        AddressBook(lambda _h, _p: cluster.exposed(PORT)) as book,
+    ):
         environment = {
-            "PATH": os.environ["PATH"], "HTTPS_PROXY": book.url, "NO_PROXY": "", "OAUTH2_PROXY_CLIENT_ID": client[0],
-            "OAUTH2_PROXY_CLIENT_SECRET": client[1], "OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(32),
+            "PATH": os.environ["PATH"],
+            "HTTPS_PROXY": book.url,
+            "NO_PROXY": "",
+            "OAUTH2_PROXY_CLIENT_ID": client[0],
+            "OAUTH2_PROXY_CLIENT_SECRET": client[1],
+            "OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(32),
         }
         command = [str(PROGRAM), *arguments(release, proxy, authority.crt)]
         with subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT) as process:

@@ -26,7 +26,9 @@ Address = tuple[str, int]
 
 def nss_wrapper() -> Path:
     """Return the library's path. Skips where it is missing."""
-    found = [file for folder in ("/usr/lib", "/usr/lib64") for file in sorted(Path(folder).glob("**/libnss_wrapper.so"))]
+    found = [
+        file for folder in ("/usr/lib", "/usr/lib64") for file in sorted(Path(folder).glob("**/libnss_wrapper.so"))
+    ]
     if not found:
         message = "libnss_wrapper is not installed; .ci/install-tools installs it"
         pytest.fail(message) if required() else pytest.skip(message)
@@ -51,8 +53,11 @@ class Machine:
         (folder / "group").write_text(f"{user}:x:{os.getgid()}:\nsshd:x:65533:\n")
         (folder / "hosts").write_text("".join(f"{address} {host}\n" for host, address in hosts.items()))
         self.environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.home), "LD_PRELOAD": str(nss_wrapper()),
-            "NSS_WRAPPER_PASSWD": str(folder / "passwd"), "NSS_WRAPPER_GROUP": str(folder / "group"),
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "LD_PRELOAD": str(nss_wrapper()),
+            "NSS_WRAPPER_PASSWD": str(folder / "passwd"),
+            "NSS_WRAPPER_GROUP": str(folder / "group"),
             "NSS_WRAPPER_HOSTS": str(folder / "hosts"),
         }
 
@@ -96,7 +101,8 @@ exec git shell -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed "s|'/|'|")"\n"""
         )
         (folder / "gitlab-shell").chmod(0o755)
         self._process = subprocess.Popen(
-            [tool("sshd"), "-D", "-f", folder / "sshd_config", "-E", self._log], env=self._machine.environment,
+            [tool("sshd"), "-D", "-f", folder / "sshd_config", "-E", self._log],
+            env=self._machine.environment,
         )
         self._is_complete("sshd", [self.address])
 
@@ -108,8 +114,10 @@ exec git shell -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed "s|'/|'|")"\n"""
         """Make a repository with one commit, whose message is its path."""
         bare, tree = self.home / path, self.home / "work" / path
         for command in (
-            ("init", "--quiet", "--bare", "--initial-branch=main", bare), ("clone", "--quiet", bare, tree),
-            ("-C", tree, "commit", "--quiet", "--allow-empty", "--message", path), ("-C", tree, "push", "--quiet", "origin", "HEAD:main"),
+            ("init", "--quiet", "--bare", "--initial-branch=main", bare),
+            ("clone", "--quiet", bare, tree),
+            ("-C", tree, "commit", "--quiet", "--allow-empty", "--message", path),
+            ("-C", tree, "push", "--quiet", "origin", "HEAD:main"),
         ):
             done = run(tool("git"), *command)
             assert done.returncode == 0, done.stderr

@@ -36,10 +36,17 @@ class WebStub:
                     self.wfile.write(f"{name} speaks {self.headers['Upgrade']}".encode())
                     self.close_connection = True
                     return
-                body = json.dumps({
-                    "name": name, "method": self.command, "path": self.path, "size": size, "sha256": digest.hexdigest(),
-                    "headers": {key.lower(): value for key, value in self.headers.items()}, "peer": self.client_address[0],
-                }).encode()
+                body = json.dumps(
+                    {
+                        "name": name,
+                        "method": self.command,
+                        "path": self.path,
+                        "size": size,
+                        "sha256": digest.hexdigest(),
+                        "headers": {key.lower(): value for key, value in self.headers.items()},
+                        "peer": self.client_address[0],
+                    }
+                ).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

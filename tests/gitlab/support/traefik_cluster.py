@@ -29,7 +29,9 @@ CHART_PORTS: dict[str, dict[str, Any]] = {
     "websecure": {"port": 8443, "exposedPort": 443, "expose": {"default": True}, "tls": {"enabled": True}},
 }
 INGRESS_CLASS = {
-    "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "traefik"},
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "IngressClass",
+    "metadata": {"name": "traefik"},
     "spec": {"controller": "traefik.io/ingress-controller"},
 }
 
@@ -72,7 +74,12 @@ class TraefikCluster:
     """
 
     def __init__(
-        self, folder: Path, objects: list[Object], values: Mapping[str, Any], pod: Mapping[int, Address], authority: Authority,
+        self,
+        folder: Path,
+        objects: list[Object],
+        values: Mapping[str, Any],
+        pod: Mapping[int, Address],
+        authority: Authority,
         flags: tuple[str, ...] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,14 +87,26 @@ class TraefikCluster:
         self.ports = merge(CHART_PORTS, values.get("ports", {}))
         self.api = ApiForTraefik([*objects, INGRESS_CLASS, *endpoint_slices(objects, pod), *issued(objects, authority)])
         command = [
-            tool("traefik"), *entry_point_flags(self.ports, self.host), "--ping=true", "--api.insecure=true",
-            f"--providers.kubernetesingress.endpoint={self.api.url}", "--providers.kubernetesingress.allowEmptyServices=true",
-            f"--providers.kubernetescrd.endpoint={self.api.url}", "--providers.kubernetescrd.allowEmptyServices=true",
-            "--providers.providersThrottleDuration=20ms", "--log.level=ERROR", "--log.format=json",
-            "--global.checkNewVersion=false", "--global.sendAnonymousUsage=false", *flags,
+            tool("traefik"),
+            *entry_point_flags(self.ports, self.host),
+            "--ping=true",
+            "--api.insecure=true",
+            f"--providers.kubernetesingress.endpoint={self.api.url}",
+            "--providers.kubernetesingress.allowEmptyServices=true",
+            f"--providers.kubernetescrd.endpoint={self.api.url}",
+            "--providers.kubernetescrd.allowEmptyServices=true",
+            "--providers.providersThrottleDuration=20ms",
+            "--log.level=ERROR",
+            "--log.format=json",
+            "--global.checkNewVersion=false",
+            "--global.sendAnonymousUsage=false",
+            *flags,
         ]
         if not any(thing["kind"] == "TLSStore" for thing in objects):
-            command += ["--providers.file.watch=false", f"--providers.file.filename={default_certificate(folder, authority)}"]
+            command += [
+                "--providers.file.watch=false",
+                f"--providers.file.filename={default_certificate(folder, authority)}",
+            ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -113,7 +132,9 @@ class TraefikCluster:
         def complete() -> bool:
             assert self._process.poll() is None, self._log.read_text()
             found = self.loaded()
-            have = [name for kind in ("routers", "tcpRouters") for name in found.get(kind) or {} if "@kubernetes" in name]
+            have = [
+                name for kind in ("routers", "tcpRouters") for name in found.get(kind) or {} if "@kubernetes" in name
+            ]
             crd = [name for name in found.get("middlewares") or {} if "@kubernetescrd" in name]
             return len(have) >= routers and len(crd) >= middlewares
 
@@ -125,12 +146,17 @@ class TraefikCluster:
             for host in re.findall(r"Host\(`([^`]+)`\)", router["rule"]):
                 for name in router["entryPoints"]:
                     where, tls = (self.host, self.ports[name]["port"]), unchecked if "tls" in router else None
-                    wait_for(f"{host} on {name}", lambda where=where, host=host, tls=tls: ask(where, host, trusted=tls).status != 404)
+                    wait_for(
+                        f"{host} on {name}",
+                        lambda where=where, host=host, tls=tls: ask(where, host, trusted=tls).status != 404,
+                    )
 
     def loaded(self) -> dict[str, Any]:
         """Return the configuration that Traefik runs with; nothing where it does not answer yet."""
         try:
-            with urllib.request.urlopen(f"http://{self.host}:{self.ports['traefik']['port']}/api/rawdata", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://{self.host}:{self.ports['traefik']['port']}/api/rawdata", timeout=5
+            ) as answer:
                 return json.load(answer)
         except (OSError, http.client.HTTPException):
             return {}
@@ -143,7 +169,8 @@ class TraefikCluster:
         """
         found = [
             f"{name}: {thing.get('status')} {thing.get('error', '')}"
-            for things in self.loaded().values() for name, thing in things.items()
+            for things in self.loaded().values()
+            for name, thing in things.items()
             if thing.get("status", "enabled") != "enabled" or thing.get("error")
         ]
         lines = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
@@ -174,14 +201,17 @@ def routes(objects: list[Object]) -> int:
     """Return how many routers Traefik makes of the objects."""
     return sum(
         len(thing["spec"]["rules"][0]["http"]["paths"]) if thing["kind"] == "Ingress" else len(thing["spec"]["routes"])
-        for thing in objects if thing["kind"] in {"Ingress", "IngressRoute", "IngressRouteTCP"}
+        for thing in objects
+        if thing["kind"] in {"Ingress", "IngressRoute", "IngressRouteTCP"}
     )
 
 
 def endpoint_slices(objects: list[Object], pod: Mapping[int, Address]) -> list[Object]:
     """Return what Kubernetes would make of the Services: the pods that each selects, on the ports that they listen on."""
     pods = [
-        (namespace_of(one), one["spec"]["template"]["metadata"]["labels"].items()) for one in objects if one["kind"] == "Deployment"
+        (namespace_of(one), one["spec"]["template"]["metadata"]["labels"].items())
+        for one in objects
+        if one["kind"] == "Deployment"
     ]
     found = []
     for service in (thing for thing in objects if thing["kind"] == "Service"):
@@ -191,23 +221,31 @@ def endpoint_slices(objects: list[Object], pod: Mapping[int, Address]) -> list[O
         for port in spec["ports"]:
             if port["targetPort"] in pod:
                 host, real = pod[port["targetPort"]]
-                found.append({
-                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                    "metadata": {
-                        "name": f"{service['metadata']['name']}-{port['port']}", "namespace": space,
-                        "labels": {"kubernetes.io/service-name": service["metadata"]["name"]},
-                    },
-                    "endpoints": [{"addresses": [host], "conditions": {"ready": True, "serving": True}}],
-                    "ports": [{"name": port["name"], "port": real, "protocol": "TCP"}],
-                })
+                found.append(
+                    {
+                        "apiVersion": "discovery.k8s.io/v1",
+                        "kind": "EndpointSlice",
+                        "addressType": "IPv4",
+                        "metadata": {
+                            "name": f"{service['metadata']['name']}-{port['port']}",
+                            "namespace": space,
+                            "labels": {"kubernetes.io/service-name": service["metadata"]["name"]},
+                        },
+                        "endpoints": [{"addresses": [host], "conditions": {"ready": True, "serving": True}}],
+                        "ports": [{"name": port["name"], "port": real, "protocol": "TCP"}],
+                    }
+                )
     return found
 
 
 def issued(objects: list[Object], authority: Authority) -> list[Object]:
     """Return the Secrets that cert-manager would make of the Certificates."""
     return [
-        authority.sign("issued by cert-manager", *thing["spec"]["dnsNames"]).secret(thing["spec"]["secretName"], namespace_of(thing))
-        for thing in objects if thing["kind"] == "Certificate"
+        authority.sign("issued by cert-manager", *thing["spec"]["dnsNames"]).secret(
+            thing["spec"]["secretName"], namespace_of(thing)
+        )
+        for thing in objects
+        if thing["kind"] == "Certificate"
     ]
 
 
@@ -231,8 +269,16 @@ class Answer:
 
 
 def ask(
-    where: Address, host: str, path: str = "/", *, method: str = "GET", headers: Mapping[str, str] | None = None,
-    body: bytes | None = None, trusted: Path | ssl.SSLContext | None = None, source: str = "127.0.0.1", port: int | None = None,
+    where: Address,
+    host: str,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    trusted: Path | ssl.SSLContext | None = None,
+    source: str = "127.0.0.1",
+    port: int | None = None,
 ) -> Answer:
     """Send one request.
 
@@ -252,7 +298,9 @@ def ask(
         if trusted is None:
             connection.sock = plain
         else:
-            context = trusted if isinstance(trusted, ssl.SSLContext) else ssl.create_default_context(cafile=str(trusted))
+            context = (
+                trusted if isinstance(trusted, ssl.SSLContext) else ssl.create_default_context(cafile=str(trusted))
+            )
             connection.sock = context.wrap_socket(plain, server_hostname=host)
             certificate = connection.sock.getpeercert(binary_form=True)
         connection.request(method, path, body, dict(headers or {}))

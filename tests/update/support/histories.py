@@ -82,7 +82,10 @@ def small_template(folder: Path, files: dict[str, bytes | str]) -> Path:
             shutil.copy2(ROOT / name, folder / name)
     settings = (ROOT / "copier.yml").read_text(encoding="utf-8").split("\n---\n")[0]
     (folder / "copier.yml").write_text(settings + "\n---\n" + QUESTIONS, encoding="utf-8")
-    put(folder / "template", {"{{ _copier_conf.answers_file }}.jinja": "# Answers.\n{{ _copier_answers | to_nice_yaml -}}\n", **files})
+    put(
+        folder / "template",
+        {"{{ _copier_conf.answers_file }}.jinja": "# Answers.\n{{ _copier_answers | to_nice_yaml -}}\n", **files},
+    )
     put(folder / "template", {".gitignore": f"/{REPORT}\n*.rej\n.env\n"})
     new_repository(folder)
     release(folder, "1.0.0")
@@ -180,7 +183,11 @@ def untouched(house: Path, act: Callable[[], CompletedProcess[str]]) -> Complete
     done = act()
     assert done.returncode != 0
     assert "Traceback" not in done.stderr, done.stderr
-    assert (files(house), git(house, "status", "--porcelain=v2", "--branch", "--ignored"), (house / "bin").is_dir()) == before
+    assert (
+        files(house),
+        git(house, "status", "--porcelain=v2", "--branch", "--ignored"),
+        (house / "bin").is_dir(),
+    ) == before
     return done
 
 
