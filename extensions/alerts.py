@@ -79,8 +79,8 @@ def alerts_mail_to(value: Any, _: Answers) -> str | None:
     if len(value) > MOST_RECIPIENTS:
         return f"these are {len(value)} recipients; {MOST_RECIPIENTS} at most, or one address that is a list"
     for one in value:
-        if (found := names.email(one)) is not None:
-            return found
+        if (refusal := names.email(one)) is not None:
+            return refusal
     double = next(
         (one for number, one in enumerate(value) if one.lower() in {other.lower() for other in value[:number]}), None
     )

@@ -94,8 +94,8 @@ def issuer_bucket(value: Any, answers: Answers) -> str | None:
     """Check the bucket for GitLab's public keys; none only if AWS can ask GitLab itself."""
     if value == "":
         return None if answers["aws"] == "none" else _unreachable(answers)
-    if (found := bucket(value, answers)) is not None:
-        return found
+    if (refusal := bucket(value, answers)) is not None:
+        return refusal
     if value == answers["aws_bucket"]:
         return f"`{value}` is the bucket for backups, and everybody can read this one; give another, such as `{answers['lab_name']}-{answers['aws_account']}-issuer`"
     return None

@@ -26,8 +26,8 @@ def nfs_server(value: Any, answers: Answers) -> str | None:
 
 def folder(value: Any, answers: Answers) -> str | None:
     """Refuse what is no folder, and one that is lost together with GitLab's own."""
-    if (found := names.absolute_path(value, "/mnt/usb/gitlab")) is not None:
-        return found
+    if (refusal := names.absolute_path(value, "/mnt/usb/gitlab")) is not None:
+        return refusal
     own = f"{answers['storage_root']}/gitlab"
     backends = {answers["storage_backend"], answers["data_backend"]}
     same_place = (

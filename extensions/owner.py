@@ -48,10 +48,10 @@ def owner_username(value: Any, answers: Answers) -> str | None:
 
 def owner_email(value: Any, answers: Answers) -> str | None:
     """Check the owner's address: GitLab takes an address for one account, and admin_email is root's."""
-    found = names.email(value)
-    if found is None and value.lower() == answers["admin_email"].lower():
+    refusal = names.email(value)
+    if refusal is None and value.lower() == answers["admin_email"].lower():
         return f"`{value}` is root's address (admin_email), and GitLab takes an address once; give another of yours, such as `owner@{answers['base_domain']}`"
-    return found
+    return refusal
 
 
 RULES: dict[str, Callable[[Any, Answers], str | None]] = {

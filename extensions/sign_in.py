@@ -32,8 +32,8 @@ def _sign_in_groups(value: Any, _: Answers) -> str | None:
     if not isinstance(value, list):
         return f"{value!r} is not a list of groups; {values.listed(value, '[homelab]')}"
     for path in value:
-        if (found := names.group_path(path)) is not None:
-            return found
+        if (refusal := names.group_path(path)) is not None:
+            return refusal
     if len(set(value)) < len(value):
         twice = next(path for path in value if value.count(path) > 1)
         return f"`{twice}` is in the list twice; keep one"
@@ -57,8 +57,8 @@ def _issuer(value: Any, answers: Answers) -> str | None:
         return f"`{value}` has more than host and path; an issuer has no query, fragment or user"
     if port == 0 or not parts.hostname:
         return f"`{value}` names no server; give one such as `{example}`"
-    if (found := names.host_or_address(parts.hostname)) is not None:
-        return found
+    if (refusal := names.host_or_address(parts.hostname)) is not None:
+        return refusal
     if parts.hostname == answers["gitlab_host"]:
         return (
             f"`{value}` is this GitLab itself, which cannot log people in to itself; give the address of your provider"
