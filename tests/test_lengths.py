@@ -13,6 +13,7 @@ MODULE, FUNCTION, TEMPLATE = 400, 60, 100
 REASONS = {
     "extensions/facts.py": "one property a fact, each a few lines; a template finds all of them as `lab`",
     "extensions/rules.py": "one function a question, each a few lines, in the order of the wizard",
+    "tests/backups/test_target.py": "one kind of place to send to a test, and what goes wrong there",
     "tests/bootstrap/test_access.py": "one way of getting more rights a test",
     "tests/bootstrap/test_preflight.py": "one problem a test, each with its message",
     "tests/bootstrap/test_run.py: test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing": "the lab as a whole, object by object",

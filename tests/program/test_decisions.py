@@ -115,6 +115,7 @@ READY = runner_machine.Found(
     refused="",
     compose="2.40.0",
     trusts=True,
+    caches=True,
     has_apt=True,
     root="yes",
     system="Debian",
