@@ -1,4 +1,4 @@
 """What the template cannot say well in Jinja: rules, literals and derived facts.
 
-`lab.py` is the only module that knows Copier; the others are pure functions, importable as the package `extensions`.
+`copier_extension.py` is the only module that knows Copier; the others are pure functions, importable as the package `extensions`.
 """

@@ -12,7 +12,13 @@ Point = tuple[str, str]  # the question that changes it, and what to know
 
 def preparation(answers: Answers, lab: Lab) -> list[str]:
     """Return what has to be there before `./lab up`, or what it asks for; one thing an entry."""
-    return [*_network(answers, lab), *_certificates(answers, lab), *_storage(answers), *_runner(answers), *_elsewhere(answers, lab)]
+    return [
+        *_network(answers, lab),
+        *_certificates(answers, lab),
+        *_storage(answers),
+        *_runner(answers),
+        *_elsewhere(answers, lab),
+    ]
 
 
 def _network(answers: Answers, lab: Lab) -> Iterator[str]:
@@ -87,7 +93,11 @@ def second_look(answers: Answers, lab: Lab, filled_in: frozenset[str]) -> list[P
     Args:
         filled_in: the questions that nobody was asked, and whose answer is the template's.
     """
-    return [*_data_at_risk(answers, lab, filled_in), *_of_the_clock(answers, filled_in), *_of_the_people(answers, filled_in)]
+    return [
+        *_data_at_risk(answers, lab, filled_in),
+        *_of_the_clock(answers, filled_in),
+        *_of_the_people(answers, filled_in),
+    ]
 
 
 def _data_at_risk(answers: Answers, lab: Lab, filled_in: frozenset[str]) -> Iterator[Point]:
@@ -100,7 +110,10 @@ def _data_at_risk(answers: Answers, lab: Lab, filled_in: frozenset[str]) -> Iter
         if "data_size" in filled_in:
             yield "data_size", f"{answers['data_size']} for all of them: a local-path volume cannot be enlarged later."
     if answers["data_backend"] == "nfs":
-        yield "data_backend", "GitLab supports neither Git data nor PostgreSQL on NFS: expect it to be slow, and keep backups."
+        yield (
+            "data_backend",
+            "GitLab supports neither Git data nor PostgreSQL on NFS: expect it to be slow, and keep backups.",
+        )
     if not answers["backups"]:
         yield "backups", "There are none."
     elif not lab.uploads_backups:

@@ -13,8 +13,8 @@ _FILE = Path(__file__).resolve().parent.parent / "template" / "lab_program" / "a
 
 def recipients_problem(value: object) -> str | None:
     """Return why an answer is no list of age's public keys; None where it is one."""
-    found: str | None = _module().recipients_problem(value)
-    return found
+    refusal: str | None = _module().recipients_problem(value)
+    return refusal
 
 
 @cache

@@ -30,20 +30,20 @@ def alerts_url(value: Any, answers: Answers) -> str | None:
     """Check a server's address: scheme and host, a port and a path if it has them."""
     example = f"https://ntfy.{answers['base_domain']}"
     if not isinstance(value, str) or not re.match(r"https?://", value):
-        return f"`{value}` is no address of a server; give one with its scheme, such as `{example}`"
+        return f"`{value}` is not the address of a server; give one with its scheme, such as `{example}`"
     try:
         parts = urlsplit(value)
         port, host = parts.port, parts.hostname or ""
     except ValueError:
-        return f"`{value}` is no address of a server: its port or its brackets are wrong; give one such as `{example}`"
+        return f"`{value}` is not the address of a server: its port or its brackets are wrong; give one such as `{example}`"
     if parts.username is not None or parts.password is not None:
-        return "a user or a password is no part of the address, which is in Git; the program asks for the token"
+        return "the address has a user or a password, and would be in Git; leave it out, the program asks for the token"
     if parts.query or parts.fragment or "?" in value or "#" in value:
         return f"`{value}` has a `?` or a `#`; give the server's address alone, such as `{example}`"
     if value.endswith("/"):
         return f"`{value}` ends in a slash; did you mean `{value.rstrip('/')}`?"
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", parts.path):
-        return f"`{value}` has a path that is no plain one; give the server's address, such as `{example}`"
+        return f"`{value}` has a path, which is not plain; give the server's address, such as `{example}`"
     if (found := names.host_or_address(host)) is not None:
         return f"`{value}`: {found}"
     if port == 0:
@@ -56,7 +56,7 @@ def alerts_url(value: Any, answers: Answers) -> str | None:
 def alerts_topic(value: Any, answers: Answers) -> str | None:
     """Check a topic of ntfy. On a public server it is all that keeps others from reading."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
-        return f"`{value}` is no topic of ntfy: letters, digits, `_` and `-`, 64 at most, such as `lab`"
+        return f"`{value}` is not a topic of ntfy: letters, digits, `_` and `-`, 64 at most, such as `lab`"
     host = urlsplit(answers["alerts_url"]).hostname
     if host in OPEN_SERVERS and len(value) < SHORTEST_OPEN_TOPIC:
         return f"everybody who guesses `{value}` reads it on {host}; give {SHORTEST_OPEN_TOPIC} characters or more that nobody guesses, such as `lab-` and the output of `openssl rand -hex 8`"
@@ -68,7 +68,7 @@ def alerts_room(value: Any, _: Answers) -> str | None:
     if isinstance(value, str) and value.startswith("#"):
         return f"`{value}` is a room's address, which may move; give its internal ID (room settings, Advanced), such as `!abc123:matrix.org`"
     if not isinstance(value, str) or not re.fullmatch(r"![A-Za-z0-9._~=+/-]{1,200}(:[A-Za-z0-9.:\[\]-]{1,50})?", value):
-        return f"`{value}` is no internal ID of a room; it begins with `!`, such as `!abc123:matrix.org`"
+        return f"`{value}` is not the internal ID of a room, which begins with `!`, such as `!abc123:matrix.org`"
     return None
 
 
@@ -79,10 +79,12 @@ def alerts_mail_to(value: Any, _: Answers) -> str | None:
     if len(value) > MOST_RECIPIENTS:
         return f"these are {len(value)} recipients; {MOST_RECIPIENTS} at most, or one address that is a list"
     for one in value:
-        if (found := names.email(one)) is not None:
-            return found
-    double = next((one for number, one in enumerate(value) if one.lower() in {other.lower() for other in value[:number]}), None)
-    return f"`{double}` is there twice; keep one of them" if double else None
+        if (refusal := names.email(one)) is not None:
+            return refusal
+    double = next(
+        (one for number, one in enumerate(value) if one.lower() in {other.lower() for other in value[:number]}), None
+    )
+    return f"`{double}` is in the list twice; keep one of them" if double else None
 
 
 RULES: dict[str, Callable[[Any, Answers], str | None]] = {

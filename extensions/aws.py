@@ -80,7 +80,7 @@ def bucket(value: Any, answers: Answers) -> str | None:
     if not isinstance(value, str) or not value:
         return f"a bucket's name is missing; give one that nobody else has, such as `{answers['lab_name']}-{answers['aws_account']}`"
     if "." in value:
-        return f"`{value}` has a dot, for which S3's certificate does not hold; did you mean `{value.replace('.', '-')}`?"
+        return f"`{value}` has a dot, and S3's certificate does not cover such a name; did you mean `{value.replace('.', '-')}`?"
     if not 3 <= len(value) <= 63:
         return f"`{value[:70]}` has {len(value)} characters; a bucket's name has 3 to 63"
     if not re.fullmatch("[a-z0-9][a-z0-9-]*[a-z0-9]", value):
@@ -94,8 +94,8 @@ def issuer_bucket(value: Any, answers: Answers) -> str | None:
     """Check the bucket for GitLab's public keys; none only if AWS can ask GitLab itself."""
     if value == "":
         return None if answers["aws"] == "none" else _unreachable(answers)
-    if (found := bucket(value, answers)) is not None:
-        return found
+    if (refusal := bucket(value, answers)) is not None:
+        return refusal
     if value == answers["aws_bucket"]:
         return f"`{value}` is the bucket for backups, and everybody can read this one; give another, such as `{answers['lab_name']}-{answers['aws_account']}-issuer`"
     return None

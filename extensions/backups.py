@@ -26,8 +26,8 @@ def nfs_server(value: Any, answers: Answers) -> str | None:
 
 def folder(value: Any, answers: Answers) -> str | None:
     """Refuse what is no folder, and one that is lost together with GitLab's own."""
-    if (found := names.absolute_path(value, "/mnt/usb/gitlab")) is not None:
-        return found
+    if (refusal := names.absolute_path(value, "/mnt/usb/gitlab")) is not None:
+        return refusal
     own = f"{answers['storage_root']}/gitlab"
     backends = {answers["storage_backend"], answers["data_backend"]}
     same_place = (
@@ -45,12 +45,12 @@ def endpoint(value: Any, answers: Answers) -> str | None:
     if value == "":
         return None
     if not isinstance(value, str) or not re.match(r"https?://", value):
-        return f"`{value}` is no address of a server; give one with its scheme, such as `{EXAMPLE_ENDPOINT}`"
+        return f"`{value}` is not the address of a server; give one with its scheme, such as `{EXAMPLE_ENDPOINT}`"
     try:
         parts = urlsplit(value)
         port, host = parts.port, parts.hostname or ""
     except ValueError:
-        return f"`{value}` is no address of a server: its port or its brackets are wrong; give one such as `{EXAMPLE_ENDPOINT}`"
+        return f"`{value}` is not the address of a server: its port or its brackets are wrong; give one such as `{EXAMPLE_ENDPOINT}`"
     if parts.username is not None or parts.password is not None:
         return "a user or a password is no part of the address, which is in Git; the program asks for the access key"
     if parts.path or parts.query or parts.fragment or "?" in value or "#" in value:

@@ -99,7 +99,11 @@ POD_PORTS = {
 }
 RUNNER_NAMESPACE = "gitlab-runner"
 # Answers to `tls_source` with which the lab makes a ClusterIssuer, and its name.
-ISSUERS = {"letsencrypt-http": "lab-letsencrypt", "letsencrypt-dns": "lab-letsencrypt", "lab-authority": "lab-authority"}
+ISSUERS = {
+    "letsencrypt-http": "lab-letsencrypt",
+    "letsencrypt-dns": "lab-letsencrypt",
+    "lab-authority": "lab-authority",
+}
 ACME_SOURCES = frozenset({"letsencrypt-http", "letsencrypt-dns"})
 # Let's Encrypt's directories (letsencrypt.org/docs/acme-protocol-updates/, letsencrypt.org/docs/staging-environment/).
 ACME_DIRECTORIES = {
@@ -128,7 +132,9 @@ SIGN_IN_NAME = "sign-in"
 # The project for infrastructure, beside the lab's own project.
 IAC_NAME = "iac"
 # What may run privileged beside a job: Docker's own image, as pipelines spell it, with or without a digest.
-PRIVILEGED_SERVICES = [f"{name}:*-dind{digest}" for name in ("docker", "docker.io/library/docker") for digest in ("", "@sha256:*")]
+PRIVILEGED_SERVICES = [
+    f"{name}:*-dind{digest}" for name in ("docker", "docker.io/library/docker") for digest in ("", "@sha256:*")
+]
 # What Docker and its daemon beside the job share.
 DOCKER_CERTIFICATES = "/certs/client"
 # Where a job finds the certificate of the lab's own authority.
@@ -163,7 +169,9 @@ def parts_of(image: str) -> dict[str, str]:
 
 def token_variable(group: str) -> str:
     """Return the variable for the token of a group's runner: another one for each path, however GitLab spells its capitals."""
-    escaped = "".join(one.upper() if one.isalnum() else "__" if one == "_" else f"_{ord(one):02X}" for one in group.lower())
+    escaped = "".join(
+        one.upper() if one.isalnum() else "__" if one == "_" else f"_{ord(one):02X}" for one in group.lower()
+    )
     return f"RUNNER_TOKEN_OF_{escaped}"
 
 
@@ -256,7 +264,9 @@ class Lab:
     @cached_property
     def dns_secret(self) -> list[str]:
         """What cert-manager needs for DNS-01: the keys of its Secret, each with what it is; none without DNS-01."""
-        found = DNS_SECRETS[self._answers["acme_dns_provider"]] if self._answers["tls_source"] == "letsencrypt-dns" else {}
+        found = (
+            DNS_SECRETS[self._answers["acme_dns_provider"]] if self._answers["tls_source"] == "letsencrypt-dns" else {}
+        )
         return [f"{key}={what}" for key, what in found.items()]
 
     @cached_property
@@ -301,7 +311,9 @@ class Lab:
     @cached_property
     def docker_hub_cache_address(self) -> str:
         """The cache of Docker Hub: host, and port where it is not 443; nothing without one."""
-        return f"{self._answers['docker_hub_cache_host']}{self.port_suffix}" if self._answers["docker_hub_cache"] else ""
+        return (
+            f"{self._answers['docker_hub_cache_host']}{self.port_suffix}" if self._answers["docker_hub_cache"] else ""
+        )
 
     @cached_property
     def docker_hub_cache_url(self) -> str:
@@ -311,9 +323,16 @@ class Lab:
     def docker_hub_cache_networks(self) -> list[str]:
         """Who may use the cache: private addresses, and what the owner names; the rest of the internet may not."""
         named = [*self._answers["trusted_proxies"], *self._answers["node_networks"]]
-        private = [ipaddress.ip_network(one) for one in PRIVATE_NETWORKS]
+        private: list[Any] = [ipaddress.ip_network(one) for one in PRIVATE_NETWORKS]
         parsed = [(one, ipaddress.ip_network(one)) for one in dict.fromkeys(named)]
-        return [*PRIVATE_NETWORKS, *(name for name, one in parsed if not any(one.version == all_.version and one.subnet_of(all_) for all_ in private))]  # type: ignore[arg-type]
+        return [
+            *PRIVATE_NETWORKS,
+            *(
+                name
+                for name, one in parsed
+                if not any(one.version == all_.version and one.subnet_of(all_) for all_ in private)
+            ),
+        ]
 
     @cached_property
     def cache_file(self) -> str:
@@ -355,7 +374,11 @@ class Lab:
     @cached_property
     def repository_url(self) -> str:
         """The repository as the owner's own machine reaches it."""
-        return self._answers["gitops_url"] if self._answers["gitops_source"] == "external" else f"{self.ssh_clone_prefix}/{self.project}.git"
+        return (
+            self._answers["gitops_url"]
+            if self._answers["gitops_source"] == "external"
+            else f"{self.ssh_clone_prefix}/{self.project}.git"
+        )
 
     @cached_property
     def backends(self) -> dict[str, str]:
@@ -407,7 +430,10 @@ class Lab:
         modes = ("enforce", "audit", "warn") if self.isolates_app_namespace else ("audit", "warn")
         found: list[dict[str, Any]] = [
             {"name": self._answers["gitlab_namespace"], "labels": {}},
-            {"name": self._answers["app_namespace"], "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in modes}},
+            {
+                "name": self._answers["app_namespace"],
+                "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in modes},
+            },
         ]
         if self.installs_cert_manager:
             found.append({"name": CERT_MANAGER_NAMESPACE, "labels": {}})
@@ -458,7 +484,11 @@ class Lab:
         if not self.has_iac:
             return ""
         # Whoever maintains the lab's own project administers the lab anyway. With another Git server it is not in GitLab.
-        group = self._answers["lab_group"] if self._answers["gitops_source"] == "self" else f"{self._answers['lab_name']}-ops"
+        group = (
+            self._answers["lab_group"]
+            if self._answers["gitops_source"] == "self"
+            else f"{self._answers['lab_name']}-ops"
+        )
         return f"{group}/{IAC_NAME}"
 
     @cached_property
@@ -472,21 +502,37 @@ class Lab:
         A runner belongs to the whole instance, to one group with all below it, or to projects
         (docs.gitlab.com/ci/runners/runners_scope/). The lab's program makes them: lab_program/runners.py has the same list.
         """
-        cache = [f"{self._answers['runner_home']}/{self.cache_file}:{self.cache_file_path}:ro"] if self.machine_cache_file else []
+        cache = (
+            [f"{self._answers['runner_home']}/{self.cache_file}:{self.cache_file_path}:ro"]
+            if self.machine_cache_file
+            else []
+        )
         building = {"image": self.job_image, "volumes": [*self.runner_volumes, *cache], "protected": False}
         if self._answers["runner_scope"] == "instance":
             found = [{"name": self.runner_name, "variable": "RUNNER_TOKEN", **building}]
         else:
             own = [self.project.rpartition("/")[0]] if self._answers["gitops_source"] == "self" else []
             served = top_groups([*self._answers["groups"], *own])
-            found = [{"name": f"{self.runner_name} of {one}", "variable": token_variable(one), **building} for one in served]
+            found = [
+                {"name": f"{self.runner_name} of {one}", "variable": token_variable(one), **building} for one in served
+            ]
         if self._answers["gitops_source"] == "self":
             volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
-            alone = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True, "of": "the lab's own project alone: its jobs hold what may change the lab"}
+            alone = {
+                "image": pinned(JOB_IMAGE),
+                "volumes": volumes,
+                "protected": True,
+                "of": "the lab's own project alone: its jobs hold what may change the lab",
+            }
             found.append({"name": f"{self.runner_name} protected", "variable": "RUNNER_TOKEN_PROTECTED", **alone})
         if self.iac_project:
             volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
-            alone = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True, "of": "the project for machines alone: its jobs hold what makes and destroys them"}
+            alone = {
+                "image": pinned(JOB_IMAGE),
+                "volumes": volumes,
+                "protected": True,
+                "of": "the project for machines alone: its jobs hold what makes and destroys them",
+            }
             found.append({"name": f"{self.runner_name} machines", "variable": "RUNNER_TOKEN_MACHINES", **alone})
         return found
 

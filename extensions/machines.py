@@ -30,7 +30,11 @@ _KEYS = {
     "ecdsa-sha2-nistp384": ("AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABh", 184, 184),
     "ecdsa-sha2-nistp521": ("AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACF", 232, 232),
     "sk-ssh-ed25519@openssh.com": ("AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAI", 96, 300),
-    "sk-ecdsa-sha2-nistp256@openssh.com": ("AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABB", 168, 400),
+    "sk-ecdsa-sha2-nistp256@openssh.com": (
+        "AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABB",
+        168,
+        400,
+    ),
 }
 _BASE64 = re.compile("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _URL_PATH = "(?:/[A-Za-z0-9._~+-]+)+"
@@ -126,11 +130,17 @@ def runner_address(value: Any, answers: Answers) -> str | None:
     if value == "dhcp":
         return None
     if not isinstance(value, str) or "/" not in value:
-        near = f"did you mean `{value}/24`?" if isinstance(value, str) and _ipv4(value) else f"give one such as `{example}`, or `dhcp`"
+        near = (
+            f"did you mean `{value}/24`?"
+            if isinstance(value, str) and _ipv4(value)
+            else f"give one such as `{example}`, or `dhcp`"
+        )
         return f"`{value}` is not an address with the prefix of its network; {near}"
     address, _, prefix = value.partition("/")
     if _ipv4(address) is None or not re.fullmatch("[1-9]|[12][0-9]|3[0-2]", prefix):
-        return f"`{value}` is not an IPv4 address with the prefix of its network; give one such as `{example}`, or `dhcp`"
+        return (
+            f"`{value}` is not an IPv4 address with the prefix of its network; give one such as `{example}`, or `dhcp`"
+        )
     found = ipaddress.IPv4Interface(value)
     if not 8 <= found.network.prefixlen <= 30:
         return f"`{value}`: no network at home has the prefix {prefix}; give one from 8 to 30, such as `{example}`"
@@ -138,7 +148,7 @@ def runner_address(value: Any, answers: Answers) -> str | None:
         what = "the network itself" if found.ip == found.network.network_address else "the network's broadcast address"
         return f"`{value}` is {what}, not a machine in it; give one such as `{usual_gateway(value)}/{prefix}`"
     if _nobody(found.ip) or found.ip.is_link_local:
-        return f"`{value}` is no address of a machine in a network; give one such as `{example}`"
+        return f"`{value}` is not the address of a machine in a network; give one such as `{example}`"
     for network in (*answers["trusted_proxies"], SERVICE_NETWORK):
         if ":" not in network and found.ip in ipaddress.ip_network(network):
             return f"`{value}` is in `{network}`, which the cluster uses for pods and services; give an address of your network, such as `{example}`"
@@ -152,7 +162,11 @@ def runner_gateway(value: Any, answers: Answers) -> str | None:
     """Check the router's address: in the machine's network, and not the machine's."""
     address = answers["runner_address"]
     if address == "dhcp":
-        return f"`{value}`: with dhcp the router tells the gateway; leave it out, or give runner_address a fixed one" if value else None
+        return (
+            f"`{value}`: with dhcp the router tells the gateway; leave it out, or give runner_address a fixed one"
+            if value
+            else None
+        )
     machine = ipaddress.IPv4Interface(address)
     example = usual_gateway(address)
     gateway = _ipv4(value)
@@ -165,7 +179,7 @@ def runner_gateway(value: Any, answers: Answers) -> str | None:
     if gateway == machine.ip:
         return f"`{value}` is the machine's own address; give the router's, such as `{example}`"
     if gateway in (machine.network.network_address, machine.network.broadcast_address):
-        return f"`{value}` is no machine's address in `{machine.network}`; give the router's, such as `{example}`"
+        return f"`{value}` is not a machine's address in `{machine.network}`; give the router's, such as `{example}`"
     return None
 
 
@@ -183,9 +197,9 @@ def runner_dns(value: Any, answers: Answers) -> str | None:
         if str(usual) != item:
             return f"`{item}` is usually written `{usual}`; write it so"
         if _nobody(address) or "%" in item:
-            return f"`{item}` is no DNS server that the machine can ask; give one such as `192.168.1.1`"
+            return f"`{item}` is not a DNS server that the machine can ask; give one such as `192.168.1.1`"
     if len(value) > 3:
-        return f"`{value[3]}` is one DNS server more than Linux asks; give 3 at most"
+        return f"`{value[3]}` is the fourth DNS server, and Linux asks three; give 3 at most"
     if len(set(value)) < len(value):
         return f"`{next(item for item in value if value.count(item) > 1)}` is in the list twice; keep it once"
     return None
@@ -216,7 +230,7 @@ def _key_problem(item: Any, example: str) -> str | None:
     if kind == "ssh-dss":
         return "`ssh-dss` is DSA, which sshd refuses; make a key with `ssh-keygen -t ed25519` and give its .pub file's line"
     if kind not in _KEYS:
-        return f"`{kind[:40]}` is no type of key that sshd takes; give the .pub file's line, such as `{example}`"
+        return f"`{kind[:40]}` is not a type of key that sshd takes; give the .pub file's line, such as `{example}`"
     begin, least, most = _KEYS[kind]
     if not body.startswith(begin) or not _BASE64.fullmatch(body) or not least <= len(body) <= most:
         return f"`{kind} {body[:20]}…` is cut off, or is a key of another type or strength; give the whole line of the .pub file"
@@ -255,7 +269,9 @@ def vm_image_checksum(value: Any, answers: Answers) -> str | None:
         return stale_checksum(usual, {"vm_image_url": answers["vm_image_url"], "vm_image_checksum": value})
     if isinstance(value, str) and re.fullmatch("[0-9A-Fa-f]{128}", value):
         return f"`{value[:12]}…` has capital letters; write it as sha512sum does, in lower case"
-    return f"`{value}` is not a SHA-512: 128 characters of 0-9 and a-f; give the one from the SHA512SUMS beside the image"
+    return (
+        f"`{value}` is not a SHA-512: 128 characters of 0-9 and a-f; give the one from the SHA512SUMS beside the image"
+    )
 
 
 def shrinks(recorded: Answers, given: Answers) -> str | None:
@@ -263,7 +279,9 @@ def shrinks(recorded: Answers, given: Answers) -> str | None:
     before, after = recorded.get("runner_disk"), given.get("runner_disk")
     if not (isinstance(before, int) and isinstance(after, int)) or after >= before:
         return None
-    if recorded.get("runner_machine") != "proxmox" or given.get("runner_vm_id", recorded.get("runner_vm_id")) != recorded.get("runner_vm_id"):
+    if recorded.get("runner_machine") != "proxmox" or given.get(
+        "runner_vm_id", recorded.get("runner_vm_id")
+    ) != recorded.get("runner_vm_id"):
         return None
     return f"`{after}` is smaller than the disk is, `{before}`, and Proxmox cannot shrink a disk; give `{before}` or more, or another runner_vm_id for a new machine"
 
@@ -271,7 +289,9 @@ def shrinks(recorded: Answers, given: Answers) -> str | None:
 def stale_checksum(recorded: Answers, given: Answers) -> str | None:
     """Return why a checksum stays behind: the URL has become that of another file, and the checksum has not changed."""
     urls = [str(answers.get("vm_image_url", recorded.get("vm_image_url", ""))) for answers in (recorded, given)]
-    before, after = (answers.get("vm_image_checksum", recorded.get("vm_image_checksum")) for answers in (recorded, given))
+    before, after = (
+        answers.get("vm_image_checksum", recorded.get("vm_image_checksum")) for answers in (recorded, given)
+    )
     old, new = (url.rpartition("/")[2] for url in urls)
     if not old or old == new or before != after:
         return None

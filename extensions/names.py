@@ -9,7 +9,9 @@ from typing import Any
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # Characters that a name loses on its way into DNS (UTS 46: "ignored"), such as soft hyphens and variation selectors.
-_IGNORED = re.compile("[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]")
+_IGNORED = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]"
+)
 # Top-level routes of GitLab's own pages (lib/gitlab/path_regex.rb; https://docs.gitlab.com/user/reserved_names/).
 RESERVED_GROUPS = frozenset(
     "- .well-known 404.html 422.html 500.html 502.html 503.html admin api apple-touch-icon.png assets dashboard"
@@ -32,10 +34,25 @@ RESERVED_PROJECTS = RESERVED_SUBGROUPS
 SYSTEM_FOLDERS = frozenset("bin boot dev etc lib lib64 proc root run sbin sys tmp usr".split())
 # Domains that no public certificate authority signs (RFC 6762, RFC 8375, RFC 2606, ICANN's .internal; common habits).
 PRIVATE_SUFFIXES = (
-    "lab", "local", "lan", "internal", "home.arpa", "home", "localdomain", "corp", "intranet", "private", "test", "invalid", "fritz.box",
+    "lab",
+    "local",
+    "lan",
+    "internal",
+    "home.arpa",
+    "home",
+    "localdomain",
+    "corp",
+    "intranet",
+    "private",
+    "test",
+    "invalid",
+    "fritz.box",
 )
 # Names that never lead to Traefik from outside: each machine's own (RFC 6761), and the cluster's.
-CAPTURED_SUFFIXES = {"localhost": "leads each machine to itself", "cluster.local": "is answered by the cluster's own DNS"}
+CAPTURED_SUFFIXES = {
+    "localhost": "leads each machine to itself",
+    "cluster.local": "leads to the cluster's own services",
+}
 
 
 def dns_label(value: Any) -> str | None:
@@ -94,7 +111,9 @@ def _punycode(value: str) -> str | None:
     text = re.sub("[\u3002\uff0e\uff61]", ".", _IGNORED.sub("", value.replace("ẞ", "ß")))
     folded = "".join(one if one in "ßς" else unicodedata.normalize("NFKC", one).casefold() for one in text)
     mapped = unicodedata.normalize("NFKC", folded)
-    labels = [label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}" for label in mapped.split(".")]
+    labels = [
+        label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}" for label in mapped.split(".")
+    ]
     return ".".join(labels) if all(_LABEL.fullmatch(label) for label in labels) else None
 
 
@@ -125,7 +144,7 @@ def host_or_address(value: Any) -> str | None:
     if value != str(address):
         return f"`{value}` is usually written `{address}`; write it so"
     if address.is_unspecified or address.is_multicast or value == "255.255.255.255":
-        return f"`{value}` is no one machine's address; give one such as `{example}`"
+        return f"`{value}` is not the address of one machine; give one such as `{example}`"
     if "%" in value:
         return f"`{value}` holds the name of a network card, which differs from machine to machine; give one such as `{example}`"
     return None
@@ -167,7 +186,9 @@ def email(value: Any) -> str | None:
 def is_public_mail(value: str) -> bool:
     """Say whether Let's Encrypt takes an address for an account: it refuses domains that are kept for examples (RFC 2606), or private."""
     host = value.rpartition("@")[2].lower()
-    kept = host.split(".")[-1] == "example" or any(host == one or host.endswith(f".{one}") for one in ("example.com", "example.net", "example.org"))
+    kept = host.split(".")[-1] == "example" or any(
+        host == one or host.endswith(f".{one}") for one in ("example.com", "example.net", "example.org")
+    )
     return "@" in value and not kept and not is_private_name(host)
 
 
@@ -179,7 +200,7 @@ def server_with_port(value: Any) -> str | None:
     if not colon or (value.count(":") > 1 and not value.startswith("[")) or value.endswith("]"):
         return host_or_address(value)
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
-        return f"`{value}` ends in no port (1 to 65535); give one such as `{host or 'ns1.lab.example.com'}:53`"
+        return f"`{value}` does not end in a port (1 to 65535); give one such as `{host or 'ns1.lab.example.com'}:53`"
     return host_or_address(host)
 
 
@@ -206,7 +227,9 @@ def group_path(value: Any) -> str | None:
                 " such as `HomeLAB`"
             )
         if re.search(r"\.(git|atom)$", part, flags=re.IGNORECASE):
-            return f"`{value}` ends in `.git` or `.atom`, which GitLab refuses; did you mean `{part.rsplit('.', 1)[0]}`?"
+            return (
+                f"`{value}` ends in `.git` or `.atom`, which GitLab refuses; did you mean `{part.rsplit('.', 1)[0]}`?"
+            )
         if part.lower() in (RESERVED_SUBGROUPS if depth else RESERVED_GROUPS):
             return f"`{value}`: `{part}` is a name that GitLab keeps for itself; did you mean `{part}-group`?"
         if len(part) > 200:

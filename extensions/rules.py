@@ -33,15 +33,15 @@ _ACME = re.compile(r"letsencrypt|lets-encrypt|acme|zerossl|buypass|(^|-)le(-|$)"
 _SELF_SIGNED = re.compile(r"self-?signed")
 
 
-def problem(question: str, answers: Answers) -> str | None:
+def refusal(question: str, answers: Answers) -> str | None:
     """Return why the answer to *question* is refused, or None.
 
     Args:
         question: the question's name in copier.yml.
         answers: that answer, and those of the questions before it.
     """
-    found = RULES[question](cast("Mapping[str, Any]", answers)[question], answers)
-    return None if found is None else one_line(found)
+    refusal = RULES[question](cast("Mapping[str, Any]", answers)[question], answers)
+    return None if refusal is None else one_line(refusal)
 
 
 def one_line(message: str) -> str:
@@ -57,25 +57,27 @@ def lab_name_of(folder: str) -> str:
 
 
 def _lab_name(value: Any, answers: Answers) -> str | None:
-    found = names.dns_label(value)
+    refusal = names.dns_label(value)
     if value == SAMPLE_NAME:
         return f"`{value}` is the sample application's name, whose project is beside the lab's; give another, such as `homelab`"
-    if found is None and value in names.RESERVED_PROJECTS:
+    if refusal is None and value in names.RESERVED_PROJECTS:
         return f"`{value}` is a name that GitLab keeps for itself, and the lab is a project there; did you mean `{value}-lab`?"
-    return found
+    return refusal
 
 
 def _base_domain(value: Any, answers: Answers) -> str | None:
-    found = names.served_name(value, "lab.example.com")
+    refusal = names.served_name(value, "lab.example.com")
     # The longest host that the lab puts below it is gitlab-runner.<domain>.
-    if found is None and len(f"gitlab-runner.{value}") > 253:
-        return f"`{value[:20]}…` has {len(value)} characters, too long once `gitlab-runner.` is put before it; 239 at most"
-    return found
+    if refusal is None and len(f"gitlab-runner.{value}") > 253:
+        return (
+            f"`{value[:20]}…` has {len(value)} characters, too long once `gitlab-runner.` is put before it; 239 at most"
+        )
+    return refusal
 
 
 def _gitlab_host(value: Any, answers: Answers) -> str | None:
-    found = names.served_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
-    return found or _a_text_to_gitlab(value, f"gitlab.{answers['base_domain']}")
+    refusal = names.served_name(value, f"gitlab.{answers['base_domain']}") or _sample_host(value, answers, "gitlab")
+    return refusal or _a_text_to_gitlab(value, f"gitlab.{answers['base_domain']}")
 
 
 def _a_text_to_gitlab(host: str, example: str) -> str | None:
@@ -87,17 +89,19 @@ def _a_text_to_gitlab(host: str, example: str) -> str | None:
 
 def _sample_host(value: str, answers: Answers, name: str) -> str | None:
     if value == f"{SAMPLE_NAME}.{answers['base_domain']}":
-        return f"`{value}` is where the sample application goes; give another, such as `{name}.{answers['base_domain']}`"
+        return (
+            f"`{value}` is where the sample application goes; give another, such as `{name}.{answers['base_domain']}`"
+        )
     return None
 
 
 def _registry_host(value: Any, answers: Answers) -> str | None:
-    found = names.registry_name(value) or _sample_host(value, answers, "registry")
-    found = found or _a_text_to_gitlab(value, f"registry.{answers['base_domain']}")
-    if found is None and value == answers["gitlab_host"]:
+    refusal = names.registry_name(value) or _sample_host(value, answers, "registry")
+    refusal = refusal or _a_text_to_gitlab(value, f"registry.{answers['base_domain']}")
+    if refusal is None and value == answers["gitlab_host"]:
         other = next(name for name in ("registry", "images") if f"{name}.{answers['base_domain']}" != value)
         return f"`{value}` is GitLab's own host; the registry needs another, such as `{other}.{answers['base_domain']}`"
-    return found
+    return refusal
 
 
 def _tls_secret_name(value: Any, answers: Answers) -> str | None:
@@ -114,7 +118,11 @@ def _tls_secret_name(value: Any, answers: Answers) -> str | None:
 
 
 def _tls_source(value: Any, answers: Answers) -> str | None:
-    private = [answers[name] for name in ("gitlab_host", "registry_host", "base_domain") if names.is_private_name(answers[name])]
+    private = [
+        answers[name]
+        for name in ("gitlab_host", "registry_host", "base_domain")
+        if names.is_private_name(answers[name])
+    ]
     if value in ACME_SOURCES and private:
         return f"`{value}` needs names of the public DNS, and Let's Encrypt signs nothing for `{private[0]}`; answer `lab-authority`, with which the lab makes an authority"
     return None
@@ -123,10 +131,10 @@ def _tls_source(value: Any, answers: Answers) -> str | None:
 def _acme_email(value: Any, _: Answers) -> str | None:
     if value == "":
         return None
-    found = names.email(value)
-    if found is None and not names.is_public_mail(value):
+    refusal = names.email(value)
+    if refusal is None and not names.is_public_mail(value):
         return f"`{value}` is refused by Let's Encrypt, as nobody receives mail at `{value.rpartition('@')[2]}`; give an address of yours, or nothing"
-    return found
+    return refusal
 
 
 def _acme_dns_server(value: Any, _: Answers) -> str | None:
@@ -137,13 +145,13 @@ def _acme_dns_server(value: Any, _: Answers) -> str | None:
 
 def _acme_dns_region(value: Any, _: Answers) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", value):
-        return f"`{value}` is no region of AWS; give one such as `us-east-1`"
+        return f"`{value}` is not a region of AWS; give one such as `us-east-1`"
     return None
 
 
 def _acme_tsig_key(value: Any, _: Answers) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?", value):
-        return f"`{value}` is no name of a TSIG key; give the name in the server's configuration, such as `cert-manager`"
+        return f"`{value}` is not a name of a TSIG key; give the name in the server's configuration, such as `cert-manager`"
     return None
 
 
@@ -156,7 +164,9 @@ def _private_ca(value: Any, answers: Answers) -> str | None:
         if staging and not value:
             return "nothing trusts certificates of Let's Encrypt's staging environment by itself; answer yes and put its roots into ca.crt, or `acme_server: production`"
         if value and not staging:
-            return f"everybody trusts what Let's Encrypt signs with `{source}`; answer no, or `tls_source: lab-authority`"
+            return (
+                f"everybody trusts what Let's Encrypt signs with `{source}`; answer no, or `tls_source: lab-authority`"
+            )
     private = [answers[name] for name in ("gitlab_host", "registry_host") if names.is_private_name(answers[name])]
     if not value and private:
         return f"no public authority signs `{private[0]}`, so nothing would trust its certificate; answer yes"
@@ -164,26 +174,28 @@ def _private_ca(value: Any, answers: Answers) -> str | None:
 
 
 def _cluster_issuer(value: Any, answers: Answers) -> str | None:
-    found = names.object_name(value)
-    if found is None and not answers["private_ca"] and _SELF_SIGNED.search(value):
-        return f"`{value}` sounds like your own authority, which no machine trusts by itself; answer `private_ca: true`, or give another, such as `letsencrypt`"
-    if found is None and answers["private_ca"] and _ACME.search(value):
-        return f"`{value}` sounds like Let's Encrypt, which signs public names only; with a private CA give its issuer, such as `lab-ca`"
-    return found
+    refusal = names.object_name(value)
+    if refusal is None and not answers["private_ca"] and _SELF_SIGNED.search(value):
+        return f"`{value}` seems to be your own authority, which no machine trusts by itself; answer `private_ca: true`, or give another, such as `letsencrypt`"
+    if refusal is None and answers["private_ca"] and _ACME.search(value):
+        return f"`{value}` seems to be Let's Encrypt, which signs public names only; with a private CA give its issuer, such as `lab-ca`"
+    return refusal
 
 
 def _https_port(value: Any, answers: Answers) -> str | None:
     if value == 80:
         return "`80` is where Traefik answers plain http and redirects; give another port, such as `443`"
-    found = values.port(value) or _taken_on_the_node(value, "8443")
-    if found is None and answers["traefik_kind"] == "k3s" and _node_port(value):
-        return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `8443`"
-    return found
+    refusal = values.port(value) or _taken_on_the_node(value, "8443")
+    if refusal is None and answers["traefik_kind"] == "k3s" and _node_port(value):
+        return (
+            f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `8443`"
+        )
+    return refusal
 
 
 def _ssh_port(value: Any, answers: Answers) -> str | None:
-    if (found := values.port(value)) is not None:
-        return found
+    if (refusal := values.port(value)) is not None:
+        return refusal
     if answers["ssh_exposure"] == "node-port":
         if not _node_port(value):
             return f"`{value}` is not a node port; Kubernetes gives out 30000 to 32767, such as `30022`"
@@ -193,7 +205,9 @@ def _ssh_port(value: Any, answers: Answers) -> str | None:
     if value in (80, answers["https_port"]):
         return f"`{value}` is where Traefik answers http or https; give SSH another port, such as `{_another(value, 2223)}`"
     if _node_port(value):
-        return f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `2223`"
+        return (
+            f"`{value}` is in the range that Kubernetes keeps for node ports; give a port below 30000, such as `2223`"
+        )
     return _taken_on_the_node(value, "2223")
 
 
@@ -217,10 +231,10 @@ def _http_port(value: Any, answers: Answers) -> str | None:
 
 
 def _registry_port(value: Any, answers: Answers) -> str | None:
-    found = values.port(value) or _taken_in_the_pod(value, "5050")
-    if found is None and value == answers["http_port"]:
+    refusal = values.port(value) or _taken_in_the_pod(value, "5050")
+    if refusal is None and value == answers["http_port"]:
         return f"`{value}` is GitLab's own port in the same pod; the registry needs another, such as `{_another(value, 5050)}`"
-    return found
+    return refusal
 
 
 def _taken_in_the_pod(value: int, usual: str) -> str | None:
@@ -240,10 +254,10 @@ def _nfs_server(value: Any, answers: Answers) -> str | None:
 
 
 def _smtp_host(value: Any, answers: Answers) -> str | None:
-    found = names.host_or_address(value) or _behind_traefik(value, answers, "mail server", "smtp")
-    if found is None and names.is_loopback(value):
+    refusal = names.host_or_address(value) or _behind_traefik(value, answers, "mail server", "smtp")
+    if refusal is None and names.is_loopback(value):
         return f"`{value}` is GitLab's own pod, which runs no mail server; give one such as `smtp.{answers['base_domain']}`"
-    return found
+    return refusal
 
 
 def _behind_traefik(value: str, answers: Answers, what: str, name: str) -> str | None:
@@ -267,10 +281,10 @@ def _gitlab_namespace(value: Any, answers: Answers) -> str | None:
 
 
 def _app_namespace(value: Any, answers: Answers) -> str | None:
-    found = names.dns_label(value) or _reserved_namespace(value)
-    if found is None and value == answers["gitlab_namespace"]:
+    refusal = names.dns_label(value) or _reserved_namespace(value)
+    if refusal is None and value == answers["gitlab_namespace"]:
         return f"`{value}` is GitLab's own namespace; give the applications another, such as `{'apps' if value != 'apps' else 'applications'}`"
-    return found
+    return refusal
 
 
 def _reserved_namespace(value: str) -> str | None:
@@ -284,13 +298,13 @@ def _groups(value: Any, answers: Answers) -> str | None:
         return f"{value!r} is not a list of groups; {values.listed(value, '[homelab]')}"
     seen: dict[str, str] = {}
     for path in value:
-        if (found := names.group_path(path)) is not None:
-            return found
+        if (refusal := names.group_path(path)) is not None:
+            return refusal
         if path.lower() in seen:
             return f"`{path}` and `{seen[path.lower()]}` are one group to GitLab and the registry; keep one of them"
         seen[path.lower()] = path
-        if (found := _too_long(path, max(answers["lab_name"], SAMPLE_NAME, key=len))) is not None:
-            return found
+        if (refusal := _too_long(path, max(answers["lab_name"], SAMPLE_NAME, key=len))) is not None:
+            return refusal
     if f"{value[0]}/{SAMPLE_NAME}".lower() in seen:
         return f"`{value[0]}/{SAMPLE_NAME}` is the sample application's project, so no group can have that path; rename the group"
     return None
@@ -304,12 +318,12 @@ def _too_long(path: str, name: str) -> str | None:
 
 
 def _lab_group(value: Any, answers: Answers) -> str | None:
-    if (found := names.group_path(value)) is not None:
-        return found
+    if (refusal := names.group_path(value)) is not None:
+        return refusal
     project = f"{value}/{answers['lab_name']}"
     has_iac = answers.get("runner_machine") == "proxmox" or answers.get("aws", "none") != "none"
-    if (found := _too_long(value, max(answers["lab_name"], IAC_NAME if has_iac else "", key=len))) is not None:
-        return found
+    if (refusal := _too_long(value, max(answers["lab_name"], IAC_NAME if has_iac else "", key=len))) is not None:
+        return refusal
     if has_iac and f"{value}/{IAC_NAME}".lower() in {group.lower() for group in answers["groups"]}:
         return f"`{value}/{IAC_NAME}` would be the project for machines, and `groups` has a group of that path; give another, such as `{answers['lab_name']}-ops`"
     if project.lower() in {group.lower() for group in answers["groups"]}:
@@ -329,10 +343,10 @@ def _runner_home(value: Any, answers: Answers) -> str | None:
 
 
 def _gitops_url(value: Any, answers: Answers) -> str | None:
-    found = values.git_url(value)
-    if found is None and re.match(rf"[a-z]+://([^/@]*@)?{re.escape(answers['gitlab_host'])}[:/]", value):
+    refusal = values.git_url(value)
+    if refusal is None and re.match(rf"[a-z]+://([^/@]*@)?{re.escape(answers['gitlab_host'])}[:/]", value):
         return f"`{value}` is on the lab's own GitLab, which is not there yet; answer `gitops_source: self`"
-    return found
+    return refusal
 
 
 def _gitops_branch(value: Any, _: Answers) -> str | None:
@@ -386,7 +400,9 @@ RULES: dict[str, Rule] = {
     "docker_version": lambda value, _: values.docker_version(value),
     **machines.RULES,
     **aws.RULES,
-    **alerts.RULES, **sign_in.RULES, **docker_hub.RULES,
+    **alerts.RULES,
+    **sign_in.RULES,
+    **docker_hub.RULES,
     "lab_group": _lab_group,
     **owner.RULES,
     "gitops_url": _gitops_url,

@@ -32,8 +32,8 @@ def _sign_in_groups(value: Any, _: Answers) -> str | None:
     if not isinstance(value, list):
         return f"{value!r} is not a list of groups; {values.listed(value, '[homelab]')}"
     for path in value:
-        if (found := names.group_path(path)) is not None:
-            return found
+        if (refusal := names.group_path(path)) is not None:
+            return refusal
     if len(set(value)) < len(value):
         twice = next(path for path in value if value.count(path) > 1)
         return f"`{twice}` is in the list twice; keep one"
@@ -43,7 +43,7 @@ def _sign_in_groups(value: Any, _: Answers) -> str | None:
 def _issuer(value: Any, answers: Answers) -> str | None:
     example = "https://auth.example.com"
     if not isinstance(value, str) or not value.startswith("https://"):
-        return f"`{value}` is no issuer: it is an address with https, such as `{example}`"
+        return f"`{value}` is not an issuer, which is an address with https, such as `{example}`"
     if re.search(r"[\s<>\"'`\\\\^{|}]", value):
         return f"`{value}` holds a character that no address has; copy it from the provider, such as `{example}`"
     if value.rstrip("/").endswith("/.well-known/openid-configuration"):
@@ -57,22 +57,24 @@ def _issuer(value: Any, answers: Answers) -> str | None:
         return f"`{value}` has more than host and path; an issuer has no query, fragment or user"
     if port == 0 or not parts.hostname:
         return f"`{value}` names no server; give one such as `{example}`"
-    if (found := names.host_or_address(parts.hostname)) is not None:
-        return found
+    if (refusal := names.host_or_address(parts.hostname)) is not None:
+        return refusal
     if parts.hostname == answers["gitlab_host"]:
-        return f"`{value}` is this GitLab itself, which cannot log people in to itself; give the address of your provider"
+        return (
+            f"`{value}` is this GitLab itself, which cannot log people in to itself; give the address of your provider"
+        )
     return None
 
 
 def _client_id(value: Any, _: Answers) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
-        return f"`{value}` is no client ID: up to 255 letters, digits and signs without a space, such as `gitlab`"
+        return f"`{value}` is not a client ID: up to 255 letters, digits and signs without a space, such as `gitlab`"
     return None
 
 
 def _label(value: Any, _: Answers) -> str | None:
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 60:
-        return f"`{value}` is no text for a button; give up to 60 characters, such as `Authentik`"
+        return f"`{value}` is not a text for a button; give up to 60 characters, such as `Authentik`"
     return None
 
 

@@ -79,7 +79,11 @@ def _outcome(answers: Answers, lab: Lab, width: int) -> Iterator[str]:
     made = _CERTIFICATES[answers["tls_source"]].format(issuer=answers["cluster_issuer"])
     yield from _row("certificates", made + told, width)
     for part in lab.backends:
-        yield from _row({"config": "configuration", "logs": "logs", "data": "Git data, database"}[part], _place(part, answers, lab), width)
+        yield from _row(
+            {"config": "configuration", "logs": "logs", "data": "Git data, database"}[part],
+            _place(part, answers, lab),
+            width,
+        )
     yield from _row("backups", _backups(answers, lab), width)
 
 

@@ -23,7 +23,7 @@ def stops(installed: str, wanted: str) -> list[str]:
     return [f"{major}.{minor}" for major, minor in between if first < (major, minor) < last]
 
 
-def problem(installed: str, wanted: str) -> str | None:
+def upgrade_problem(installed: str, wanted: str) -> str | None:
     """Return why GitLab cannot go from one version to the other in one step, with the path to take; None where it can."""
     if version(wanted) < version(installed):
         return (

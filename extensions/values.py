@@ -55,7 +55,9 @@ def listed(value: Any, example: str) -> str:
 
 
 def networks(
-    value: Any, example: str = "[10.42.0.0/16]", harm: str = "anyone could forge the client's address; give the pod network"
+    value: Any,
+    example: str = "[10.42.0.0/16]",
+    harm: str = "anyone could forge the client's address; give the pod network",
 ) -> str | None:
     """Check a list of networks in CIDR form: no host bits, no overlap, not the whole internet.
 
@@ -83,7 +85,7 @@ def networks(
         if network.prefixlen < _WIDEST[network.version]:
             return f"`{item}` is a large part of the internet, so {harm}"
         if network.is_multicast or network.is_loopback:
-            return f"`{item}` is no network of machines; give one such as `{example}`"
+            return f"`{item}` is not a network of machines; give one such as `{example}`"
         overlap = next((other for other in seen if other.version == network.version and network.overlaps(other)), None)
         if overlap is not None:
             return f"`{item}` and `{overlap}` overlap; keep the wider one only"
@@ -96,7 +98,7 @@ def private_range(value: list[str]) -> str | None:
     for item in value:
         network = ipaddress.ip_network(item)
         if any(network.version == wide.version and network.supernet_of(wide) for wide in _PRIVATE):  # type: ignore[arg-type]
-            return f"`{item}` holds your LAN too, so anyone there could forge the client's address; give the pods' part, such as `10.42.0.0/16`"
+            return f"`{item}` contains your LAN, so anyone there could forge the client's address; give the pods' part, such as `10.42.0.0/16`"
     return None
 
 
@@ -128,7 +130,7 @@ def duration(value: Any) -> str | None:
         return f"`{value}` is not a duration; give one such as `1m`, `30s` or `1h30m`"
     total = sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", value))
     if total < 10:
-        return f"`{value}` would ask GitLab more than every ten seconds; give `10s` or more"
+        return f"`{value}` would ask GitLab more often than every ten seconds; give `10s` or more"
     if total > 86400:
         return f"`{value}` is more than a day; give `24h` or less"
     return None
@@ -148,8 +150,10 @@ def cron(value: Any) -> str | None:
     if len(minutes) > 1:
         return f"`{value}` would start a backup more than once an hour; give one minute, as in `0 3 * * *`"
     # Beside a day of the week, the day of the month is not needed: either is enough.
-    if value.split()[4].startswith("*") and not any(day <= _DAYS_IN_MONTH[month - 1] for day in days for month in months):
-        return f"`{value}` never comes, for no such month has that day; give another, as in `0 3 1 * *` (on the first of each month)"
+    if value.split()[4].startswith("*") and not any(
+        day <= _DAYS_IN_MONTH[month - 1] for day in days for month in months
+    ):
+        return f"`{value}` never comes, because no such month has that day; give another, as in `0 3 1 * *` (on the first of each month)"
     return None
 
 
@@ -182,12 +186,16 @@ def time_zones() -> frozenset[str]:
 def time_zone(value: Any) -> str | None:
     """Check an IANA time zone. Where this machine has no time zone data, the form alone is checked."""
     known = time_zones() - {"localtime", "Factory", "posixrules"}
-    if isinstance(value, str) and (value in known if known else re.fullmatch(r"[A-Z][A-Za-z_+-]+(/[A-Za-z0-9_+-]+)*", value)):
+    if isinstance(value, str) and (
+        value in known if known else re.fullmatch(r"[A-Z][A-Za-z_+-]+(/[A-Za-z0-9_+-]+)*", value)
+    ):
         return None
     word, lower = str(value).strip().lower().replace(" ", "_"), {name.lower(): name for name in sorted(known)}
     near = [name for key, name in lower.items() if word and word in key]
     near += [lower[key] for key in difflib.get_close_matches(word, lower, n=1)]
-    return f"`{value}` is not an IANA time zone; " + (f"did you mean `{near[0]}`?" if near else "give one such as `Europe/Warsaw`")
+    return f"`{value}` is not an IANA time zone; " + (
+        f"did you mean `{near[0]}`?" if near else "give one such as `Europe/Warsaw`"
+    )
 
 
 def gitlab_version(value: Any) -> str | None:
@@ -211,7 +219,9 @@ def docker_version(value: Any) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]?(\.(0|[1-9][0-9]?)){2}", value):
         return f"`{value}` is not an exact version; give one such as `{DEFAULT_DOCKER_VERSION}`, without `-dind`"
     if version(value) < (29,):
-        return f"`{value}` is too old to keep a build's layers in the registry; give `{DEFAULT_DOCKER_VERSION}` or newer"
+        return (
+            f"`{value}` is too old to keep a build's layers in the registry; give `{DEFAULT_DOCKER_VERSION}` or newer"
+        )
     return None
 
 

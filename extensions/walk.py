@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import pages, rules, soundness
+from . import all_answers, pages, rules
 
 Render = Callable[[Any, Mapping[str, Any]], Any]
 
@@ -77,17 +77,19 @@ def walk(
 
 def meant(question: Mapping[str, Any], text: Any, default: Any) -> tuple[Any, str | None]:
     """Return the answer that is meant in the question's type, and why it has another; None if it has not."""
-    value, message = soundness.typed(question, text, default, pages.parse_yaml)
+    value, message = all_answers.typed(question, text, default, pages.parse_yaml)
     return value, None if message is None else rules.one_line(message)
 
 
-def refused(name: str, question: Mapping[str, Any], value: Any, answers: Mapping[str, Any], render: Render) -> str | None:
+def refused(
+    name: str, question: Mapping[str, Any], value: Any, answers: Mapping[str, Any], render: Render
+) -> str | None:
     """Return why the question's validator refuses *value* with the answers before it; None if it does not."""
     return str(render(question.get("validator", ""), {**answers, name: value})).strip() or None
 
 
 def _holds(condition: Any, answers: Mapping[str, Any], render: Render) -> bool:
-    return soundness.boolean(render(condition, answers)) is not False
+    return all_answers.boolean(render(condition, answers)) is not False
 
 
 def recorded(entries: list[Entry]) -> dict[str, Any]:

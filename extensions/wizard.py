@@ -21,7 +21,9 @@ class WholeMessage(ValidationToolbar):
     def __init__(self, show_position: bool = False) -> None:
         super().__init__(show_position)
         self.control = FormattedTextControl(_message)
-        self.container = ConditionalContainer(Window(self.control, wrap_lines=True, dont_extend_height=True), filter=has_validation_error)
+        self.container = ConditionalContainer(
+            Window(self.control, wrap_lines=True, dont_extend_height=True), filter=has_validation_error
+        )
 
 
 def message(said: str, typed: str) -> str:

@@ -1,1 +1,1 @@
-"""What runs around a copy or an update. Copier's own process imports it: extensions/lab.py."""
+"""What runs around a copy or an update. Copier's own process imports it: extensions/copier_extension.py."""

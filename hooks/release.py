@@ -18,10 +18,10 @@ import yaml
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
 from extensions import facts, images  # noqa: E402
-from hooks import answers, charts, renames  # noqa: E402
+from hooks import answer_changes, lab_chart, renames  # noqa: E402
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -131,13 +131,13 @@ def folders(paths: set[str]) -> set[str]:
 
 
 def question_problems(gone: set[str], changes: dict[str, Any], version: str) -> list[str]:
-    """Return which questions vanished without a word in hooks/answers.py."""
+    """Return which questions vanished without a word in hooks/answer_changes.py."""
     found = []
     if changes.get("unreleased"):
-        found.append(f'hooks/answers.py has changes under `unreleased`; call that section "{version}"')
+        found.append(f'hooks/answer_changes.py has changes under `unreleased`; call that section "{version}"')
     told = {change.question for section in ("unreleased", version) for change in changes.get(section, ())}
     found += [
-        f'`{name}` is asked no more; say in hooks/answers.py, under "{version}", what becomes of its answer'
+        f'`{name}` is asked no more; say in hooks/answer_changes.py, under "{version}", what becomes of its answer'
         for name in sorted(gone - told)
     ]
     return found
@@ -177,7 +177,7 @@ def image_problems(root: Path) -> list[str]:
 
 def example_is_fresh(root: Path) -> bool:
     """Say whether example/ is what the template makes today."""
-    from render_example import render  # type: ignore[import-not-found] # noqa: PLC0415 - it brings Copier along
+    from tests.render_example import render  # noqa: PLC0415 - it brings Copier along
 
     with tempfile.TemporaryDirectory() as folder:
         fresh = render(Path(folder))
@@ -206,12 +206,12 @@ def problems(root: Path, version: str, fresh: Callable[[Path], bool] = example_i
     there, asked = paths_at(root, "HEAD"), questions_at(root, "HEAD")
     before = paths_at(root, last) if last else there
     found += table_problems(renames.table(root / "hooks" / "renames.yml"), version, before - there, there)
-    found += question_problems((questions_at(root, last) if last else asked) - asked, answers.CHANGES, version)
+    found += question_problems((questions_at(root, last) if last else asked) - asked, answer_changes.CHANGES, version)
     if last is not None:
         found += shape_problems(before, there)
         if git(root, "diff", "--name-only", last, "HEAD", "--", "template/charts/app").strip():
             old, new = (
-                charts.version(git(root, "show", f"{revision}:template/charts/app/Chart.yaml"))
+                lab_chart.version(git(root, "show", f"{revision}:template/charts/app/Chart.yaml"))
                 for revision in (last, "HEAD")
             )
             if old == new:

@@ -18,9 +18,9 @@ from typing import Any
 import copier
 import yaml
 
-from . import answers as answer_changes
-from . import renames
-from .files import Entry, Git, tree
+from . import answer_changes, renames
+from .files import Entry, tree
+from .git import Git
 from .update import copier_contract, effects, journal, moves, pins, plan, recorded, refusals, report, security
 from .update.findings import Findings
 from .update.refusals import Refused

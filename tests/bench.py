@@ -16,17 +16,19 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from chart import bench as chart_bench
-from support.rendering import copy_lab, snapshot
+from tests.chart import bench as chart_bench
+from tests.support.rendering import copy_lab, snapshot
 
 COPIER = Path(sys.executable).with_name("copier")
 ROUNDS = 7
 
 
 def git(folder: Path, *arguments: str) -> None:
-    subprocess.run(["git", "-c", "user.name=b", "-c", "user.email=b@b", *arguments], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-c", "user.name=b", "-c", "user.email=b@b", *arguments], cwd=folder, check=True, capture_output=True
+    )
 
 
 def repository(folder: Path) -> Path:
@@ -55,7 +57,9 @@ def copies(templates: dict[str, Path], folder: Path) -> dict[str, list[float]]:
     for number in range(ROUNDS):
         for name, template in templates.items():
             target = folder / f"copy-{name}-{number}"
-            taken[name].append(timed(COPIER, "copy", "--trust", "--defaults", "--quiet", "--vcs-ref", "HEAD", template, target))
+            taken[name].append(
+                timed(COPIER, "copy", "--trust", "--defaults", "--quiet", "--vcs-ref", "HEAD", template, target)
+            )
     return taken
 
 
@@ -90,8 +94,12 @@ def where_the_time_goes(template: Path, folder: Path) -> None:
     stats = pstats.Stats(profile)
     total = stats.total_tt  # type: ignore[attr-defined]
     steps = {
-        "asking and checking": "_ask", "rendering templates' text": "render", "compiling templates": "compile",
-        "writing files": "_render_file", "running git": "run", "tasks": "_execute_tasks",
+        "asking and checking": "_ask",
+        "rendering templates' text": "render",
+        "compiling templates": "compile",
+        "writing files": "_render_file",
+        "running git": "run",
+        "tasks": "_execute_tasks",
     }
     print("Where the time of a copy goes (steps contain one another):")
     for label, function in steps.items():
@@ -104,7 +112,9 @@ def main() -> None:
         folder = Path(name)
         os.environ["COPIER_SETTINGS_PATH"] = str(folder / "settings.yml")
         (folder / "settings.yml").write_text("{}\n")
-        os.environ.update(GIT_AUTHOR_NAME="b", GIT_AUTHOR_EMAIL="b@b", GIT_COMMITTER_NAME="b", GIT_COMMITTER_EMAIL="b@b")
+        os.environ.update(
+            GIT_AUTHOR_NAME="b", GIT_AUTHOR_EMAIL="b@b", GIT_COMMITTER_NAME="b", GIT_COMMITTER_EMAIL="b@b"
+        )
         template = repository(snapshot(folder / "lab-template"))
         copy_lab(template, folder / "first", {}, skip_tasks=True, vcs_ref="HEAD")
         files = sum(path.is_file() for path in (folder / "first").rglob("*"))

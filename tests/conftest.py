@@ -25,11 +25,11 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
-from support.cluster import Lab, read_lab  # noqa: E402
-from support.compiled import compile_program  # noqa: E402
-from support.depth import SHARE, every, left_out, settle_the_draw  # noqa: E402
-from support.questions import labs_with  # noqa: E402
-from support.rendering import VALID, read_answers, recorded_answers, rendered, required  # noqa: E402
+from tests.support.cluster import Lab, read_lab  # noqa: E402
+from tests.support.compiled import compile_program  # noqa: E402
+from tests.support.depth import SHARE, every, left_out, settle_the_draw  # noqa: E402
+from tests.support.questions import labs_with  # noqa: E402
+from tests.support.rendering import VALID, read_answers, recorded_answers, rendered, required  # noqa: E402
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes; a whole run takes a tenth of it
@@ -98,11 +98,28 @@ def each_text_is_compiled_once() -> Iterator[None]:
     compiled: dict[tuple[Any, ...], CodeType] = {}
     compile_text = Environment.compile
 
-    def remembered(self: Environment, source: Any, name: Any = None, filename: Any = None, raw: bool = False, defer_init: bool = False) -> Any:
+    def remembered(
+        self: Environment,
+        source: Any,
+        name: Any = None,
+        filename: Any = None,
+        raw: bool = False,
+        defer_init: bool = False,
+    ) -> Any:
         if raw or not isinstance(source, str):
             return compile_text(self, source, name, filename, raw, defer_init)
         settings = [getattr(self, setting) for setting in SETTINGS]
-        key = (type(self), source, name, *settings, *self.extensions, None, *sorted(self.filters), None, *sorted(self.tests))
+        key = (
+            type(self),
+            source,
+            name,
+            *settings,
+            *self.extensions,
+            None,
+            *sorted(self.filters),
+            None,
+            *sorted(self.tests),
+        )
         if key not in compiled:
             compiled[key] = compile_text(self, source, name, filename, raw, defer_init)
         return compiled[key]
@@ -113,9 +130,21 @@ def each_text_is_compiled_once() -> Iterator[None]:
 
 
 SETTINGS = (
-    "block_start_string", "block_end_string", "variable_start_string", "variable_end_string", "comment_start_string", "comment_end_string",
-    "line_statement_prefix", "line_comment_prefix", "trim_blocks", "lstrip_blocks", "newline_sequence", "keep_trailing_newline",
-    "optimized", "autoescape", "is_async",
+    "block_start_string",
+    "block_end_string",
+    "variable_start_string",
+    "variable_end_string",
+    "comment_start_string",
+    "comment_end_string",
+    "line_statement_prefix",
+    "line_comment_prefix",
+    "trim_blocks",
+    "lstrip_blocks",
+    "newline_sequence",
+    "keep_trailing_newline",
+    "optimized",
+    "autoescape",
+    "is_async",
 )
 
 
@@ -144,7 +173,11 @@ def pytest_report_header() -> str:
     """Say which of the deep tests run."""
     if every():
         return "every test runs"
-    return f"one in {SHARE} of the deep tests runs, by TEST_DRAW={settle_the_draw()!r}" if required() else "the slow tests wait for CI, and for LONG=1"
+    return (
+        f"one in {SHARE} of the deep tests runs, by TEST_DRAW={settle_the_draw()!r}"
+        if required()
+        else "the slow tests wait for CI, and for LONG=1"
+    )
 
 
 @pytest.hookimpl(trylast=True)
@@ -174,7 +207,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         mark = metafunc.definition.get_closest_marker("labs")
         names = labs_with(**(mark.kwargs if mark else {}))
         assert names, f"{metafunc.definition.nodeid} says something of no lab at all: {mark}"
-        metafunc.parametrize("lab", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names], indirect=True)
+        metafunc.parametrize(
+            "lab", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names], indirect=True
+        )
 
 
 @pytest.fixture

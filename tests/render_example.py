@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support.rendering import ROOT, copy_lab, read_answers, snapshot
+from tests.support.rendering import ROOT, copy_lab, read_answers, snapshot
 
 ANSWERS = ROOT / "tests" / "answers" / "valid" / "article.yml"
 EXAMPLE = ROOT / "example"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.questions import QUESTIONS
-from support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
-from support.texts import answered, problems
 
-sys.path.insert(0, str(ROOT / "tests" / "answers"))
-import generate_pairs
+from tests.answers import generate_pairs
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import VALID, read_answers, recorded_answers, rendered
+from tests.support.texts import answered, problems
 
 # The lab's own issuers change little else: tls-*.yml has each of them once.
 PAIRED = {
@@ -65,9 +63,16 @@ def test_every_question_that_applies_is_recorded_whatever_the_level(recorded: li
         assert always <= answers.keys()
 
 
-@pytest.mark.parametrize("given", [
-    {"https_port": 2223}, {"https_port": 2223, "ssh_exposure": "traefik"}, {"https_port": 30022, "traefik_kind": "other", "ssh_exposure": "node-port"},
-    {"https_port": 30022, "traefik_kind": "other"}, {"http_port": 5050},
-], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"https_port": 2223},
+        {"https_port": 2223, "ssh_exposure": "traefik"},
+        {"https_port": 30022, "traefik_kind": "other", "ssh_exposure": "node-port"},
+        {"https_port": 30022, "traefik_kind": "other"},
+        {"http_port": 5050},
+    ],
+    ids=str,
+)
 def test_a_port_that_is_taken_by_an_answer_is_no_later_questions_default(given: dict[str, Any]) -> None:
     assert problems(answered(given)) == []

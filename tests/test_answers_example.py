@@ -12,9 +12,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from support.copier_cli import copier_cli
-from support.questions import QUESTIONS
-from support.rendering import ROOT, VALID, read_answers, recorded_answers, snapshot
+
+from tests.support.copier_cli import copier_cli
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import ROOT, VALID, read_answers, recorded_answers, snapshot
 
 
 def _load() -> ModuleType:

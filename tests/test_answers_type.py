@@ -6,10 +6,10 @@ import importlib.util
 from typing import Any, get_type_hints
 
 import pytest
-from support.questions import QUESTIONS
-from support.rendering import ROOT, VALID, read_answers
 
 from extensions.answers import Answers
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import ROOT, VALID, read_answers
 
 
 def test_the_file_is_what_its_tool_writes() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.cluster import Lab, Object, read_lab
-from support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
+
+from tests.support.cluster import Lab, Object, read_lab
+from tests.support.rendering import ROOT, VALID, read_answers, recorded_answers, rendered
 
 CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"
 LISTED: dict[str, dict[str, str]] = yaml.safe_load((ROOT / "tests" / "checkov.yml").read_text(encoding="utf-8"))
@@ -29,7 +30,9 @@ def title(thing: Object, lab: Lab) -> str:
 def findings(folder: Path) -> dict[str, set[str]]:
     """Return what checkov finds in a folder of objects, by check: the objects' titles, which are the folders they lie in."""
     command = [str(CHECKOV), "--directory", str(folder), "--framework", "kubernetes", "--compact", "--quiet"]
-    done = subprocess.run([*command, "--output", "json", "--skip-download"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--output", "json", "--skip-download"], capture_output=True, text=True, check=False
+    )
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert not result["summary"]["parsing_errors"] and result["summary"]["passed"]
@@ -59,4 +62,6 @@ def test_what_checkov_finds_is_listed_with_a_reason(shared: Path, tmp_path: Path
 
 
 def test_every_line_of_the_list_has_a_reason() -> None:
-    assert all(isinstance(reason, str) and len(reason) > 20 for objects in LISTED.values() for reason in objects.values())
+    assert all(
+        isinstance(reason, str) and len(reason) > 20 for objects in LISTED.values() for reason in objects.values()
+    )

@@ -12,18 +12,39 @@ import pytest
 from copier._template import Template
 from copier._user_data import Question
 from jinja2 import Environment
-from support.questions import PAGES, QUESTIONS, SETTINGS
-from support.rendering import ROOT, copy_lab, recorded_answers, snapshot
 
 from extensions import facts
 from extensions.rules import RULES
+from tests.support.questions import PAGES, QUESTIONS, SETTINGS
+from tests.support.rendering import ROOT, copy_lab, recorded_answers, snapshot
 
-PAGE_NAMES = ["lab", "domains", "ports", "storage", "gitlab", "groups", "registry", "sign_in", "runner", "docker_hub", "machines", "aws", "flux", "owner", "extras", "backups", "alerts"]
+PAGE_NAMES = [
+    "lab",
+    "domains",
+    "ports",
+    "storage",
+    "gitlab",
+    "groups",
+    "registry",
+    "sign_in",
+    "runner",
+    "docker_hub",
+    "machines",
+    "aws",
+    "flux",
+    "owner",
+    "extras",
+    "backups",
+    "alerts",
+]
 QUICK = {"base_domain", "tls_source", "storage_backend", "nfs_server", "groups", "runner_kind", "runner_host"}
 # Keys of a question are Copier's own constructor arguments, less what Copier fills in itself.
 QUESTION_KEYS = {field.name for field in fields(Question)} - {"var_name", "answers", "context", "jinja_env", "settings"}
 # Settings are what Copier's Template reads from a name with an underscore.
-SETTING_KEYS = {f"_{name}" for name in vars(Template) if not name.startswith("_")} | {"_min_copier_version", "_migrations"}
+SETTING_KEYS = {f"_{name}" for name in vars(Template) if not name.startswith("_")} | {
+    "_min_copier_version",
+    "_migrations",
+}
 
 
 def test_copier_yml_is_a_table_of_contents_of_the_pages() -> None:
@@ -59,7 +80,7 @@ def test_every_question_has_a_type_a_default_and_help_with_an_example(name: str)
 def test_every_answer_that_is_typed_has_a_rule(name: str) -> None:
     question = QUESTIONS[name]
     typed = "choices" not in question and question["type"] != "bool"
-    assert (question.get("validator") == f"{{{{ problem('{name}') }}}}") is (name in RULES)
+    assert (question.get("validator") == f"{{{{ refusal('{name}') }}}}") is (name in RULES)
     assert name in RULES or not typed
 
 
@@ -68,7 +89,9 @@ def test_setup_level_comes_first_and_quick_asks_at_most_seven_questions_more() -
     asked = {name for name, question in QUESTIONS.items() if "ask" not in question} - {"setup_level"}
     assert asked == QUICK and len(asked) <= 7
     # A yes or no cannot be refused under its prompt, so where only one answer is right it is not asked.
-    conditions = {name: question["ask"] for name, question in QUESTIONS.items() if "ask" in question and name != "private_ca"}
+    conditions = {
+        name: question["ask"] for name, question in QUESTIONS.items() if "ask" in question and name != "private_ca"
+    }
     assert set(conditions.values()) == {"{{ setup_level == 'full' }}"}
     assert QUESTIONS["private_ca"]["ask"].startswith("{{ setup_level == 'full' and not (")
 
@@ -76,7 +99,9 @@ def test_setup_level_comes_first_and_quick_asks_at_most_seven_questions_more() -
 def test_every_question_is_used() -> None:
     """An answer counts as used where a template of the lab, a file's name or a derived fact reads it."""
     environment = Environment()
-    used: set[str] = set(re.findall(r'self\._(?:answers)?[\[(]"(\w+)"', (ROOT / "extensions/facts.py").read_text(encoding="utf-8")))
+    used: set[str] = set(
+        re.findall(r'self\._(?:answers)?[\[(]"(\w+)"', (ROOT / "extensions/facts.py").read_text(encoding="utf-8"))
+    )
     used |= {f"{part}_size" for part in ("config", "logs", "data")}  # facts.py reads these by their part
     for path in [*(ROOT / "template").rglob("*"), *(ROOT / "partials").rglob("*")]:
         used |= jinja2.meta.find_undeclared_variables(environment.parse(path.name))
@@ -94,7 +119,11 @@ def test_a_condition_stands_in_a_path_at_most_once() -> None:
 
 
 def test_no_template_is_longer_than_a_few_screens() -> None:
-    long = [path.name for path in (ROOT / "template").rglob("*.jinja") if len(path.read_text(encoding="utf-8").splitlines()) > 180]
+    long = [
+        path.name
+        for path in (ROOT / "template").rglob("*.jinja")
+        if len(path.read_text(encoding="utf-8").splitlines()) > 180
+    ]
     assert long == []
 
 
@@ -113,6 +142,23 @@ GENERATED = {"gotk-components.yaml"}
 
 def test_each_version_that_the_template_pins_stands_in_one_place() -> None:
     """In extensions/facts.py: a message, a help text or a file of the lab takes it from there. Its digest stands in images.py."""
-    texts = {file: file.read_text(encoding="utf-8") for folder in ("extensions", "questions", "template", "partials", "hooks") for file in (ROOT / folder).rglob("*") if file.suffix != ".pyc" and file.is_file() and file.name not in GENERATED}
-    for version in (facts.DEFAULT_GITLAB_VERSION, facts.DEFAULT_DOCKER_VERSION, facts.FLUX_VERSION, facts.KUBECTL_IMAGE, facts.BUILDKIT_IMAGE, facts.JOB_IMAGE, facts.TOFU_IMAGE, facts.PROXMOX_PROVIDER, facts.DEFAULT_VM_IMAGE["checksum"]):
-        assert [file.name for file, text in texts.items() if version in text and file.name != "images.py"] == ["facts.py"], version
+    texts = {
+        file: file.read_text(encoding="utf-8")
+        for folder in ("extensions", "questions", "template", "partials", "hooks")
+        for file in (ROOT / folder).rglob("*")
+        if file.suffix != ".pyc" and file.is_file() and file.name not in GENERATED
+    }
+    for version in (
+        facts.DEFAULT_GITLAB_VERSION,
+        facts.DEFAULT_DOCKER_VERSION,
+        facts.FLUX_VERSION,
+        facts.KUBECTL_IMAGE,
+        facts.BUILDKIT_IMAGE,
+        facts.JOB_IMAGE,
+        facts.TOFU_IMAGE,
+        facts.PROXMOX_PROVIDER,
+        facts.DEFAULT_VM_IMAGE["checksum"],
+    ):
+        assert [file.name for file, text in texts.items() if version in text and file.name != "images.py"] == [
+            "facts.py"
+        ], version

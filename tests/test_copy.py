@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 from pytest_copie.plugin import Copie
-from support.copier_cli import copier_cli
-from support.rendering import ROOT, copy_lab, project_files, recorded_answers, snapshot
-from support.tools import run
 
-from extensions import lab as adapter
-from extensions.lab import destination_problems
+from extensions import copier_extension as adapter
+from extensions.copier_extension import destination_problems
+from tests.support.copier_cli import copier_cli
+from tests.support.rendering import ROOT, copy_lab, project_files, recorded_answers, snapshot
+from tests.support.tools import run
 
 COPIER = Path(sys.executable).with_name("copier")
 ARTICLE = ROOT / "tests" / "answers" / "valid" / "article.yml"
@@ -67,7 +67,9 @@ def test_a_lab_is_a_git_repository_with_everything_staged(clone: Path, tmp_path:
 
 def test_the_closing_messages_first_commands_work(clone: Path, tmp_path: Path) -> None:
     done = copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "a lab")
-    commands = [line.strip() for line in done.stderr.partition("What comes next:")[2].splitlines() if line.startswith("    ")]
+    commands = [
+        line.strip() for line in done.stderr.partition("What comes next:")[2].splitlines() if line.startswith("    ")
+    ]
     script = " && ".join(commands[:2])
     assert run("bash", "-c", script, cwd=tmp_path).returncode == 0
     assert git(tmp_path / "a lab", "status", "--porcelain") == ""
@@ -91,7 +93,11 @@ def test_inside_another_repository_the_lab_is_one_of_its_own_and_the_owner_is_to
     git(tmp_path, "init", "--quiet")
     done = copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "in/my lab")
     lab = tmp_path / "in/my lab"
-    assert done.returncode == 0 and "a separate repository" in done.stderr and "staged in Git and not yet committed" in done.stderr
+    assert (
+        done.returncode == 0
+        and "a separate repository" in done.stderr
+        and "staged in Git and not yet committed" in done.stderr
+    )
     assert git(lab, "rev-parse", "--show-toplevel").strip() == str(lab.resolve())
     assert "A  README.md" in git(lab, "status", "--porcelain").splitlines()
     assert git(tmp_path, "diff", "--cached", "--name-only") == ""
@@ -123,18 +129,40 @@ def test_without_git_the_closing_message_does_not_say_that_anything_is_staged(cl
 @pytest.mark.deep(keep=1)
 def test_a_lab_made_from_a_relative_path_knows_the_whole_one(clone: Path, tmp_path: Path, source: str) -> None:
     """As `copier copy . ../my-lab` is typed in the checkout. An update looks for the template from the lab's folder."""
-    done = run(COPIER, "copy", "--trust", "--defaults", "--vcs-ref", "HEAD", source.format(name=clone.name), tmp_path / "lab", cwd=clone)
+    done = run(
+        COPIER,
+        "copy",
+        "--trust",
+        "--defaults",
+        "--vcs-ref",
+        "HEAD",
+        source.format(name=clone.name),
+        tmp_path / "lab",
+        cwd=clone,
+    )
     assert done.returncode == 0, done.stderr
     assert recorded_answers(tmp_path / "lab")["_src_path"] == str(clone.resolve())
 
 
-@pytest.mark.parametrize("source", ["https://git.example.com/a/b.git", "git@git.example.com:a/b.git", "gh:a/b", "~/template", "/srv/template", "git+ssh://x/y.git"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://git.example.com/a/b.git",
+        "git@git.example.com:a/b.git",
+        "gh:a/b",
+        "~/template",
+        "/srv/template",
+        "git+ssh://x/y.git",
+    ],
+)
 def test_any_other_source_stays_as_it_was_given(source: str) -> None:
     assert adapter.with_whole_source({"_src_path": source, "a": 1}) == {"_src_path": source, "a": 1}
 
 
 @pytest.mark.deep
-def test_a_lab_that_was_made_before_a_question_keeps_who_may_sign_up_and_use_the_runner(clone: Path, tmp_path: Path) -> None:
+def test_a_lab_that_was_made_before_a_question_keeps_who_may_sign_up_and_use_the_runner(
+    clone: Path, tmp_path: Path
+) -> None:
     """A new lab is closed; what an owner has set in GitLab by hand, or built upon, is not for an update to change."""
     lab = tmp_path / "lab"
     assert copier_cli("copy", "--trust", "--defaults", "--vcs-ref", "HEAD", clone, lab).returncode == 0
@@ -149,16 +177,34 @@ def test_a_lab_that_was_made_before_a_question_keeps_who_may_sign_up_and_use_the
 
 
 @pytest.mark.deep
-def test_a_lab_that_was_made_before_the_questions_stays_where_it_is_and_is_told_what_closes(clone: Path, tmp_path: Path) -> None:
+def test_a_lab_that_was_made_before_the_questions_stays_where_it_is_and_is_told_what_closes(
+    clone: Path, tmp_path: Path
+) -> None:
     """A new lab is closed; what an owner has set in GitLab by hand is not for an update to change."""
     lab = tmp_path / "lab"
     # The runner of a lab of before is one of the instance.
-    assert copier_cli("copy", "--trust", "--defaults", "--data", "runner_scope=instance", "--vcs-ref", "HEAD", clone, lab).returncode == 0
+    assert (
+        copier_cli(
+            "copy", "--trust", "--defaults", "--data", "runner_scope=instance", "--vcs-ref", "HEAD", clone, lab
+        ).returncode
+        == 0
+    )
     file = lab / ".copier-answers.yml"
     assert recorded_answers(lab)["sign_up"] == "closed"
-    assert recorded_answers(lab)["lab_group"] == f"{recorded_answers(lab)['lab_name']}-ops", "a new lab's project has a group of its own"
-    file.write_text(re.sub("(?m)^(sign_up|lab_group|job_token_push|deployers|runner_scope): .*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
-    ours = [path for path in lab.rglob("*") if path.is_file() and ".git" not in path.parts and b"lab-ops" in path.read_bytes()]
+    assert recorded_answers(lab)["lab_group"] == f"{recorded_answers(lab)['lab_name']}-ops", (
+        "a new lab's project has a group of its own"
+    )
+    file.write_text(
+        re.sub(
+            "(?m)^(sign_up|lab_group|job_token_push|deployers|runner_scope): .*\n", "", file.read_text(encoding="utf-8")
+        ),
+        encoding="utf-8",
+    )
+    ours = [
+        path
+        for path in lab.rglob("*")
+        if path.is_file() and ".git" not in path.parts and b"lab-ops" in path.read_bytes()
+    ]
     assert len(ours) >= 3, "settings, Flux's source, statuses"
     for path in ours:
         path.write_bytes(path.read_bytes().replace(b"lab-ops", b"homelab"))
@@ -172,7 +218,10 @@ def test_a_lab_that_was_made_before_the_questions_stays_where_it_is_and_is_told_
     assert not [path for path in ours if path.name != "config.toml" and b"homelab/lab" not in path.read_bytes()]
     assert not [path for path in ours if b"lab-ops" in path.read_bytes()]
     report = (lab / "update-report.md").read_text(encoding="utf-8")
-    assert all(f"(`{name}`)" in report for name in ("lab_group", "job_token_push", "deployers", "runner_scope")) and "Transfer project" in report
+    assert (
+        all(f"(`{name}`)" in report for name in ("lab_group", "job_token_push", "deployers", "runner_scope"))
+        and "Transfer project" in report
+    )
 
 
 def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:
@@ -192,7 +241,12 @@ def test_ctrl_c_in_the_wizard_ends_it_with_a_word_and_leaves_nothing(clone: Path
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [COPIER, "copy", "--trust", clone, tmp_path / "lab"],
-        stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"}, close_fds=True, start_new_session=True,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm"},
+        close_fds=True,
+        start_new_session=True,
     )
     os.close(slave)
     screen = b""
@@ -216,15 +270,23 @@ def test_the_wizard_shows_a_message_whole_and_keeps_what_was_typed(clone: Path, 
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
     process = subprocess.Popen(
         [COPIER, "copy", "--trust", "--data", "runner_kind=none", clone, tmp_path / "lab"],
-        stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"}, close_fds=True, start_new_session=True,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm"},
+        close_fds=True,
+        start_new_session=True,
     )
     os.close(slave)
     screen = ""
     said = "`https://Lab.de` is a URL; give the host only: `lab.de`"
     steps = [
-        ("decide?", "\r"), ("One label is enough at home", "\x08" * 20 + "https://Lab.de\r"),
+        ("decide?", "\r"),
+        ("One label is enough at home", "\x08" * 20 + "https://Lab.de\r"),
         (said, "\x01" + "\x04" * 9 + "l\r"),
-        ("Who makes the certificates", "\r"), ("Where do GitLab's configuration", "\r"), ("The GitLab groups", "\r"),
+        ("Who makes the certificates", "\r"),
+        ("Where do GitLab's configuration", "\r"),
+        ("The GitLab groups", "\r"),
     ]
     with contextlib.suppress(OSError):
         while chunk := os.read(master, 4096):
@@ -243,10 +305,22 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(clone: Path, tmp_path: 
     # No file may grow beyond 8 KiB: a write fails as it does on a full disk, in the middle of the copy.
     shutil.copytree(clone, tmp_path / "template", ignore=shutil.ignore_patterns(".git"))
     done = run(
-        "bash", "-c", 'ulimit -f 8; exec "$@"', "_", COPIER, "copy", "--trust", "--defaults", "--quiet", tmp_path / "template",
-        tmp_path / "lab", stdin=subprocess.DEVNULL,
+        "bash",
+        "-c",
+        'ulimit -f 8; exec "$@"',
+        "_",
+        COPIER,
+        "copy",
+        "--trust",
+        "--defaults",
+        "--quiet",
+        tmp_path / "template",
+        tmp_path / "lab",
+        stdin=subprocess.DEVNULL,
     )
-    assert done.returncode != 0 and "Copier stopped: " in done.stderr and "Traceback" not in done.stderr, done.stderr[-500:]
+    assert done.returncode != 0 and "Copier stopped: " in done.stderr and "Traceback" not in done.stderr, done.stderr[
+        -500:
+    ]
     assert not (tmp_path / "lab").exists()
 
 
@@ -268,7 +342,9 @@ def test_a_destination_that_cannot_be_is_refused_in_a_word(clone: Path, tmp_path
 
 
 ODD = {
-    "twice.yml": b"groups: [a]\nlab_name: b\ngroups: [c]\n", "key.yml": b"no: a\n", "object.yml": b"a: !!python/object/apply:os.getcwd []\n",
+    "twice.yml": b"groups: [a]\nlab_name: b\ngroups: [c]\n",
+    "key.yml": b"no: a\n",
+    "object.yml": b"a: !!python/object/apply:os.getcwd []\n",
 }
 
 
@@ -289,10 +365,18 @@ ODD = {
         (["lab", "there"], "`there` is no file"),
     ],
 )
-def test_make_lab_refuses_what_cannot_work_before_it_writes(clone: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_make_lab_refuses_what_cannot_work_before_it_writes(
+    clone: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("mine")
-    for name, content in {"broken.yml": b"a: [b", "list.yml": b"- a\n", "empty.yml": b"", "binary.yml": b"\xff\xfe\0", **ODD}.items():
+    for name, content in {
+        "broken.yml": b"a: [b",
+        "list.yml": b"- a\n",
+        "empty.yml": b"",
+        "binary.yml": b"\xff\xfe\0",
+        **ODD,
+    }.items():
         (tmp_path / name).write_bytes(content)
     before = sorted(tmp_path.rglob("*"))
     done = make_lab(clone, *arguments, cwd=tmp_path)
@@ -317,7 +401,16 @@ def test_a_lab_that_a_hook_of_another_repository_makes_is_staged_in_its_own(clon
     git(other, "add", "file")
     before = git(other, "ls-files", "--stage")
     handed = {"GIT_DIR": str(other / ".git"), "GIT_INDEX_FILE": str(other / ".git/index"), "GIT_WORK_TREE": str(other)}
-    done = run(COPIER, "copy", "--trust", "--defaults", tmp_path / "unpacked", lab, env={**os.environ, **handed}, stdin=subprocess.DEVNULL)
+    done = run(
+        COPIER,
+        "copy",
+        "--trust",
+        "--defaults",
+        tmp_path / "unpacked",
+        lab,
+        env={**os.environ, **handed},
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, done.stderr
     assert git(other, "ls-files", "--stage") == before and git(other, "status", "--porcelain") == "A  file\n"
     assert "A  README.md" in git(lab, "status", "--porcelain").splitlines()
@@ -356,9 +449,13 @@ def test_another_labs_answers_make_a_lab_but_for_a_name_that_nobody_knows(clone:
 
 
 def test_a_refused_answer_leaves_nothing_behind(clone: Path, tmp_path: Path) -> None:
-    done = copier_cli("copy", "--trust", "--defaults", "--data", "trusted_proxies=[10.42.0.7/16]", clone, tmp_path / "lab")
+    done = copier_cli(
+        "copy", "--trust", "--defaults", "--data", "trusted_proxies=[10.42.0.7/16]", clone, tmp_path / "lab"
+    )
     assert done.returncode != 0
-    assert done.stderr.rstrip().endswith("trusted_proxies: `10.42.0.7/16` has host bits set; did you mean `10.42.0.0/16`?")
+    assert done.stderr.rstrip().endswith(
+        "trusted_proxies: `10.42.0.7/16` has host bits set; did you mean `10.42.0.0/16`?"
+    )
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "lab").exists()
 

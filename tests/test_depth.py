@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.depth import DRAW, SHARE, left_out
+
+from tests.support.depth import DRAW, SHARE, left_out
 
 CASES = [f"tests/test_x.py::test_slow[{number}]" for number in range(60)]
 
@@ -16,13 +17,22 @@ CASES = [f"tests/test_x.py::test_slow[{number}]" for number in range(60)]
 def items() -> list[Any]:
     mark = SimpleNamespace(kwargs={"keep": 3})
     cases = [
-        SimpleNamespace(nodeid=name, path="x", originalname="test_slow", get_closest_marker={"deep": mark}.get) for name in CASES
+        SimpleNamespace(nodeid=name, path="x", originalname="test_slow", get_closest_marker={"deep": mark}.get)
+        for name in CASES
     ]
-    return [*cases, SimpleNamespace(nodeid="slow", path="x", originalname="slow", get_closest_marker={"slow": SimpleNamespace(kwargs={})}.get), SimpleNamespace(nodeid="quick", path="x", originalname="quick", get_closest_marker={}.get)]
+    return [
+        *cases,
+        SimpleNamespace(
+            nodeid="slow", path="x", originalname="slow", get_closest_marker={"slow": SimpleNamespace(kwargs={})}.get
+        ),
+        SimpleNamespace(nodeid="quick", path="x", originalname="quick", get_closest_marker={}.get),
+    ]
 
 
 def names(items: list[Any], **config: Any) -> list[str]:
-    found = SimpleNamespace(option=SimpleNamespace(keyword=config.get("keyword", "")), args=config.get("args", ["tests"]))
+    found = SimpleNamespace(
+        option=SimpleNamespace(keyword=config.get("keyword", "")), args=config.get("args", ["tests"])
+    )
     return [item.nodeid for item in left_out(found, items)]  # type: ignore[arg-type]
 
 
@@ -36,7 +46,9 @@ def test_make_test_keeps_the_first_cases_and_what_is_quick(items: list[Any]) -> 
     assert names(items) == [*CASES[3:], "slow"]
 
 
-def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(items: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(
+    items: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REQUIRE_TOOLS", "1")
     never = set(CASES)
     for number in range(100):
@@ -49,7 +61,9 @@ def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(items: list[Any
     assert not never
 
 
-def test_all_run_with_long_and_what_is_asked_for_by_name_does(items: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_run_with_long_and_what_is_asked_for_by_name_does(
+    items: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert names(items, keyword="slow") == names(items, args=["tests/test_x.py::test_slow[9]"]) == []
     monkeypatch.setenv("LONG", "1")
     assert names(items) == []

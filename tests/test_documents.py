@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from support.documents import broken_links
-from support.questions import QUESTIONS
-from support.rendering import DOCUMENTS, ROOT, project_files
+
+from tests.support.documents import broken_links
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import DOCUMENTS, ROOT, project_files
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from render_example import EXAMPLE, render
+from tests.render_example import EXAMPLE, render
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, bool]]:
     return {
         str(path.relative_to(folder)): (path.read_bytes(), bool(path.stat().st_mode & 0o100))
-        for path in folder.rglob("*") if path.is_file()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 

@@ -8,21 +8,57 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import program
 
 from extensions import facts
 from extensions.facts import Lab
+from tests.support import program
 
 DEFAULT: dict[str, Any] = {
-    "tls_source": "cert-manager", "cluster_issuer": "mine", "cert_manager": "lab", "acme_server": "production", "acme_dns_provider": "route53",
-    "lab_name": "home", "base_domain": "lab", "gitlab_host": "gitlab.lab", "registry_host": "registry.lab", "https_port": 443,
-    "ssh_port": 2223, "gitlab_namespace": "git", "app_namespace": "default", "app_security": "enforced", "groups": ["HomeLAB", "b"], "lab_group": "ops", "gitops_source": "self",
-    "gitops_url": "https://git.lab/a.git", "storage_backend": "nfs", "data_backend": "storage-class", "storage_root": "/storage",
-    "config_size": "1Gi", "logs_size": "5Gi", "data_size": "50Gi", "gitlab_size": "small", "gitlab_version": "19.3.4",
-    "build_method": "dind", "docker_version": "29.0.9", "private_ca": False, "runner_home": "/home/a", "runner_kind": "docker", "runner_scope": "groups",
-    "trusted_proxies": ["10.42.0.0/16"], "node_networks": ["192.168.1.0/24"], "backup_keep_days": 7,
-    "backups": False, "backup_target": "none", "backup_folder": "/mnt/usb", "backup_nfs_server": "", "backup_bucket": "b", "backup_prefix": "home", "age_recipients": [],
-    "runner_machine": "existing", "aws": "none", "docker_hub_cache": False,
+    "tls_source": "cert-manager",
+    "cluster_issuer": "mine",
+    "cert_manager": "lab",
+    "acme_server": "production",
+    "acme_dns_provider": "route53",
+    "lab_name": "home",
+    "base_domain": "lab",
+    "gitlab_host": "gitlab.lab",
+    "registry_host": "registry.lab",
+    "https_port": 443,
+    "ssh_port": 2223,
+    "gitlab_namespace": "git",
+    "app_namespace": "default",
+    "app_security": "enforced",
+    "groups": ["HomeLAB", "b"],
+    "lab_group": "ops",
+    "gitops_source": "self",
+    "gitops_url": "https://git.lab/a.git",
+    "storage_backend": "nfs",
+    "data_backend": "storage-class",
+    "storage_root": "/storage",
+    "config_size": "1Gi",
+    "logs_size": "5Gi",
+    "data_size": "50Gi",
+    "gitlab_size": "small",
+    "gitlab_version": "19.3.4",
+    "build_method": "dind",
+    "docker_version": "29.0.9",
+    "private_ca": False,
+    "runner_home": "/home/a",
+    "runner_kind": "docker",
+    "runner_scope": "groups",
+    "trusted_proxies": ["10.42.0.0/16"],
+    "node_networks": ["192.168.1.0/24"],
+    "backup_keep_days": 7,
+    "backups": False,
+    "backup_target": "none",
+    "backup_folder": "/mnt/usb",
+    "backup_nfs_server": "",
+    "backup_bucket": "b",
+    "backup_prefix": "home",
+    "age_recipients": [],
+    "runner_machine": "existing",
+    "aws": "none",
+    "docker_hub_cache": False,
 }
 HUB = {"docker_hub_cache": True, "docker_hub_cache_host": "mirror.lab"}
 CA = {"private_ca": True}
@@ -42,7 +78,11 @@ FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("installs_cert_manager", {"tls_source": "letsencrypt-http", "cert_manager": "existing"}, False),
     ("acme_directory", {"acme_server": "staging"}, "https://acme-staging-v02.api.letsencrypt.org/directory"),
     ("dns_secret", {"tls_source": "letsencrypt-http"}, []),
-    ("dns_secret", {"tls_source": "letsencrypt-dns"}, ["access-key-id=access key ID", "secret-access-key=secret access key"]),
+    (
+        "dns_secret",
+        {"tls_source": "letsencrypt-dns"},
+        ["access-key-id=access key ID", "secret-access-key=secret access key"],
+    ),
     ("acme_dns_server", {"acme_dns_server": "ns1.our-home.net"}, "ns1.our-home.net:53"),
     ("acme_dns_server", {"acme_dns_server": "192.0.2.7:5353"}, "192.0.2.7:5353"),
     ("acme_dns_server", {"acme_dns_server": "2001:db8::7"}, "[2001:db8::7]:53"),
@@ -100,7 +140,9 @@ FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("docker_hub_cache_url", HUB, "https://mirror.lab"),
     ("docker_hub_cache_networks", HUB, ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"]),
     (
-        "docker_hub_cache_networks", HUB | {"trusted_proxies": ["100.64.0.0/10", "fd42::/56"], "node_networks": ["2001:db8:7::/48", "100.64.0.0/10"]},
+        "docker_hub_cache_networks",
+        HUB
+        | {"trusted_proxies": ["100.64.0.0/10", "fd42::/56"], "node_networks": ["2001:db8:7::/48", "100.64.0.0/10"]},
         ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10", "100.64.0.0/10", "2001:db8:7::/48"],
     ),
     ("machine_cache_file", {}, ""),
@@ -124,19 +166,31 @@ FACTS: list[tuple[str, dict[str, Any], Any]] = [
     ("backup_place", {"backups": True, "backup_target": "folder", "backup_nfs_server": "nas"}, "nas:/mnt/usb"),
     ("backup_entries", {"backup_target": "s3"}, []),
     ("backup_entries", {"backups": True, "backup_target": "s3"}, ["access-key-id", "secret-access-key", "recipients"]),
-    ("backup_entries", {"backups": True, "backup_target": "s3", "age_recipients": ["age1"]}, ["access-key-id", "secret-access-key"]),
+    (
+        "backup_entries",
+        {"backups": True, "backup_target": "s3", "age_recipients": ["age1"]},
+        ["access-key-id", "secret-access-key"],
+    ),
     ("backup_entries", {"backups": True, "backup_target": "folder"}, ["recipients"]),
     ("backup_entries", {"backups": True, "backup_target": "folder", "age_recipients": ["age1"]}, []),
     ("unbanned_networks", {}, ["127.0.0.1", "192.168.1.0/24"]),
     ("unbanned_networks", {"node_networks": []}, ["127.0.0.1"]),
     ("own_public_networks", {}, []),
-    ("own_public_networks", {"node_networks": ["8.8.4.0/24", "2a01:4f8::/32"], "trusted_proxies": ["9.0.0.0/16"]}, ["9.0.0.0/16", "8.8.4.0/24", "2a01:4f8::/32"]),
+    (
+        "own_public_networks",
+        {"node_networks": ["8.8.4.0/24", "2a01:4f8::/32"], "trusted_proxies": ["9.0.0.0/16"]},
+        ["9.0.0.0/16", "8.8.4.0/24", "2a01:4f8::/32"],
+    ),
     ("isolates_app_namespace", {}, False),
     ("isolates_app_namespace", {"app_namespace": "apps"}, True),
     ("isolates_app_namespace", {"app_namespace": "apps", "app_security": "warned"}, False),
     # Pods of an earlier day are in a namespace that the lab did not make: Kubernetes warns there, and refuses nothing.
     ("namespaces", {}, [GITLABS, {"name": "default", "labels": TOLD}]),
-    ("namespaces", {"app_namespace": "apps"}, [GITLABS, {"name": "apps", "labels": {f"{POD_SECURITY}/enforce": "restricted", **TOLD}}]),
+    (
+        "namespaces",
+        {"app_namespace": "apps"},
+        [GITLABS, {"name": "apps", "labels": {f"{POD_SECURITY}/enforce": "restricted", **TOLD}}],
+    ),
     ("namespaces", {"app_namespace": "apps", "app_security": "warned"}, [GITLABS, {"name": "apps", "labels": TOLD}]),
 ]
 
@@ -154,35 +208,58 @@ def test_a_private_authority_reaches_every_job() -> None:
     assert lab.job_environment == [f"SSL_CERT_DIR=/etc/ssl/certs:{lab.job_ca_folder}"]
 
 
-@pytest.mark.parametrize(("changed", "runners"), [
-    (
-        {},  # the lab's own project has a group of its own
-        [
-            ("lab-home of HomeLAB", "RUNNER_TOKEN_OF_HOMELAB"),
-            ("lab-home of b", "RUNNER_TOKEN_OF_B"),
-            ("lab-home of ops", "RUNNER_TOKEN_OF_OPS"),
-            ("lab-home protected", "RUNNER_TOKEN_PROTECTED"),
-        ],
-    ),
-    (
-        {"lab_group": "HomeLAB"},
-        [("lab-home of HomeLAB", "RUNNER_TOKEN_OF_HOMELAB"), ("lab-home of b", "RUNNER_TOKEN_OF_B"), ("lab-home protected", "RUNNER_TOKEN_PROTECTED")],
-    ),
-    ({"runner_scope": "instance"}, [("lab-home", "RUNNER_TOKEN"), ("lab-home protected", "RUNNER_TOKEN_PROTECTED")]),
-    ({"runner_scope": "instance", "gitops_source": "external"}, [("lab-home", "RUNNER_TOKEN")]),
-    (
-        {"runner_scope": "instance", "runner_machine": "proxmox"},
-        [("lab-home", "RUNNER_TOKEN"), ("lab-home protected", "RUNNER_TOKEN_PROTECTED"), ("lab-home machines", "RUNNER_TOKEN_MACHINES")],
-    ),
-    ({"gitops_source": "external", "groups": ["a", "A/b", "a-b"]}, [("lab-home of a", "RUNNER_TOKEN_OF_A"), ("lab-home of a-b", "RUNNER_TOKEN_OF_A_2DB")]),
-])
-def test_the_lab_has_a_runner_a_group_and_one_for_its_protected_branches(changed: dict[str, Any], runners: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize(
+    ("changed", "runners"),
+    [
+        (
+            {},  # the lab's own project has a group of its own
+            [
+                ("lab-home of HomeLAB", "RUNNER_TOKEN_OF_HOMELAB"),
+                ("lab-home of b", "RUNNER_TOKEN_OF_B"),
+                ("lab-home of ops", "RUNNER_TOKEN_OF_OPS"),
+                ("lab-home protected", "RUNNER_TOKEN_PROTECTED"),
+            ],
+        ),
+        (
+            {"lab_group": "HomeLAB"},
+            [
+                ("lab-home of HomeLAB", "RUNNER_TOKEN_OF_HOMELAB"),
+                ("lab-home of b", "RUNNER_TOKEN_OF_B"),
+                ("lab-home protected", "RUNNER_TOKEN_PROTECTED"),
+            ],
+        ),
+        (
+            {"runner_scope": "instance"},
+            [("lab-home", "RUNNER_TOKEN"), ("lab-home protected", "RUNNER_TOKEN_PROTECTED")],
+        ),
+        ({"runner_scope": "instance", "gitops_source": "external"}, [("lab-home", "RUNNER_TOKEN")]),
+        (
+            {"runner_scope": "instance", "runner_machine": "proxmox"},
+            [
+                ("lab-home", "RUNNER_TOKEN"),
+                ("lab-home protected", "RUNNER_TOKEN_PROTECTED"),
+                ("lab-home machines", "RUNNER_TOKEN_MACHINES"),
+            ],
+        ),
+        (
+            {"gitops_source": "external", "groups": ["a", "A/b", "a-b"]},
+            [("lab-home of a", "RUNNER_TOKEN_OF_A"), ("lab-home of a-b", "RUNNER_TOKEN_OF_A_2DB")],
+        ),
+    ],
+)
+def test_the_lab_has_a_runner_a_group_and_one_for_its_protected_branches(
+    changed: dict[str, Any], runners: list[tuple[str, str]]
+) -> None:
     lab = Lab(DEFAULT | changed)
     assert [(one["name"], one["variable"]) for one in lab.runners] == runners
-    assert [one["protected"] for one in lab.runners] == [name in ("lab-home protected", "lab-home machines") for name, _ in runners]
+    assert [one["protected"] for one in lab.runners] == [
+        name in ("lab-home protected", "lab-home machines") for name, _ in runners
+    ]
 
 
-paths = st.from_regex(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5}(?:/[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5})?", fullmatch=True)
+paths = st.from_regex(
+    r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5}(?:/[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5})?", fullmatch=True
+)
 
 
 @settings(deadline=None)
@@ -193,7 +270,9 @@ paths = st.from_regex(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9]){0,5}(?:/[A-Za-z0-9](?:[
 def test_two_groups_never_share_a_variable_and_each_is_a_name_for_a_shell(one: str, other: str) -> None:
     assert (facts.token_variable(one) == facts.token_variable(other)) is (one.lower() == other.lower())
     assert re.fullmatch(r"RUNNER_TOKEN_OF_[A-Z0-9_]+", facts.token_variable(one))
-    assert program.runners.token_variable(one) == facts.token_variable(one) and program.runners.is_token(facts.token_variable(one))
+    assert program.runners.token_variable(one) == facts.token_variable(one) and program.runners.is_token(
+        facts.token_variable(one)
+    )
 
 
 @settings(deadline=None)
@@ -207,11 +286,15 @@ def test_the_groups_with_a_runner_cover_all_and_none_lies_below_another(groups: 
 
 
 def test_the_cluster_runner_has_a_privileged_namespace() -> None:
-    (namespace,) = [one for one in Lab(DEFAULT | {"runner_kind": "kubernetes"}).namespaces if one["name"] == "gitlab-runner"]
+    (namespace,) = [
+        one for one in Lab(DEFAULT | {"runner_kind": "kubernetes"}).namespaces if one["name"] == "gitlab-runner"
+    ]
     assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
 
 
 def test_standard_asks_for_more_memory_than_small_and_limits_leave_room() -> None:
     small, standard = (Lab(DEFAULT | {"gitlab_size": size}).resources for size in ("small", "standard"))
-    amounts = [int(one[kind]["memory"].removesuffix("Gi")) for one in (small, standard) for kind in ("requests", "limits")]
+    amounts = [
+        int(one[kind]["memory"].removesuffix("Gi")) for one in (small, standard) for kind in ("requests", "limits")
+    ]
     assert amounts == sorted(amounts) and amounts[0] >= 3 and amounts[3] >= 8

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
-from support.cluster import Lab
-from support.rendering import ROOT
+
+from tests.support.cluster import Lab
+from tests.support.rendering import ROOT
 
 # The names that the tools themselves give, each with who gives it.
 SECRETS = {
@@ -49,7 +50,13 @@ def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ignored(folder: Path, paths: list[str]) -> set[str]:
     """Return those of some paths that Git would leave out."""
-    done = subprocess.run(["git", "-C", str(folder), "check-ignore", "--no-index", "-z", "--stdin"], input="\0".join(paths), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(folder), "check-ignore", "--no-index", "-z", "--stdin"],
+        input="\0".join(paths),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode in (0, 1), done.stderr
     return set(done.stdout.split("\0")) - {""}
 
@@ -60,7 +67,9 @@ def drawn(pattern: str, name: str) -> str:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(folders, patterns, names), min_size=20, max_size=60))
-def test_git_leaves_out_keys_backups_and_what_was_decrypted(lab_folder: Path, found: list[tuple[str, str, str]]) -> None:
+def test_git_leaves_out_keys_backups_and_what_was_decrypted(
+    lab_folder: Path, found: list[tuple[str, str, str]]
+) -> None:
     paths = [folder + drawn(pattern, name) for folder, pattern, name in found]
     assert set(paths) - ignored(lab_folder, paths) == set()
 

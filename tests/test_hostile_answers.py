@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import gitlab_rb
-from support.cluster import documents
-from support.depth import every
-from support.program import settings_module
-from support.questions import QUESTIONS
-from support.rendering import VALID, read_answers
-from support.texts import answered, problems, texts
-from support.tools import run, tool
+
+from tests.support import gitlab_rb
+from tests.support.cluster import documents
+from tests.support.depth import every
+from tests.support.program import settings_module
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import VALID, read_answers
+from tests.support.texts import answered, problems, texts
+from tests.support.tools import run, tool
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,12 +31,62 @@ BATCH = 100
 # What would leave the canary behind, in each language that a file of the lab is read by; and what confuses their readers.
 EMAIL = ("email_from", "email_display_name", "email_reply_to")
 CODE = [
-    f"$(touch {CANARY})", f"`touch {CANARY}`", f"#{{File.write('{CANARY}','')}}", f"'; touch {CANARY}; '", f'"; touch {CANARY}; "',
-    f"' + File.write('{CANARY}','').to_s + '", f'"\n\ntouch {CANARY}\n', f"%x(touch {CANARY})", f"|touch {CANARY}",
-    f"<%= File.write('{CANARY}','') %>", f"a<%%b <% File.write('{CANARY}','') %>", "<%", "%>", "[lab]", "#lab", "123", "0x1f", "1,000", ":a",
-    f"!!python/object/apply:os.system ['touch {CANARY}']", f"{{{{ ''.__class__ }}}}touch {CANARY}", "{% raise %}", "\\", "\\'", "'", '"',
-    "no", "1e3", "~", "0o7", "null", "12:30:00", "=", "<<", "- a", "a: b", "a #b", "\0", "\n", "\r", "\t", "\x7f", "\x85", "\u2028",
-    "\u202e", "\ufeff", "é", "実", "🦊", "$HOME", "${HOME}", "%s", "*", "&a", "@", "x" * 300,
+    f"$(touch {CANARY})",
+    f"`touch {CANARY}`",
+    f"#{{File.write('{CANARY}','')}}",
+    f"'; touch {CANARY}; '",
+    f'"; touch {CANARY}; "',
+    f"' + File.write('{CANARY}','').to_s + '",
+    f'"\n\ntouch {CANARY}\n',
+    f"%x(touch {CANARY})",
+    f"|touch {CANARY}",
+    f"<%= File.write('{CANARY}','') %>",
+    f"a<%%b <% File.write('{CANARY}','') %>",
+    "<%",
+    "%>",
+    "[lab]",
+    "#lab",
+    "123",
+    "0x1f",
+    "1,000",
+    ":a",
+    f"!!python/object/apply:os.system ['touch {CANARY}']",
+    f"{{{{ ''.__class__ }}}}touch {CANARY}",
+    "{% raise %}",
+    "\\",
+    "\\'",
+    "'",
+    '"',
+    "no",
+    "1e3",
+    "~",
+    "0o7",
+    "null",
+    "12:30:00",
+    "=",
+    "<<",
+    "- a",
+    "a: b",
+    "a #b",
+    "\0",
+    "\n",
+    "\r",
+    "\t",
+    "\x7f",
+    "\x85",
+    "\u2028",
+    "\u202e",
+    "\ufeff",
+    "é",
+    "実",
+    "🦊",
+    "$HOME",
+    "${HOME}",
+    "%s",
+    "*",
+    "&a",
+    "@",
+    "x" * 300,
 ]
 HOSTILE = st.one_of(
     st.sampled_from(CODE),
@@ -44,7 +95,9 @@ HOSTILE = st.one_of(
 )
 # What may stand before the @ of an address, with the characters that YAML reads in its own way at the beginning or as a whole.
 LOCAL = st.text("'+-_.07aeno", min_size=1, max_size=6)
-TEXT_QUESTIONS = [name for name, question in QUESTIONS.items() if question["type"] == "str" and "choices" not in question]
+TEXT_QUESTIONS = [
+    name for name, question in QUESTIONS.items() if question["type"] == "str" and "choices" not in question
+]
 BASES = [read_answers(file) for file in VALID]
 
 
@@ -90,7 +143,9 @@ def test_hostile_text_is_refused_or_stays_text(tmp_path: Path, part: int) -> Non
     kept: list[dict[str, Any]] = []
 
     @given(hostile_answers())
-    @settings(max_examples=5000 if LONG else 150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(
+        max_examples=5000 if LONG else 150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    )
     def each_is_refused_or_rendered(drawn: dict[str, Any]) -> None:
         answers = answered(accepted(drawn))
         rendered = texts(answers)
@@ -108,11 +163,16 @@ def run_for_real(folder: Path, start: int, batch: list[dict[str, Any]]) -> None:
     """Run the batch's files, numbered from *start*, through one Ruby, and compare what they hold with the answers."""
     numbers = range(start, start + len(batch))
     settings_of = gitlab_rb.settings_of_many([folder / f"{n}.rb" for n in numbers], folder)
-    for answers, recorded, read in zip(batch, settings_of, gitlab_rb.as_gitlab_reads_them(settings_of, folder), strict=True):
+    for answers, recorded, read in zip(
+        batch, settings_of, gitlab_rb.as_gitlab_reads_them(settings_of, folder), strict=True
+    ):
         assert {name: read["gitlab"][name] for name in EMAIL} == {name: answers[name] for name in EMAIL}
         assert (read["gitlab"]["time_zone"], recorded["gitlab_rails"]["time_zone"]) == (answers["timezone"],) * 2
         assert [read["gitlab"]["host"], read["gitlab"]["ssh_host"]] == [answers["gitlab_host"]] * 2
-        assert read["registry"]["host"] == answers["registry_host"] and read["gitlab"]["trusted_proxies"] == answers["trusted_proxies"]
+        assert (
+            read["registry"]["host"] == answers["registry_host"]
+            and read["gitlab"]["trusted_proxies"] == answers["trusted_proxies"]
+        )
         assert gitlab_rb.unknown_keys(recorded) == []
 
 
@@ -137,7 +197,10 @@ def reads_back(rendered: dict[str, str], answers: dict[str, Any]) -> None:
     assert values["env"]["TZ"] == answers["timezone"] and values["image"]["tag"] == f"{answers['gitlab_version']}-ce.0"
     automation = parsed["automation/image-updates.yaml"][0]["spec"]
     assert automation["git"]["commit"]["author"]["email"] == answers["admin_email"]
-    assert automation["git"]["push"]["branch"] == answers["gitops_branch"] and automation["interval"] == answers["scan_interval"]
+    assert (
+        automation["git"]["push"]["branch"] == answers["gitops_branch"]
+        and automation["interval"] == answers["scan_interval"]
+    )
     sync = parsed[f"clusters/{answers['cluster_name']}/flux-system/sync.yaml"]
     assert sync[0]["spec"]["ref"]["branch"] == answers["gitops_branch"]
     assert sync[1]["spec"]["path"] == f"./clusters/{answers['cluster_name']}"

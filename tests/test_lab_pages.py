@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.cluster import Lab
+
+from tests.support.cluster import Lab
 
 ROW = re.compile(r"^\| (.+?) \|", re.MULTILINE)
 
@@ -42,17 +43,28 @@ def test_the_map_has_every_host_that_a_route_of_the_lab_names(lab: Lab) -> None:
     hosts = {rule["host"] for one in lab.objects if one["kind"] == "Ingress" for rule in one["spec"]["rules"]}
     for one in lab.objects:
         if one["kind"] == "IngressRoute":
-            hosts |= {host for route in one["spec"]["routes"] for host in re.findall(r"Host\(`([^`]+)`\)", route["match"])}
+            hosts |= {
+                host for route in one["spec"]["routes"] for host in re.findall(r"Host\(`([^`]+)`\)", route["match"])
+            }
     assert set(rows(lab, "Hosts")) == hosts
 
 
 def test_the_map_has_every_port_that_is_open_to_the_outside(lab: Lab) -> None:
-    services = [one for one in lab.objects if one["kind"] == "Service" and one["spec"].get("type") in ("LoadBalancer", "NodePort")]
+    services = [
+        one
+        for one in lab.objects
+        if one["kind"] == "Service" and one["spec"].get("type") in ("LoadBalancer", "NodePort")
+    ]
     ports = {str(port.get("nodePort") or port["port"]) for one in services for port in one["spec"]["ports"]}
     text = rows(lab, "Ports")
     assert ports <= set(text), "what a Service opens"
     assert {str(lab.answers["https_port"]), "80", str(lab.answers["ssh_port"])} <= set(text)
-    inside = {str(port) for one in lab.objects if one["kind"] == "Service" and one["metadata"]["name"] == "gitlab" for port in (p["targetPort"] for p in one["spec"]["ports"])}
+    inside = {
+        str(port)
+        for one in lab.objects
+        if one["kind"] == "Service" and one["metadata"]["name"] == "gitlab"
+        for port in (p["targetPort"] for p in one["spec"]["ports"])
+    }
     assert inside <= {number for cell in text for number in cell.split(", ")}
 
 

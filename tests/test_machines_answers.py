@@ -12,12 +12,12 @@ import pytest
 from copier.errors import UserMessageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.questions import QUESTIONS
-from support.rendering import ROOT, VALID, copy_lab, read_answers, recorded_answers, rendered
-from support.texts import problems
 
 from extensions import machines
 from extensions.facts import Lab
+from tests.support.questions import QUESTIONS
+from tests.support.rendering import ROOT, VALID, copy_lab, read_answers, recorded_answers, rendered
+from tests.support.texts import problems
 
 CODE = next((ROOT / "template").glob("*makes_runner*")) / "runner-variables.tf"
 PROXMOX = {"runner_machine": "proxmox"}
@@ -25,7 +25,9 @@ PROXMOX = {"runner_machine": "proxmox"}
 
 def test_a_gateway_with_dhcp_is_refused_where_it_is_given() -> None:
     found = problems({**PROXMOX, "runner_gateway": "192.168.1.1"})
-    assert found == ["runner_gateway: `192.168.1.1`: with dhcp the router tells the gateway; leave it out, or give runner_address a fixed one"]
+    assert found == [
+        "runner_gateway: `192.168.1.1`: with dhcp the router tells the gateway; leave it out, or give runner_address a fixed one"
+    ]
 
 
 def test_a_fixed_address_needs_no_word_on_its_router() -> None:
@@ -34,13 +36,21 @@ def test_a_fixed_address_needs_no_word_on_its_router() -> None:
 
 @settings(deadline=None)
 @given(st.ip_addresses(v=4), st.integers(8, 30))
-def test_the_usual_gateway_is_right_for_every_address_that_is_right(address: ipaddress.IPv4Address, prefix: int) -> None:
-    answers: dict[str, Any] = {"runner_address": f"{address}/{prefix}", "trusted_proxies": ["10.42.0.0/16"], "runner_host": "runner.lan"}
+def test_the_usual_gateway_is_right_for_every_address_that_is_right(
+    address: ipaddress.IPv4Address, prefix: int
+) -> None:
+    answers: dict[str, Any] = {
+        "runner_address": f"{address}/{prefix}",
+        "trusted_proxies": ["10.42.0.0/16"],
+        "runner_host": "runner.lan",
+    }
     if machines.runner_address(answers["runner_address"], answers) is None:
         assert machines.runner_gateway(machines.usual_gateway(answers["runner_address"]), answers) is None
 
 
-@pytest.mark.parametrize("address", ["dhcp", "", "192.168.1.1", "192.168.1.1/31", "192.168.1.1/32", "fd00::1/64", "x/24", None])
+@pytest.mark.parametrize(
+    "address", ["dhcp", "", "192.168.1.1", "192.168.1.1/31", "192.168.1.1/32", "fd00::1/64", "x/24", None]
+)
 def test_there_is_no_usual_gateway_without_a_network_that_has_room_for_one(address: Any) -> None:
     assert machines.usual_gateway(address) == ""
 
@@ -83,21 +93,42 @@ def test_a_checksum_does_not_stay_behind_when_the_image_changes(given: dict[str,
     assert machines.stale_checksum({}, given) is None
 
 
-def test_an_answer_that_shrinks_the_disk_of_a_lab_is_refused_and_nothing_is_written(shared: Path, tmp_path: Path) -> None:
+def test_an_answer_that_shrinks_the_disk_of_a_lab_is_refused_and_nothing_is_written(
+    shared: Path, tmp_path: Path
+) -> None:
     answers = next(file for file in VALID if file.stem == "machines")
     lab = Path(shutil.copytree(rendered(shared, "machines", read_answers(answers)), tmp_path / "lab"))
     before = recorded_answers(lab)
     with pytest.raises(UserMessageError) as refused:
         copy_lab(shared / "template", lab, {"runner_disk": before["runner_disk"] - 1})
-    assert f"runner_disk: `{before['runner_disk'] - 1}` is smaller than the disk is, `{before['runner_disk']}`" in refused.value.message
+    assert (
+        f"runner_disk: `{before['runner_disk'] - 1}` is smaller than the disk is, `{before['runner_disk']}`"
+        in refused.value.message
+    )
     assert recorded_answers(lab) == before
 
 
-@pytest.mark.parametrize(("answers", "project"), [
-    ({}, ""), ({**PROXMOX, "runner_kind": "none"}, ""), (PROXMOX, "ops/iac"), ({**PROXMOX, "gitops_source": "external"}, "home-ops/iac"),
-])
+@pytest.mark.parametrize(
+    ("answers", "project"),
+    [
+        ({}, ""),
+        ({**PROXMOX, "runner_kind": "none"}, ""),
+        (PROXMOX, "ops/iac"),
+        ({**PROXMOX, "gitops_source": "external"}, "home-ops/iac"),
+    ],
+)
 def test_the_project_is_in_the_group_of_those_who_administer_the_lab(answers: dict[str, Any], project: str) -> None:
-    lab = Lab({"runner_kind": "docker", "runner_machine": "existing", "aws": "none", "gitops_source": "self", "lab_group": "ops", "lab_name": "home"} | answers)
+    lab = Lab(
+        {
+            "runner_kind": "docker",
+            "runner_machine": "existing",
+            "aws": "none",
+            "gitops_source": "self",
+            "lab_group": "ops",
+            "lab_name": "home",
+        }
+        | answers
+    )
     assert lab.iac_project == project
     assert lab.has_iac is bool(project)
 

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from detect_secrets import SecretsCollection
 from detect_secrets.settings import default_settings
-from support.cluster import Lab
-from support.program import age
-from support.rendering import once
 
 from extensions.facts import ISSUERS, SECRETS
+from tests.support.cluster import Lab
+from tests.support.program import age
+from tests.support.rendering import once
 
 # The scanner takes `registrySecret: regcred` for a password, and `NOPASSWD:ALL` of sudo. Names of Secrets are no secrets; they are known.
 # The authority's Secret is called as its issuer.
@@ -50,31 +50,55 @@ def test_no_file_of_a_lab_looks_like_it_holds_a_secret(lab: Lab, shared: Path) -
     names = NAMES | {lab.answers.get("tls_secret_name", "lab-tls")}
     lines = [
         line
-        for file in sorted(lab.path.rglob("*")) if file.is_file()
+        for file in sorted(lab.path.rglob("*"))
+        if file.is_file()
         for line in suspicions_once(shared, str(file.relative_to(lab.path)), file.read_bytes())
     ]
-    found = [line for line in lines if not re.search(r": Secret Keyword: (.*)$", line) or line.rsplit(": ", 1)[1] not in names]
+    found = [
+        line
+        for line in lines
+        if not re.search(r": Secret Keyword: (.*)$", line) or line.rsplit(": ", 1)[1] not in names
+    ]
     checksum = lab.answers.get("vm_image_checksum")
-    assert [line for line in found if line.rsplit(": ", 1)[1] != checksum and not is_public(line.rsplit(": ", 1)[1])] == []
+    assert [
+        line for line in found if line.rsplit(": ", 1)[1] != checksum and not is_public(line.rsplit(": ", 1)[1])
+    ] == []
 
 
 def is_public(value: str) -> bool:
     """Say whether this is a public age key, whole, or the letters that such keys are made of."""
-    return value == age.CHARSET or (age.recipient_problem(value) is None and re.fullmatch("age1[a-z0-9]{58}", value) is not None)
+    return value == age.CHARSET or (
+        age.recipient_problem(value) is None and re.fullmatch("age1[a-z0-9]{58}", value) is not None
+    )
 
 
 def test_a_private_age_key_is_not_taken_for_a_public_one() -> None:
     made = age.new_identity()
-    assert is_public(made.recipient) and not is_public(made.private) and not is_public(made.recipient[:-1] + "q" * (made.recipient[-1] != "q"))
+    assert (
+        is_public(made.recipient)
+        and not is_public(made.private)
+        and not is_public(made.recipient[:-1] + "q" * (made.recipient[-1] != "q"))
+    )
     assert suspicions("keys.yaml", f'key: "{made.private}"\n'.encode())
 
 
-@pytest.mark.parametrize("text", ['token = "glrt-t1_Zx8cV2bN4mQ6wE9rT7yU"\n', "-----BEGIN OPENSSH PRIVATE KEY-----\n", 'password: "hunter2hunter2"\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'token = "glrt-t1_Zx8cV2bN4mQ6wE9rT7yU"\n',
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n",
+        'password: "hunter2hunter2"\n',
+    ],
+)
 def test_the_scanner_would_notice(text: str) -> None:
     assert suspicions("config.yaml", text.encode())
 
 
 def test_answers_hold_no_secret_question() -> None:
-    from support.questions import QUESTIONS
+    from tests.support.questions import QUESTIONS
 
-    assert not [name for name, question in QUESTIONS.items() if question.get("secret") or (question["type"] != "bool" and re.search("password|token", name))]
+    assert not [
+        name
+        for name, question in QUESTIONS.items()
+        if question.get("secret") or (question["type"] != "bool" and re.search("password|token", name))
+    ]

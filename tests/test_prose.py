@@ -7,7 +7,8 @@ import sys
 from types import ModuleType
 
 import pytest
-from support.rendering import ROOT
+
+from tests.support.rendering import ROOT
 
 # In 1,000 words. A new text may have one; a habit fails.
 LIMITS = {"stand": 0.3, "of its own": 0.3, "where for if": 1.0, "whoever": 0.3}

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cluster import Lab, read_lab
-from support.references import at, leaves, pod_of, problems, references
-from support.rendering import recorded_answers
+
+from tests.support.cluster import Lab, read_lab
+from tests.support.references import at, leaves, pod_of, problems, references
+from tests.support.rendering import recorded_answers
 
 # Keys that name another object, wherever they stand. Kubernetes and Flux have no other way of referring.
-NAMING = re.compile(r"(Ref|Refs|secretName|claimName|configMap|serviceAccountName|serviceName|volumeName|imagePullSecrets)$")
+NAMING = re.compile(
+    r"(Ref|Refs|secretName|claimName|configMap|serviceAccountName|serviceName|volumeName|imagePullSecrets)$"
+)
 # Named by key alone, and not of another object of the lab: the issuer is the owner's.
 # The last is a Secret that cert-manager makes.
 OWNERS = {"issuerRef", "fieldRef", "privateKeySecretRef"}
@@ -41,7 +44,13 @@ def test_no_reference_is_overlooked(lab: Lab) -> None:
     for index, thing in enumerate(lab.objects):
         for path, value in leaves(thing):
             keys = [key for key in path if isinstance(key, str)]
-            named = any(NAMING.search(key) for key in keys) and keys[-1] in {"name", "secretName", "claimName", "serviceAccountName", "volumeName"}
+            named = any(NAMING.search(key) for key in keys) and keys[-1] in {
+                "name",
+                "secretName",
+                "claimName",
+                "serviceAccountName",
+                "volumeName",
+            }
             values = "values" in keys or "optional" in keys or OWNERS & set(keys)
             if named and not values and "subjects" not in keys and (index, path) not in known:
                 overlooked.append((thing["kind"], path, value))
@@ -59,11 +68,26 @@ def edited(lab: Lab, tmp_path: Path, file: str, old: str, new: str) -> list[str]
 
 
 FILES: dict[str, tuple[str, str, str, str]] = {
-    "a marker's policy": ("apps/demo/helmrelease.yaml", "flux-system:demo:tag", "flux-system:dmeo:tag", "no ImagePolicy"),
+    "a marker's policy": (
+        "apps/demo/helmrelease.yaml",
+        "flux-system:demo:tag",
+        "flux-system:dmeo:tag",
+        "no ImagePolicy",
+    ),
     "a marker's form": ("apps/demo/helmrelease.yaml", '{"$imagepolicy"', "{$imagepolicy", "does not read"),
     "a marker's field": ("apps/demo/helmrelease.yaml", "demo:tag", "demo:name", "beside another image"),
-    "a policy without marker": ("apps/demo/helmrelease.yaml", ' # {"$imagepolicy": "flux-system:demo:tag"}', "", "no marker"),
-    "an order that bites its tail": ("clusters/homelab/gitlab.yaml", "  dependsOn:\n    - name: infrastructure", "  dependsOn:\n    - name: gitlab", "waits for itself"),
+    "a policy without marker": (
+        "apps/demo/helmrelease.yaml",
+        ' # {"$imagepolicy": "flux-system:demo:tag"}',
+        "",
+        "no marker",
+    ),
+    "an order that bites its tail": (
+        "clusters/homelab/gitlab.yaml",
+        "  dependsOn:\n    - name: infrastructure",
+        "  dependsOn:\n    - name: gitlab",
+        "waits for itself",
+    ),
     "a port of a network rule": ("infrastructure/network.yaml", "port: 5050", "port: 5051", "nothing listens on 5051"),
     "a namespace": ("apps/gitlab/kustomization.yaml", "namespace: gitlab", "namespace: gitlub", "Namespace"),
 }

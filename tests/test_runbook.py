@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from support.cluster import Lab
-from support.documents import broken_links, headings
+from tests.support.cluster import Lab
+from tests.support.documents import broken_links, headings
 
 
 def test_every_link_of_the_runbook_leads_somewhere(lab: Lab) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rendering import VALID, read_answers
 
 from extensions import summary
 from extensions.advice import preparation, second_look
 from extensions.facts import Lab
 from extensions.walk import Entry, recorded
 from hooks.front.template import Template
+from tests.support.rendering import VALID, read_answers
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "bootstrap")]
+sys.path.insert(0, str(ROOT))
 
-from lab_world import World, world_in  # noqa: E402
+from tests.bootstrap.support.lab_world import World, world_in  # noqa: E402
 
 PICTURE = ROOT / "docs" / "pictures" / "up.svg"
 ROWS, COLUMNS = 44, 112

@@ -35,7 +35,6 @@ from checks.following import clusters, idle  # noqa: E402
 from checks.reading import copy_for_flux  # noqa: E402
 from checks.releases import render_all  # noqa: E402
 from checks.validating import validate  # noqa: E402
-
 from lab_program.console import clean  # noqa: E402
 
 

@@ -38,7 +38,7 @@ def recipient_problem(value: object) -> str | None:
     if "1" in value[4:] and len(value) != LENGTH:
         found = f"`{value}` is a key of another kind, or of an age plugin; give an X25519 key, such as `{EXAMPLE}`"
     elif wrong:
-        found = f"`{value}`: `{wrong}` never stands in a public age key; copy the key again"
+        found = f"`{value}`: `{wrong}` is never in a public age key; copy the key again"
     elif len(value) != LENGTH:
         found = f"`{value}` has {len(value)} characters, and a public age key has {LENGTH}; copy the key again"
     elif decode(value, RECIPIENT) is None:
@@ -52,7 +52,7 @@ def _another_kind(value: object) -> str:
     if str(value).upper().startswith("AGE-SECRET-KEY-"):
         return "that is a private key, which must never be in Git; give its public key, the line `# public key: age1…`"
     if str(value).startswith(("ssh-", "AAAA")):
-        return "an SSH key is no age key; make one with `./lab secret init`, or with `age-keygen`"
+        return "an SSH key is not an age key; make one with `./lab secret init`, or with `age-keygen`"
     return f"`{value}` is not a public age key; give one such as `{EXAMPLE}`"
 
 
@@ -65,7 +65,7 @@ def recipients_problem(value: object) -> str | None:
         if found is not None:
             return found
         if one in value[:number]:
-            return f"`{one}` is there twice; keep it once"
+            return f"`{one}` is in the list twice; keep it once"
     return None
 
 

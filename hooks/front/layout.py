@@ -1,4 +1,4 @@
-"""A question as lines that fit a terminal."""
+"""A question as lines that fit a terminal, and how lines are said there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from extensions.pages import LEVEL
 from extensions.summary import wrapped
 from extensions.walk import Entry
+from hooks.words import clean
 
 # The address of a question's part of that page ends in its name.
 PAGE = "docs/questions.md"
@@ -34,6 +35,20 @@ def size() -> Size:
         # COLUMNS and LINES come second: a shell's may be those of another terminal.
         found = shutil.get_terminal_size()
     return Size(max(20, min(found.columns, 100)), max(8, found.lines))
+
+
+class Speaker:
+    """Says lines on standard output; how many lines are shown, and how it asks, is up to the class that inherits."""
+
+    def width(self) -> int:
+        """Return how many columns a line may have."""
+        return size().columns
+
+    def say(self, text: str) -> None:
+        """Show lines, wrapped."""
+        for line in text.split("\n"):
+            print("\n".join(wrapped(clean(line), self.width())))
+        sys.stdout.flush()
 
 
 def address(name: str) -> str:

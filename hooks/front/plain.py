@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from extensions.summary import wrapped
 from hooks.words import clean
 
 from . import layout
@@ -19,18 +18,8 @@ KEY_BACK = "<"
 EMPTY = "''"
 
 
-class Plain:
+class Plain(layout.Speaker):
     """Speaks to standard output, listens to standard input."""
-
-    def width(self) -> int:
-        """Return how many columns a line may have."""
-        return layout.size().columns
-
-    def say(self, text: str) -> None:
-        """Show lines, wrapped."""
-        for line in text.split("\n"):
-            print("\n".join(wrapped(clean(line), self.width())))
-        sys.stdout.flush()
 
     def show(self, lines: Sequence[str]) -> None:
         """Show many lines. A reader may stop and go back in them, so nothing waits in between."""
@@ -91,4 +80,4 @@ def _meant(prompt: Prompt, typed: str) -> tuple[Any, str | None]:
     for choice in prompt.choices:
         if typed.lower() in {str(choice.title).lower(), str(choice.value).lower()}:
             return choice.value, None
-    return None, f"`{typed}` is no choice; give a number from 1 to {len(prompt.choices)}"
+    return None, f"`{typed}` is not a choice; give a number from 1 to {len(prompt.choices)}"

@@ -14,7 +14,6 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.validation import ValidationError, Validator
 
-from extensions.summary import wrapped
 from hooks.words import clean
 
 from . import layout
@@ -27,23 +26,13 @@ LINE_ABOVE_GOES = "\x1b[A\x1b[2K"
 BOLD, DIM, USUAL = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
-class Screen:
+class Screen(layout.Speaker):
     """Asks in a terminal that can move its cursor."""
 
     def __init__(self) -> None:
         # Why an answer is refused takes as many lines as it needs.
         importlib.import_module("extensions.wizard").show_whole_messages()
         self.colours = not os.environ.get("NO_COLOR")
-
-    def width(self) -> int:
-        """Return how many columns a line may have."""
-        return layout.size().columns
-
-    def say(self, text: str) -> None:
-        """Show lines, wrapped."""
-        for line in text.split("\n"):
-            print("\n".join(wrapped(clean(line), self.width())))
-        sys.stdout.flush()
 
     def show(self, lines: Sequence[str]) -> None:
         """Show many lines, a screen at a time."""

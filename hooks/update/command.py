@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import HANDED_DOWN, Git
+from ..git import HANDED_DOWN, Git
 from ..words import say
 from . import journal
 

@@ -19,7 +19,7 @@ of that so:
     7  `_sync_git_index_executable_bit` is of use in a repository alone, and asks Git once a file. In a folder that is
        in none it is replaced: those questions were half of an update's time. A Copier without it works as well.
 
-tests/update/test_update_copier_contract.py tries each of them, and says which one Copier changed.
+tests/update/test_copier_contract.py tries each of them, and says which one Copier changed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any
 
 import copier
 
-from ..files import Git
+from ..git import Git
 from .refusals import Refused
 
 # The newest version of Copier that this was tried with.

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from .. import charts
+from .. import lab_chart
 from ..files import Entry
 from . import releases
 from .journal import Plan
@@ -229,20 +229,23 @@ def _some(paths: list[str]) -> str:
 def chart(before: Tree, after: Tree) -> list[str]:
     """Return what became of the lab's chart."""
     files = [
-        {path: data for path, data in tree.items() if path.startswith(f"{charts.CHART}/")} for tree in (before, after)
+        {path: data for path, data in tree.items() if path.startswith(f"{lab_chart.CHART}/")}
+        for tree in (before, after)
     ]
     if files[0] == files[1]:
         return []
     if not files[1]:
-        return [f"`{charts.CHART}` is gone."]
+        return [f"`{lab_chart.CHART}` is gone."]
     old, new = (
-        charts.version(tree.get(f"{charts.CHART}/Chart.yaml", b"").decode(errors="replace")) for tree in (before, after)
+        lab_chart.version(tree.get(f"{lab_chart.CHART}/Chart.yaml", b"").decode(errors="replace"))
+        for tree in (before, after)
     )
     if not files[0]:
-        return [f"`{charts.CHART}` {new} is new."]
+        return [f"`{lab_chart.CHART}` {new} is new."]
     if old == new:
-        return [f"`{charts.CHART}` changed and is still {new}, so Flux releases nothing new until its version changes."]
-    return [f"`{charts.CHART}` {old} → {new}"]
+        still = f"`{lab_chart.CHART}` changed and is still {new}"
+        return [f"{still}, so Flux releases nothing new until its version changes."]
+    return [f"`{lab_chart.CHART}` {old} → {new}"]
 
 
 # What Flux applies

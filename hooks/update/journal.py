@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..files import Entry, Git, GitError, read, remove_empty
+from ..files import Entry, read, remove_empty
+from ..git import Git, GitError
 
 REPORT = "update-report.md"
 FOLDER = "lab-update"

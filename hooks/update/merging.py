@@ -13,7 +13,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import Entry, Git
+from ..files import Entry
+from ..git import Git
 from . import pins
 
 # Copier's own words, which an owner may know already.

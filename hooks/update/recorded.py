@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ..files import Git
+from ..git import Git
 
 CHECKSUM = re.compile(r"^# Checksum[^\n]*: ([0-9a-f]{64})\r?\n", re.MULTILINE)
 Answers = dict[str, Any]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from copier.errors import UserMessageError
 
-from ..files import Entry, Git, GitError
+from ..files import Entry
+from ..git import Git, GitError
 from ..words import clean
 from . import merging
 from .state import LINK, SUBMODULE, Lab, look

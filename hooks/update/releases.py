@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from .. import charts
+from .. import lab_chart
 
 Tree = Mapping[str, bytes]
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -62,7 +62,7 @@ def chart_is_released(chart: str | None, before: Tree, after: Tree) -> bool:
     if chart is None:
         return False
     versions = [
-        charts.version(tree.get(f"{chart}/Chart.yaml", b"").decode(errors="replace")) for tree in (before, after)
+        lab_chart.version(tree.get(f"{chart}/Chart.yaml", b"").decode(errors="replace")) for tree in (before, after)
     ]
     return versions[0] != versions[1]
 

@@ -15,32 +15,36 @@ from .findings import Findings
 Part = tuple[str, Callable[[], list[str]]]
 
 
-def text(found: Findings, parts: Sequence[Part] = ()) -> str:
+def text(findings: Findings, parts: Sequence[Part] = ()) -> str:
     """Return the report.
 
     Args:
-        found: what the update did.
+        findings: what the update did.
         parts: what is said between the files that need a look and the list of files. One that fails says so, and no
         more.
     """
-    same = found.version_from == found.version_to
+    same = findings.version_from == findings.version_to
     title = (
-        f"The lab, still at {found.version_to}" if same else f"The lab, from {found.version_from} to {found.version_to}"
+        f"The lab, still at {findings.version_to}"
+        if same
+        else f"The lab, from {findings.version_from} to {findings.version_to}"
     )
     said = [
         f"# {title}",
-        _summary(found),
-        _section("Conflicts to resolve", _conflicts(found)),
-        _section("Saved while the update ran", _saved(found)),
-        _section("Set aside", [f"`{path}`: {what}" for path, what in sorted(found.set_aside.items())]),
-        _section("In no commit", [f"`{path}`: {what}" for path, what in sorted(found.ignored.items())]),
-        _section("Kept as you have it", [f"`{path}`: {what}" for path, what in sorted(found.kept.items())]),
-        _section("Left over from an earlier update", [f"`{path}`: work it in, and delete it" for path in found.left]),
+        _summary(findings),
+        _section("Conflicts to resolve", _conflicts(findings)),
+        _section("Saved while the update ran", _saved(findings)),
+        _section("Set aside", [f"`{path}`: {what}" for path, what in sorted(findings.set_aside.items())]),
+        _section("In no commit", [f"`{path}`: {what}" for path, what in sorted(findings.ignored.items())]),
+        _section("Kept as you have it", [f"`{path}`: {what}" for path, what in sorted(findings.kept.items())]),
+        _section(
+            "Left over from an earlier update", [f"`{path}`: work it in, and delete it" for path in findings.left]
+        ),
         *(_section(name, _safely(lines)) for name, lines in parts),
-        _section("Answers", _answers(found)),
-        _section("Answers that did not follow", followers.lines(found.answers_before, found.answers_after)),
-        _section("Files", _files(found)),
-        _how_to_go_on(found),
+        _section("Answers", _answers(findings)),
+        _section("Answers that did not follow", followers.lines(findings.answers_before, findings.answers_after)),
+        _section("Files", _files(findings)),
+        _how_to_go_on(findings),
     ]
     return "\n\n".join(part for part in said if part) + "\n"
 
@@ -58,39 +62,37 @@ def _safely(lines: Callable[[], list[str]]) -> list[str]:
         return [f"This part of the report could not be made ({why}). The update itself is done: see `git diff`."]
 
 
-def _summary(found: Findings) -> str:
+def _summary(findings: Findings) -> str:
     counts = (
-        (len(found.changed), "changed"),
-        (len(found.added), "added"),
-        (len(found.removed), "removed"),
-        (len(found.moved), "moved"),
-        (sum(len(places) or 1 for places in found.conflicts.values()), "to resolve"),
+        (len(findings.changed), "changed"),
+        (len(findings.added), "added"),
+        (len(findings.removed), "removed"),
+        (len(findings.moved), "moved"),
+        (sum(len(places) or 1 for places in findings.conflicts.values()), "to resolve"),
     )
     said = ", ".join(f"{count} {what}" for count, what in counts if count)
     return f"Files: {said}." if said else "No file changed."
 
 
-def _conflicts(found: Findings) -> list[str]:
+def _conflicts(findings: Findings) -> list[str]:
     lines = []
-    for path, places in sorted(found.conflicts.items()):
+    for path, places in sorted(findings.conflicts.items()):
         lines += [
             f"`{path}`, lines {first} to {last}: you and the template changed the same place" for first, last in places
         ]
         if not places:
-            lines.append(
-                f"`{path}`: what could not be patched stands in `{path}.rej`; work it in, and delete that file"
-            )
-    if any(found.conflicts.values()):
+            lines.append(f"`{path}`: what could not be patched is in `{path}.rej`; work it in, and delete that file")
+    if any(findings.conflicts.values()):
         lines.append("Keep what is right between the markers, remove the markers, and `git add` the file.")
     return lines
 
 
-def _saved(found: Findings) -> list[str]:
-    touched = {*found.changed, *found.added, *found.removed}
-    came_from = {target: source for source, target in found.moved.items()}
+def _saved(findings: Findings) -> list[str]:
+    touched = {*findings.changed, *findings.added, *findings.removed}
+    came_from = {target: source for source, target in findings.moved.items()}
     sources = {came_from.get(path, path) for path in touched}
     lines = []
-    for path, name in sorted(found.saved.items()):
+    for path, name in sorted(findings.saved.items()):
         if not name:
             lines.append(f"`{path}`: you deleted it, and it stays away")
         elif path in sources:
@@ -103,11 +105,11 @@ def _saved(found: Findings) -> list[str]:
     return lines
 
 
-def _answers(found: Findings) -> list[str]:
-    before = {name: value for name, value in found.answers_before.items() if not name.startswith("_")}
-    after = {name: value for name, value in found.answers_after.items() if not name.startswith("_")}
-    lines = [f"{what}." for what in found.migrated]
-    lines += [f"edited by hand in the answers file, and carried out now: `{name}`" for name in found.by_hand]
+def _answers(findings: Findings) -> list[str]:
+    before = {name: value for name, value in findings.answers_before.items() if not name.startswith("_")}
+    after = {name: value for name, value in findings.answers_after.items() if not name.startswith("_")}
+    lines = [f"{what}." for what in findings.migrated]
+    lines += [f"edited by hand in the answers file, and carried out now: `{name}`" for name in findings.by_hand]
     lines += [f"new: `{name}: {_value(after[name])}`" for name in after if name not in before]
     lines += [
         f"changed: `{name}: {_value(before[name])}` is `{_value(after[name])}` now"
@@ -128,37 +130,42 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _files(found: Findings) -> list[str]:
-    moved = {target: source for source, target in found.moved.items()}
-    lines = [f"moved: `{source}` to `{target}`" for source, target in sorted(found.moved.items())]
-    lines += [f"changed: `{path}`" for path in sorted(found.changed) if path not in moved or path in found.conflicts]
-    lines += [f"added: `{path}`" for path in sorted(found.added)]
-    lines += [f"removed: `{path}`" + (f": {why}" if why else "") for path, why in sorted(found.removed.items())]
+def _files(findings: Findings) -> list[str]:
+    moved = {target: source for source, target in findings.moved.items()}
+    lines = [f"moved: `{source}` to `{target}`" for source, target in sorted(findings.moved.items())]
+    lines += [
+        f"changed: `{path}`" for path in sorted(findings.changed) if path not in moved or path in findings.conflicts
+    ]
+    lines += [f"added: `{path}`" for path in sorted(findings.added)]
+    lines += [f"removed: `{path}`" + (f": {why}" if why else "") for path, why in sorted(findings.removed.items())]
     return lines
 
 
-def _how_to_go_on(found: Findings) -> str:
+def _how_to_go_on(findings: Findings) -> str:
     take = "`git add --all . && git commit`"
     first = (
         f"Nothing is committed. First resolve the conflicts above; then {take}."
-        if found.conflicts
+        if findings.conflicts
         else f"Nothing is committed. To take it: {take}."
     )
-    return f"{first} To undo all of it: `{undo(found)}`.\nThe lab before the update is the commit {found.commit[:12]}."
+    undone = f"{first} To undo all of it: `{undo(findings)}`.\n"
+    return f"{undone}The lab before the update is the commit {findings.commit[:12]}."
 
 
-def undo(found: Findings) -> str:
+def undo(findings: Findings) -> str:
     """Return the command that undoes the update, and touches no submodule and nothing that the owner saved."""
-    spared = [shlex.quote(f":(exclude,literal){path}") for path in sorted(found.saved.keys() - found.taken.keys())]
+    spared = [
+        shlex.quote(f":(exclude,literal){path}") for path in sorted(findings.saved.keys() - findings.taken.keys())
+    ]
     steps = [" ".join(["git restore --no-recurse-submodules --source=HEAD --staged --worktree -- .", *spared])]
     # Git restores nothing as long as a path is in conflict that the commit lacks.
-    moved = {*found.moved.values()} & found.conflicts.keys()
-    if unknown := moved | (found.conflicts.keys() & found.taken.keys()):
+    moved = {*findings.moved.values()} & findings.conflicts.keys()
+    if unknown := moved | (findings.conflicts.keys() & findings.taken.keys()):
         steps.insert(0, f"git rm --quiet --cached --force --ignore-unmatch -- {_listed(unknown)}")
     # Whatever else is new in the lab is the owner's.
-    if new := {*found.added, *moved}:
+    if new := {*findings.added, *moved}:
         steps.append(f"rm -f -- {_listed(new)}")
-    return " && ".join([*steps, *(command for _, command in sorted(found.taken.items()))])
+    return " && ".join([*steps, *(command for _, command in sorted(findings.taken.items()))])
 
 
 def _listed(paths: Iterable[str]) -> str:

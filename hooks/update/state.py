@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import Entry, Git, read
+from ..files import Entry, read
+from ..git import Git
 
 # Modes in Git's index: a submodule's, and a symbolic link's.
 SUBMODULE = "160000"

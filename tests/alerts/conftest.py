@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-from support.rendering import ROOT
 
-sys.path.insert(0, str(ROOT / "tests" / "gitlab"))
-
-from authority import Authority, Certificate
+from tests.gitlab.support.authority import Authority, Certificate, authority, stranger  # noqa: F401 - fixtures of these tests
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="session")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the certificate of another authority, which signed nothing here."""
-    return Authority(tmp_path_factory.mktemp("stranger"), "Somebody else").crt
-
-
-@pytest.fixture(scope="session")
-def certificate(authority: Authority) -> Certificate:
+def certificate(authority: Authority) -> Certificate:  # noqa: F811 - pytest passes the fixture
     return authority.sign("here", "localhost")

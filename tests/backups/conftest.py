@@ -11,10 +11,11 @@ from typing import Any
 
 import boto3
 import pytest
-from cluster.paths import BIN
 from moto.server import ThreadedMotoServer
-from support.backups import Volumes, sending, target
-from support.program import age as lab_age
+
+from tests.cluster.paths import BIN
+from tests.support.backups import Volumes, sending, target
+from tests.support.program import age as lab_age
 
 RCLONE, AGE = BIN / "rclone", BIN / "age"
 BUCKET, PREFIX = "backups", "the/lab"
@@ -141,7 +142,7 @@ def new_key(file: Path) -> Key:
 
 def run_program(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the pods' program as a pod does, for what needs no target."""
-    from support.backups import FOLDER
+    from tests.support.backups import FOLDER
 
     command = [sys.executable, "-B", "-m", "lab_backups", *words]
     return subprocess.run(command, input=stdin, capture_output=True, check=False, env={"PYTHONPATH": str(FOLDER)})

@@ -1,3 +1,3 @@
-"""The fixtures of these tests. They stand in journeys.py: a module with a name of its own, for tests to import."""
+"""The fixtures of these tests, which are in support/journeys.py."""
 
-from journeys import *  # noqa: F403
+from tests.bootstrap.support.journeys import *  # noqa: F403

@@ -1,6 +1,6 @@
 """Measures how long Helm 4 takes, in this process, for one application and for labs of many.
 
-    python tests/chart/bench.py
+python tests/chart/bench.py
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from chart.releases import ARTICLE, GITLAB, HTTP, LEAST, merged  # noqa: E402
-from chart.rendering import CHART, manifests  # noqa: E402
-from helm_python import Chart  # noqa: E402
+from helm_python import Chart
 
-ORDINARY = merged(LEAST, {
-    "image": {"registrySecret": "regcred", "imagePolicy": True}, "services": [HTTP],
-    "ingress": {"enabled": True, "hosts": [{"name": "demo.lab.example.com"}]},
-})
+from tests.chart.support.releases import ARTICLE, GITLAB, HTTP, LEAST, merged
+from tests.chart.support.rendering import CHART, manifests
+
+ORDINARY = merged(
+    LEAST,
+    {
+        "image": {"registrySecret": "regcred", "imagePolicy": True},
+        "services": [HTTP],
+        "ingress": {"enabled": True, "hosts": [{"name": "demo.lab.example.com"}]},
+    },
+)
 
 
 def milliseconds(work: Callable[[], object], times: int = 50) -> tuple[float, float]:
@@ -53,10 +58,16 @@ def main() -> None:
     """Print one line a measurement: milliseconds, the best and the median."""
     with tempfile.TemporaryDirectory() as folder:
         plain = without_schema(Path(folder))
-        for what, values in {"an ordinary application": ORDINARY, "the article's GitLab": ARTICLE, "the lab's GitLab": GITLAB}.items():
+        for what, values in {
+            "an ordinary application": ORDINARY,
+            "the article's GitLab": ARTICLE,
+            "the lab's GitLab": GITLAB,
+        }.items():
             best, median = milliseconds(lambda values=values: plain.render(values, name="demo", namespace="apps"))
             whole, _ = milliseconds(lambda values=values: manifests(values))
-            print(f"chart: {what}: {best:.1f} ms, median {median:.1f} ms; {whole:.1f} ms with its values checked against the schema")
+            print(
+                f"chart: {what}: {best:.1f} ms, median {median:.1f} ms; {whole:.1f} ms with its values checked against the schema"
+            )
     for count in (1, 10, 50, 100):
         best, _ = milliseconds(lambda count=count: lab(count), times=3)
         print(f"chart: {count} applications: {best:.0f} ms, {best / count:.1f} ms each")

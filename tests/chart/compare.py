@@ -22,17 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from chart.consistent_values import settled  # noqa: E402
-from chart.drawn_values import Drawer  # noqa: E402
-from chart.releases import ARTICLE, GITLAB, LEAST, REFUSED, STATEFUL, Values, merged  # noqa: E402
-from chart.rendering import CHART, SCHEMA  # noqa: E402
-from helm_python import Chart  # noqa: E402
-from helm_python.errors import HelmError  # noqa: E402
-from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
-from support.cluster import read_lab  # noqa: E402
-from support.rendering import ROOT, VALID, copy_lab, read_answers, recorded_answers, snapshot  # noqa: E402
+from helm_python import Chart
+from helm_python.errors import HelmError
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.chart.support.consistent_values import settled
+from tests.chart.support.drawn_values import Drawer
+from tests.chart.support.releases import ARTICLE, GITLAB, LEAST, REFUSED, STATEFUL, Values, merged
+from tests.chart.support.rendering import CHART, SCHEMA
+from tests.support.cluster import read_lab
+from tests.support.rendering import ROOT, VALID, copy_lab, read_answers, recorded_answers, snapshot
 
 VERSION = re.compile(r"^version:.*$", re.MULTILINE)
 # Helm says first in which template it met a refusal, and where.

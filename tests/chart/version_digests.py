@@ -1,7 +1,7 @@
 """Writes down which content each version of the chart stands for: versions.json beside this file.
 
-    python tests/chart/version_digests.py               the version that Chart.yaml names, once
-    python tests/chart/version_digests.py --unreleased  again, while no owner has that version
+python tests/chart/version_digests.py               the version that Chart.yaml names, once
+python tests/chart/version_digests.py --unreleased  again, while no owner has that version
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ VERSIONS = Path(__file__).resolve().parent / "versions.json"
 def digest(chart: Path = CHART) -> str:
     """Return the SHA-256 of the chart: every file's path and content, in the order of the paths."""
     whole = hashlib.sha256()
-    for file in sorted((file for file in chart.rglob("*") if file.is_file()), key=lambda file: file.relative_to(chart).as_posix()):
+    for file in sorted(
+        (file for file in chart.rglob("*") if file.is_file()), key=lambda file: file.relative_to(chart).as_posix()
+    ):
         content = hashlib.sha256(file.read_bytes()).hexdigest()
         whole.update(f"{file.relative_to(chart).as_posix()} {content}\n".encode())
     return f"sha256:{whole.hexdigest()}"

@@ -9,10 +9,10 @@ import subprocess
 from typing import Any
 
 import yaml
-from support.cluster import CLUSTER_WIDE, Lab, Object
 
-from cluster.control_plane import ControlPlane
-from cluster.paths import BIN
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.paths import BIN
+from tests.support.cluster import CLUSTER_WIDE, Lab, Object
 
 KEPT = {"flux-system", "kube-system"}
 # What an object's own spec may not change once it exists gets a name of its own.

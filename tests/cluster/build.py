@@ -16,8 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.paths import BIN, PROGRAMS, ROOT
 from extensions.facts import AGE_VERSION, FLUX_VERSION
+from tests.cluster.paths import BIN, PROGRAMS, ROOT
 
 KUBERNETES = "1.36.3"
 FLUX = FLUX_VERSION

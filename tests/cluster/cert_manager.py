@@ -13,12 +13,12 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
-from cluster.api import ApiError
-from cluster.build import module_folder
-from cluster.paths import BIN
+from tests.cluster.api import ApiError
+from tests.cluster.build import module_folder
+from tests.cluster.paths import BIN
 
 if TYPE_CHECKING:
-    from cluster.world import World
+    from tests.cluster.world import World
 
 HOST, NAMESPACE = "quay.io", "cert-manager"
 REPOSITORY = "/v2/jetstack/charts/cert-manager"

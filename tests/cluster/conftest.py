@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rendering import ROOT
 
-sys.path.insert(0, str(ROOT / "tests" / "bootstrap"))
-# The servers to which the alarm writes.
-sys.path += [str(ROOT / "tests" / "alerts"), str(ROOT / "tests" / "gitlab")]
-
-from cluster.labs import answers_of, make_lab
-from cluster.namespaces import Surroundings
-from cluster.world import World, world_of
+from tests.cluster.labs import answers_of, make_lab
+from tests.cluster.namespaces import Surroundings
+from tests.cluster.world import World, world_of
 
 Figure = Callable[[str], None]
 STARTED = os.environ.get("CLUSTER_TESTS") == "1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -9,17 +10,31 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.loopback import wait_for
-
-from cluster.api import Api
-from cluster.build import KUBERNETES, definitions, module_folder
-from cluster.paths import BIN, CLUSTER
-from cluster.processes import Processes
+from tests.cluster.api import Api
+from tests.cluster.build import KUBERNETES, definitions, module_folder
+from tests.cluster.paths import BIN, CLUSTER
+from tests.cluster.processes import Processes
+from tests.support.loopback import wait_for
 
 PORT = 6443
 ETCD = "http://127.0.0.1:12379"
 ETCD_PEER = "http://127.0.0.1:12380"
 KUBELET_PORT = 10250
+
+
+def node_info(architecture: str) -> str:
+    """Return what a node says of itself, as JSON; Kubernetes asks for every field."""
+    fields = {
+        "kubeletVersion": f"v{KUBERNETES}+k3s1",
+        "architecture": architecture,
+        "operatingSystem": "linux",
+        "containerRuntimeVersion": "containerd://2.1.4",
+        "kernelVersion": "6.1.0-lab",
+        "osImage": "Debian",
+    }
+    return json.dumps(fields | dict.fromkeys(("bootID", "machineID", "systemUUID", "kubeProxyVersion"), ""))
+
+
 NODE = f"""\
 apiVersion: v1
 kind: Node
@@ -39,17 +54,7 @@ status:
   daemonEndpoints: {{kubeletEndpoint: {{Port: {KUBELET_PORT}}}}}
   allocatable: {{cpu: "8", memory: 24Gi, pods: "110", ephemeral-storage: 200Gi}}
   capacity: {{cpu: "8", memory: 24Gi, pods: "110", ephemeral-storage: 200Gi}}
-  nodeInfo:
-    kubeletVersion: v{KUBERNETES}+k3s1
-    architecture: amd64
-    operatingSystem: linux
-    containerRuntimeVersion: containerd://2.1.4
-    kernelVersion: 6.1.0-lab
-    osImage: Debian
-    bootID: ""
-    machineID: ""
-    systemUUID: ""
-    kubeProxyVersion: ""
+  nodeInfo: {node_info("amd64")}
 """
 # What k3s brings: its own Traefik (as an object that nothing carries out here), and a storage class.
 K3S = """\

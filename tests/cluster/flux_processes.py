@@ -11,11 +11,11 @@ import json
 import threading
 from pathlib import Path
 
-from cluster.api import Object
-from cluster.build import CONTROLLERS
-from cluster.control_plane import ControlPlane
-from cluster.paths import BIN
-from cluster.processes import Processes
+from tests.cluster.api import Object
+from tests.cluster.build import CONTROLLERS
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.paths import BIN
+from tests.cluster.processes import Processes
 
 NAMESPACE = "flux-system"
 # The Services of flux-system, and the address behind which the harness puts each controller.

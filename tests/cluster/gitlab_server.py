@@ -19,11 +19,9 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import gitlab_http
-import stand_in_gitlab
-
-from cluster.api import Api, ApiError
 from extensions.facts import Lab
+from tests.bootstrap.support import gitlab_http, stand_in_gitlab
+from tests.cluster.api import Api, ApiError
 
 INTERNAL_PORT = 18080
 DOCKER_HUB = ("registry-1.docker.io", "auth.docker.io")

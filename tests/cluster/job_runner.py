@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.api import Api, Object
+from tests.cluster.api import Api, Object
 
 SECONDS = 60
 # What a container of an image sees of the machine below it.

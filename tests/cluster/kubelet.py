@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from cluster.api import Api, Object
-from cluster.control_plane import KUBELET_PORT
+from tests.cluster.api import Api, Object
+from tests.cluster.control_plane import KUBELET_PORT
 
 GIB = 2**30
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from support.rendering import VALID, copy_lab, read_answers, snapshot
+from tests.support.rendering import VALID, copy_lab, read_answers, snapshot
 
 
 def make_lab(template: Path, folder: Path, answers: dict[str, Any], version: str | None = None) -> Path:

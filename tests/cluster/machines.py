@@ -9,17 +9,16 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
-from gitlab.authority import Authority
-from stand_in_docker import write_docker, write_surroundings
-
-from cluster.api import Object
-from cluster.cert_manager import HOST as CHARTS
-from cluster.flux_processes import NAMESPACE, SERVICES
-from cluster.gitlab_server import DOCKER_HUB, INTERNAL_PORT, Server
-from cluster.sshd import Sshd, start_gitlab_sshd, start_machine_sshd
+from tests.bootstrap.support.stand_in_docker import write_docker, write_surroundings
+from tests.cluster.api import Object
+from tests.cluster.cert_manager import HOST as CHARTS
+from tests.cluster.flux_processes import NAMESPACE, SERVICES
+from tests.cluster.gitlab_server import DOCKER_HUB, INTERNAL_PORT, Server
+from tests.cluster.sshd import Sshd, start_gitlab_sshd, start_machine_sshd
+from tests.gitlab.support.authority import Authority
 
 if TYPE_CHECKING:
-    from cluster.world import World
+    from tests.cluster.world import World
 
 OWNER_PASSWORD, FLUX_PASSWORD = "the-owners-own", "a-token-for-flux"
 RUNNER_ADDRESS, EXTERNAL_ADDRESS = "127.0.0.2", "127.0.0.3"

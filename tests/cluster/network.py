@@ -16,9 +16,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from cluster.control_plane import ControlPlane
-from cluster.paths import BIN
-from cluster.processes import Processes
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.paths import BIN
+from tests.cluster.processes import Processes
 
 Result = TypeVar("Result")
 CLONE_NEWNET = 0x40000000

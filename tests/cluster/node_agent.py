@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from cluster.api import Api, ApiError, Object
-from cluster.job_runner import Ended, JobRunner, runs_for_real, status_of
+from tests.cluster.api import Api, ApiError, Object
+from tests.cluster.job_runner import Ended, JobRunner, runs_for_real, status_of
 
 FATE = "lab.test/fate"
 READY, IMAGE_MISSING, CRASH_LOOP, NEVER_READY, FAIL = "ready", "image-missing", "crash-loop", "never-ready", "fail"

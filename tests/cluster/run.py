@@ -7,8 +7,8 @@ import os
 import sys
 import time
 
-from cluster.build import BuildError, build, missing_tools
-from cluster.paths import ROOT
+from tests.cluster.build import BuildError, build, missing_tools
+from tests.cluster.paths import ROOT
 
 
 def main() -> None:
@@ -41,8 +41,8 @@ def main() -> None:
     tests = options.tests or [
         "tests/cluster",
         "tests/machines",
-        "tests/stage_machines/test_machines_tofu.py",
-        "tests/gitlab/test_gitlab_sign_in.py",
+        "tests/stage_machines/test_tofu.py",
+        "tests/gitlab/test_sign_in.py",
         "tests/backups",
         *many,
         "--durations=25",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from cluster.gitlab_server import INTERNAL_PORT
-from cluster.processes import Processes
+from tests.cluster.gitlab_server import INTERNAL_PORT
+from tests.cluster.processes import Processes
 
 SSHD = "/usr/sbin/sshd"
 HOST_KEY_TYPES = ("ed25519", "ecdsa", "rsa")

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 import yaml
-from chart.rendering import render
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.cluster import Lab, read_lab
-from support.depth import every
-from support.rendering import VALID, recorded_answers
-from test_hostile_answers import accepted, hostile_answers
 
-from cluster.acceptance import pod_security, refusals
-from cluster.conftest import Worlds
-from cluster.labs import make_lab
-from cluster.paths import CLUSTER
-from cluster.world import World
 from hooks.update import security
+from tests.chart.support.rendering import render
+from tests.cluster.acceptance import pod_security, refusals
+from tests.cluster.conftest import Worlds
+from tests.cluster.labs import make_lab
+from tests.cluster.paths import CLUSTER
+from tests.cluster.world import World
+from tests.support.cluster import Lab, read_lab
+from tests.support.depth import every
+from tests.support.rendering import VALID, recorded_answers
+from tests.test_hostile_answers import accepted, hostile_answers
 
 pytestmark = pytest.mark.xdist_group("defaults")
 LEVELS = yaml.safe_load((CLUSTER / "pod_security.yml").read_text(encoding="utf-8"))

@@ -8,23 +8,22 @@ from __future__ import annotations
 import datetime
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from authority import Authority
-from mail_server import MailServer
-from services import TOKEN, Services
-from support.loopback import free_port
 
-from cluster.api import condition
-from cluster.conftest import Worlds
-from cluster.kubelet import Kubelet
-from cluster.node_agent import FAIL, NEVER_READY
-from cluster.world import World
+from tests.alerts.support.services import TOKEN, Services
+from tests.cluster.api import condition
+from tests.cluster.conftest import Worlds
+from tests.cluster.kubelet import Kubelet
+from tests.cluster.node_agent import FAIL, NEVER_READY
+from tests.cluster.world import World
+from tests.gitlab.support.authority import Authority
+from tests.gitlab.support.mail_server import MailServer
+from tests.support.loopback import free_port
 
 pytestmark = [
     pytest.mark.xdist_group("alerts"),
@@ -251,15 +250,7 @@ def test_a_kubelet_that_does_not_let_the_account_in_is_told_as_what_cannot_be_lo
     alarm.world.wait("the right to be gone", lambda: not alarm.kubelet.may(token_of(alarm.world), "stats"))
     alarm.run()
     assert "HTTP 403" in alarm.state()["unread"]["volume"] and alarm.kubelet.refused
-    alarm.world.plane.kubectl(
-        "annotate",
-        "kustomization",
-        "alerts",
-        "-n",
-        FLUX,
-        "--overwrite",
-        f"reconcile.fluxcd.io/requestedAt={time.time()}",
-    )
+    alarm.world.ask_flux("kustomization", "alerts")
     alarm.world.wait("the right to be back", lambda: alarm.kubelet.may(token_of(alarm.world), "stats"))
     alarm.run()
     assert "volume" not in alarm.state()["unread"]
@@ -541,15 +532,7 @@ def test_lab_alerts_test_says_what_the_server_answered(alarm: Alarm) -> None:
 
 def test_flux_keeps_the_state_and_the_stage_has_nothing_to_do_again(alarm: Alarm) -> None:
     before = alarm.state()
-    alarm.world.plane.kubectl(
-        "annotate",
-        "kustomization",
-        "alerts",
-        "-n",
-        FLUX,
-        "--overwrite",
-        f"reconcile.fluxcd.io/requestedAt={time.time()}",
-    )
+    alarm.world.ask_flux("kustomization", "alerts")
     at = alarm.world.api.get("kustomizations", "alerts", FLUX)["metadata"]["annotations"][
         "reconcile.fluxcd.io/requestedAt"
     ]

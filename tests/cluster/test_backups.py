@@ -13,12 +13,12 @@ import sys
 import time
 
 import pytest
-from support.backups import FOLDER, Volumes, program, sending, sets, state, target
 
-from cluster.conftest import Worlds
-from cluster.control_plane import PORT
-from cluster.paths import BIN
-from cluster.world import World
+from tests.cluster.conftest import Worlds
+from tests.cluster.control_plane import PORT
+from tests.cluster.paths import BIN
+from tests.cluster.world import World
+from tests.support.backups import FOLDER, Volumes, program, sending, sets, state, target
 
 pytestmark = pytest.mark.xdist_group("backups")
 VERSION_FILE = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cluster.conftest import Figure, Worlds
-from cluster.world import World
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.world import World
 
 EXTERNAL = {"gitops_source": "external"}
 LABS: dict[str, tuple[str, dict[str, Any]]] = {

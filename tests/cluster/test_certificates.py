@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 import yaml
-from gitlab.authority import Authority
-from support.cluster import read_lab
-from support.loopback import wait_for
-from support.program import certificates, inside_check, lab_authority, objects
-from support.tools import tool
 
-from cluster.build import module_folder
-from cluster.conftest import Worlds
-from cluster.control_plane import PORT
-from cluster.paths import BIN, ROOT
-from cluster.world import World
+from tests.cluster.build import module_folder
+from tests.cluster.conftest import Worlds
+from tests.cluster.control_plane import PORT
+from tests.cluster.paths import BIN, ROOT
+from tests.cluster.world import World
+from tests.gitlab.support.authority import Authority
+from tests.support.cluster import read_lab
+from tests.support.loopback import wait_for
+from tests.support.program import certificates, inside_check, lab_authority, objects
+from tests.support.tools import tool
 
 pytestmark = [pytest.mark.xdist_group("certificates"), pytest.mark.deep]
 TRAEFIK = ("127.0.0.9", 8443)

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.depth import every
 
-from cluster.api import condition
-from cluster.conftest import Figure, Worlds
-from cluster.world import World
+from tests.cluster.api import condition
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.world import World
+from tests.support.depth import every
 
 pytestmark = pytest.mark.xdist_group("check")
 SETTINGS, VALUES = "apps/gitlab/gitlab.rb", "apps/gitlab/values.yaml"

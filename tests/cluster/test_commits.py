@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from cluster.api import Object, condition
-from cluster.conftest import Figure, Worlds
-from cluster.node_agent import NEVER_READY
-from cluster.test_bootstrap import LABS
-from cluster.world import World
+from tests.cluster.api import Object, condition
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.node_agent import NEVER_READY
+from tests.cluster.test_bootstrap import LABS
+from tests.cluster.world import World
 
 pytestmark = pytest.mark.xdist_group("external-ssh")
 
@@ -25,8 +25,7 @@ def world(worlds: Worlds) -> World:
 def push(world: World, message: str) -> str:
     """Push, and tell Flux of it: nobody else does for this repository, but its owner may have set up a webhook."""
     commit = world.push(message)
-    ask = f"reconcile.fluxcd.io/requestedAt={time.time()}"
-    world.plane.kubectl("annotate", "--overwrite", "gitrepository", "flux-system", "--namespace=flux-system", ask)
+    world.ask_flux()
     return commit
 
 

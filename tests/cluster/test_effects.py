@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 import yaml
-from support.depth import every
-from support.rendering import ROOT, recorded_answers, snapshot
 
-from cluster.conftest import Figure, Worlds
-from cluster.labs import answers_of, make_lab, release
-from cluster.namespaces import Surroundings
-from cluster.test_bootstrap import LABS
-from cluster.world import NAMESPACE, World, world_of
 from hooks.update import effects
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.labs import answers_of, make_lab, release
+from tests.cluster.namespaces import Surroundings
+from tests.cluster.test_bootstrap import LABS
+from tests.cluster.world import NAMESPACE, World, world_of
+from tests.support.depth import every
+from tests.support.rendering import ROOT, recorded_answers, snapshot
 
 pytestmark = pytest.mark.xdist_group("effects")
 TABLE = yaml.safe_load((ROOT / "hooks" / "effects.yml").read_text(encoding="utf-8"))
@@ -77,16 +77,11 @@ def pods(world: World) -> dict[tuple[str, str], set[str]]:
     return found
 
 
-def let_flux_look(world: World) -> None:
-    """Ask Flux to read the repository: one that lies elsewhere tells it nothing, and it looks once in a sync_interval."""
-    ask = f"reconcile.fluxcd.io/requestedAt={time.time()}"
-    world.plane.kubectl("annotate", "--overwrite", "gitrepository", "flux-system", f"--namespace={NAMESPACE}", ask)
-
-
 def push(world: World, message: str) -> None:
     """Push, ask Flux to look, and wait until all of it is applied and rests."""
     commit = world.push(message)
-    let_flux_look(world)
+    # A repository that is elsewhere tells Flux nothing, and Flux looks once in a sync_interval.
+    world.ask_flux()
 
     def applied() -> bool:
         items = world.api.list("kustomizations", NAMESPACE)

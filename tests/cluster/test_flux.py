@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 
-from cluster.build import CONTROLLERS
-from cluster.paths import BIN, ROOT
 from extensions.facts import FLUX_VERSION
+from tests.cluster.build import CONTROLLERS
+from tests.cluster.paths import BIN, ROOT
 
 FILE = ROOT / "template/clusters/{{ cluster_name }}/flux-system/gotk-components.yaml"
 EXTRA = "--components-extra=image-reflector-controller,image-automation-controller"

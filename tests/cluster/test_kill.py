@@ -10,11 +10,11 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from support.depth import every
-from support.program import NAMES
 
-from cluster.conftest import Figure, Worlds
-from cluster.world import World
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.world import World
+from tests.support.depth import every
+from tests.support.program import NAMES
 
 pytestmark = pytest.mark.xdist_group("killed")
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.depth import every
 
-from cluster.api import Object, condition
-from cluster.conftest import Figure, Worlds
-from cluster.node_agent import CRASH_LOOP
-from cluster.timing import allowed
-from cluster.world import World
+from tests.cluster.api import Object, condition
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.node_agent import CRASH_LOOP
+from tests.cluster.timing import allowed
+from tests.cluster.world import World
+from tests.support.depth import every
 
 pytestmark = pytest.mark.xdist_group("article")
 ROUNDS = 10

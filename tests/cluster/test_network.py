@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 import yaml
-from chart.rendering import render
-from support.cluster import Lab, Object, merge, read_lab
-from support.loopback import wait_for
-from support.rendering import recorded_answers
 
-from cluster.conftest import Worlds
-from cluster.control_plane import ControlPlane
-from cluster.network import NODE, NODE_NAME, NODE_OBJECT, Network, start_kube_router
-from cluster.processes import Processes
+from tests.chart.support.rendering import render
+from tests.cluster.conftest import Worlds
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.network import NODE, NODE_NAME, NODE_OBJECT, Network, start_kube_router
+from tests.cluster.processes import Processes
+from tests.support.cluster import Lab, Object, merge, read_lab
+from tests.support.loopback import wait_for
+from tests.support.rendering import recorded_answers
 
 pytestmark = pytest.mark.xdist_group("network")
 APPS, OTHER = "apps", "other"

@@ -15,14 +15,14 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from support.rendering import ROOT, snapshot
 
-from cluster.conftest import Figure, Worlds
-from cluster.labs import answers_of, git, make_lab, release
-from cluster.namespaces import Surroundings
-from cluster.test_bootstrap import LABS
-from cluster.test_effects import RESTARTS, check, let_flux_look, pods, push, tree, updated
-from cluster.world import World, world_of
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.labs import answers_of, git, make_lab, release
+from tests.cluster.namespaces import Surroundings
+from tests.cluster.test_bootstrap import LABS
+from tests.cluster.test_effects import RESTARTS, check, let_flux_look, pods, push, tree, updated
+from tests.cluster.world import World, world_of
+from tests.support.rendering import ROOT, snapshot
 
 pytestmark = pytest.mark.xdist_group("old-lab")
 # The last template before the lab had one program: seven scripts of Bash did its work.

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.rendering import ROOT
-from support.terminal import Terminal
 
-from cluster.api import condition
-from cluster.conftest import Worlds
-from cluster.world import World
+from tests.cluster.api import condition
+from tests.cluster.conftest import Worlds
+from tests.cluster.world import World
+from tests.support.rendering import ROOT
+from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.xdist_group("defaults"), pytest.mark.deep(keep=1)]
 NODE = "k3s-1"  # the one node of this cluster

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.api import condition
-from cluster.conftest import Worlds
-from cluster.test_bootstrap import LABS
-from cluster.world import World
+from tests.cluster.api import condition
+from tests.cluster.conftest import Worlds
+from tests.cluster.test_bootstrap import LABS
+from tests.cluster.world import World
 
 pytestmark = pytest.mark.xdist_group("runner-in-the-cluster")
 NAMESPACE = "apps"

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.program import rescue
 
-from cluster.api import Object
-from cluster.conftest import Figure, Worlds
-from cluster.node_agent import NEVER_READY
-from cluster.test_check import SETTINGS, deployed
-from cluster.test_kill import kill_at, places
-from cluster.world import World
+from tests.cluster.api import Object
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.node_agent import NEVER_READY
+from tests.cluster.test_check import SETTINGS, deployed
+from tests.cluster.test_kill import kill_at, places
+from tests.cluster.world import World
+from tests.support.program import rescue
 
 pytestmark = pytest.mark.xdist_group("check")
 BROKEN = "# a commit after which GitLab never becomes ready"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.api import condition
-from cluster.conftest import Worlds
-from cluster.world import World
+from tests.cluster.api import condition
+from tests.cluster.conftest import Worlds
+from tests.cluster.world import World
 
 pytestmark = pytest.mark.xdist_group("defaults")
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.program import age
-from support.tools import tool
 
-from cluster.api import condition
-from cluster.conftest import Figure, Worlds
-from cluster.machines import FLUX_PASSWORD
-from cluster.test_bootstrap import LABS
-from cluster.world import Run, World, world_of
+from tests.cluster.api import condition
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.machines import FLUX_PASSWORD
+from tests.cluster.test_bootstrap import LABS
+from tests.cluster.world import Run, World, world_of
+from tests.support.program import age
+from tests.support.tools import tool
 
 pytestmark = pytest.mark.xdist_group("secrets")
 KEY, SPARE, STRANGER = age.new_identity(), age.new_identity(), age.new_identity()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.conftest import Worlds
-from cluster.test_pages import blocks, follow
-from cluster.world import World
+from tests.cluster.conftest import Worlds
+from tests.cluster.test_pages import blocks, follow
+from tests.cluster.world import World
 
 pytestmark = [pytest.mark.xdist_group("defaults"), pytest.mark.deep(keep=1)]
 

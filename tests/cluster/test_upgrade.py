@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.depth import every
-from support.program import version_files
 
-from cluster.conftest import Figure, Worlds
-from cluster.test_kill import kill_at
-from cluster.world import World
+from tests.cluster.conftest import Figure, Worlds
+from tests.cluster.control_plane import node_info
+from tests.cluster.test_kill import kill_at
+from tests.cluster.world import World
+from tests.support.depth import every
+from tests.support.program import version_files
 
 pytestmark = pytest.mark.xdist_group("upgrade")
 FIRST, STOP, NEXT, TARGET = "19.2.4", "19.5.2", "19.8.3", "19.8.4"
@@ -225,17 +226,7 @@ status:
   addresses: [{{type: InternalIP, address: 192.168.7.{number}}}, {{type: Hostname, address: {name}}}]
   allocatable: {{cpu: "4", memory: 8Gi, pods: "110"}}
   capacity: {{cpu: "4", memory: 8Gi, pods: "110"}}
-  nodeInfo:
-    kubeletVersion: v1.36.3+k3s1
-    architecture: {arch}
-    operatingSystem: linux
-    containerRuntimeVersion: containerd://2.1.4
-    kernelVersion: 6.1.0-lab
-    osImage: Debian
-    bootID: ""
-    machineID: ""
-    systemUUID: ""
-    kubeProxyVersion: ""
+  nodeInfo: {info}
 """
 # An application that keeps something on k3s-2, and one whose image that node does not pull.
 THERE = """\
@@ -262,7 +253,7 @@ spec:
 
 
 def add_node(world: World, name: str, number: int, arch: str) -> None:
-    world.plane.apply(NODE.format(name=name, number=number, arch=arch))
+    world.plane.apply(NODE.format(name=name, number=number, arch=arch, info=node_info(arch)))
     world.wait(f"the node {name}", lambda: " Ready " in world.plane.kubectl("get", "node", name), 30)
 
 

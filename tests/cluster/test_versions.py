@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from support.schemas import OLDEST_KUBERNETES
-
-from cluster.build import module_folder
+from tests.cluster.build import module_folder
+from tests.support.schemas import OLDEST_KUBERNETES
 
 
 def test_the_oldest_kubernetes_is_the_one_that_flux_takes() -> None:

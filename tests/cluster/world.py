@@ -18,17 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from support.gitlab_rb import SECTIONS
-from support.loopback import wait_for
-from support.rendering import recorded_answers
-
-from cluster.api import Object, condition
-from cluster.cert_manager import CertManager
-from cluster.control_plane import ControlPlane, remove
-from cluster.flux_processes import NAMESPACE, FluxProcesses
-from cluster.gitlab_server import GitLabWorld, Server, Status
-from cluster.job_runner import JobRunner
-from cluster.machines import (
+from extensions.facts import Lab
+from tests.cluster.api import Object, condition
+from tests.cluster.cert_manager import CertManager
+from tests.cluster.control_plane import ControlPlane, remove
+from tests.cluster.flux_processes import NAMESPACE, FluxProcesses
+from tests.cluster.gitlab_server import GitLabWorld, Server, Status
+from tests.cluster.job_runner import JobRunner
+from tests.cluster.machines import (
     name_everything,
     prepare_external_repository,
     prepare_issuer,
@@ -36,12 +33,14 @@ from cluster.machines import (
     start_machines,
     start_storage_server,
 )
-from cluster.namespaces import Surroundings
-from cluster.node_agent import NodeAgent
-from cluster.paths import BIN
-from cluster.processes import Processes
-from cluster.timing import allowed
-from extensions.facts import Lab
+from tests.cluster.namespaces import Surroundings
+from tests.cluster.node_agent import NodeAgent
+from tests.cluster.paths import BIN
+from tests.cluster.processes import Processes
+from tests.cluster.timing import allowed
+from tests.support.gitlab_rb import SECTIONS
+from tests.support.loopback import wait_for
+from tests.support.rendering import recorded_answers
 
 Found = TypeVar("Found")
 
@@ -277,6 +276,11 @@ class World:
                 if self.tip() == head or self.git("merge-base", "--is-ancestor", head, self.tip(), check=False) == "":
                     return head
         raise AssertionError("the push did not arrive")
+
+    def ask_flux(self, kind: str = "gitrepository", name: str = "flux-system") -> None:
+        """Ask Flux to look at one of its objects now, as a webhook would."""
+        ask = f"reconcile.fluxcd.io/requestedAt={time.time()}"
+        self.plane.kubectl("annotate", "--overwrite", kind, name, f"--namespace={NAMESPACE}", ask)
 
     def tip(self) -> str:
         return Path(self.repository, "refs", "heads", self.answers["gitops_branch"]).read_text(encoding="utf-8").strip()

@@ -5,15 +5,11 @@ from __future__ import annotations
 import hashlib
 import pickle
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rendering import ROOT
-
-sys.path.insert(0, str(ROOT / "template/.gitlab"))
 from checks import building, charts, reading, releases
 
 

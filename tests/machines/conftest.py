@@ -1,3 +1,3 @@
-"""The fixtures of these tests. They are in engine_fixtures.py: a module with a name of its own, for tests to import."""
+"""The fixtures of these tests, which are in support/engine_fixtures.py."""
 
-from engine_fixtures import *  # noqa: F403
+from tests.machines.support.engine_fixtures import *  # noqa: F403

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_world import CONFIGURATION, KEYS, World, cloudy_lab  # noqa: F401 - a fixture
 from joserfc import jwk, jwt
 from joserfc.errors import JoseError
+
+from tests.machines.support.aws_world import CONFIGURATION, KEYS, World, cloudy_lab  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.xdist_group("aws")
 DISCOVERY = [

@@ -9,10 +9,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from aws_world import ENGINES, World, lab_of, moto, world
-from support.depth import with_the_clusters_programs
-from support.questions import labs_with
-from support.rendering import recorded_answers, required
+
+from tests.machines.support.aws_world import ENGINES, World, lab_of, moto, world
+from tests.support.depth import with_the_clusters_programs
+from tests.support.questions import labs_with
+from tests.support.rendering import recorded_answers, required
 
 pytestmark = pytest.mark.xdist_group("aws")
 # First the one whose log-in has most of its own.

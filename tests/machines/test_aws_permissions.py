@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_pipeline import jobs, merged
-from aws_world import World, cloudy_lab, lab_of  # noqa: F401 - one is a fixture
 from moto.iam.access_control import IAMPolicy, PermissionResult
+
+from tests.machines.support.aws_pipeline import jobs, merged
+from tests.machines.support.aws_world import World, cloudy_lab, lab_of  # noqa: F401 - one is a fixture
 
 pytestmark = pytest.mark.xdist_group("aws")
 BUCKET, ISSUER = "arn:aws:s3:::cloudy-lab", "arn:aws:s3:::cloudy-issuer"

@@ -14,17 +14,18 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from aws_pipeline import jobs, merged
-from aws_world import KEYS, GitLab, lab_of
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
-from support.questions import labs_with
-from support.rendering import recorded_answers
-from support.tools import tool
+
+from tests.machines.support.aws_pipeline import jobs, merged
+from tests.machines.support.aws_world import KEYS, GitLab, lab_of
+from tests.support.questions import labs_with
+from tests.support.rendering import recorded_answers
+from tests.support.tools import tool
 
 pytestmark = pytest.mark.xdist_group("aws")
 ARN = "arn:aws:iam::123456789012:role/"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_world import ENGINES, lab_of
-from support.rendering import recorded_answers
 
 from extensions import rules
+from tests.machines.support.aws_world import ENGINES, lab_of
+from tests.support.rendering import recorded_answers
 
 pytestmark = pytest.mark.xdist_group("aws")
 # What the values are made of; the first of each list is right.
@@ -57,7 +57,7 @@ def drawn(question: str, chance: random.Random) -> Any:
 
 
 def refused_by_the_wizard(question: str, value: Any, answers: dict[str, Any]) -> bool:
-    return rules.problem(question, answers | {question: value}) is not None
+    return rules.refusal(question, answers | {question: value}) is not None
 
 
 def written(value: Any) -> str:
@@ -175,9 +175,9 @@ def test_a_regions_form_fits_all_regions_that_aws_has() -> None:
     session = boto3.Session()
     usual = session.get_available_regions("s3")
     assert len(usual) > 25
-    assert [one for one in usual if rules.problem("aws_region", {"aws_region": one})] == []
+    assert [one for one in usual if rules.refusal("aws_region", {"aws_region": one})] == []
     others = [
         name for part in ("aws-cn", "aws-us-gov") for name in session.get_available_regions("s3", partition_name=part)
     ]
-    assert [one for one in others if not rules.problem("aws_region", {"aws_region": one})] == []
+    assert [one for one in others if not rules.refusal("aws_region", {"aws_region": one})] == []
     assert re.search("us-gov", " ".join(others))

@@ -1,3 +1,3 @@
-"""The fixtures of these tests. They stand in debian_fixtures.py: a module with a name of its own, for tests to import."""
+"""The fixtures of these tests, which are in support/debian_fixtures.py."""
 
-from debian_fixtures import *  # noqa: F403
+from tests.setup.support.debian_fixtures import *  # noqa: F403

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "bootstrap"))
-
-from journeys import make_world  # noqa: F401
-from proxmox_server import ProxmoxServer
+from tests.bootstrap.support.journeys import make_world  # noqa: F401
+from tests.stage_machines.support.proxmox_server import ProxmoxServer
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
+
+from lab_alerts import __main__ as program
+from lab_alerts import channels, cluster, cron, facts, judge, looking, mail, web
 
 from .rendering import ROOT
 
 FOLDER = next((ROOT / "template" / "apps").glob("*alerts*"))
-sys.path.insert(0, str(FOLDER))
-
-from lab_alerts import __main__ as program
-from lab_alerts import channels, cluster, cron, facts, judge, looking, mail, web
 
 __all__ = ["FOLDER", "channels", "cluster", "cron", "facts", "judge", "looking", "mail", "program", "settings", "web"]
 

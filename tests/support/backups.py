@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab_backups import __main__ as program
+from lab_backups import age, archives, openssl, sending, sets, state, target
+
 from .rendering import ROOT
 
 FOLDER = next((ROOT / "template" / "apps").glob("*sends_backups*"))
-sys.path.insert(0, str(FOLDER))
-
-from lab_backups import __main__ as program
-from lab_backups import age, archives, openssl, sending, sets, state, target
 
 __all__ = [
     "FOLDER",

@@ -38,7 +38,9 @@ def kustomize(folder: Path) -> str:
 
     Most of a call is kubectl's own start, so a folder with the same files is built once, in whatever copy of a lab it lies.
     """
-    files = tuple((str(file.relative_to(folder)), file.read_bytes()) for file in sorted(folder.rglob("*")) if file.is_file())
+    files = tuple(
+        (str(file.relative_to(folder)), file.read_bytes()) for file in sorted(folder.rglob("*")) if file.is_file()
+    )
     # What a folder takes from beside it is not in the key. No lab does that today.
     alone = not any(b"../" in content for name, content in files if Path(name).name == "kustomization.yaml")
     return _kustomize_same(_Folder(folder, files)) if alone else _kustomize(folder)
@@ -58,7 +60,12 @@ def _kustomize_same(folder: _Folder) -> str:
 
 
 def _kustomize(folder: Path) -> str:
-    done = subprocess.run([BIN / "kubectl", "kustomize", "--load-restrictor", "LoadRestrictionsNone", folder], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [BIN / "kubectl", "kustomize", "--load-restrictor", "LoadRestrictionsNone", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise AssertionError(f"kubectl kustomize {folder}: {done.stderr}")
     return done.stdout
@@ -138,7 +145,8 @@ def read_lab(path: Path, answers: dict[str, Any]) -> Lab:
     done: set[str] = set()
     while True:
         todo = [
-            thing for thing in lab.of_kind("Kustomization")
+            thing
+            for thing in lab.of_kind("Kustomization")
             if thing["apiVersion"].startswith("kustomize.toolkit") and thing["metadata"]["name"] not in done
         ]
         if not todo:
@@ -159,7 +167,8 @@ def render_release(lab: Lab, release: Object) -> list[Object]:
     values: dict[str, Any] = {}
     for source in spec.get("valuesFrom", []):
         config = next(
-            thing for thing in lab.of_kind(source["kind"])
+            thing
+            for thing in lab.of_kind(source["kind"])
             if (namespace_of(thing), thing["metadata"]["name"]) == (namespace, source["name"])
         )
         values = merge(values, yaml.safe_load(config["data"][source.get("valuesKey", "values.yaml")]))

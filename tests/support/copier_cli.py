@@ -60,7 +60,9 @@ def copier_cli(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Co
         said = [Path(folder) / name for name in ("output", "errors")]
         for file in said:
             file.touch()
-        process = _server().Process(target=_main, args=(words, str(cwd or Path.cwd()), dict(os.environ), *map(str, said)))  # type: ignore[attr-defined]
+        process = _server().Process(
+            target=_main, args=(words, str(cwd or Path.cwd()), dict(os.environ), *map(str, said))
+        )  # type: ignore[attr-defined]
         process.start()
         process.join()
         output, errors = (file.read_text(encoding="utf-8") for file in said)

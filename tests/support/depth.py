@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from support.rendering import ROOT, required
+from tests.support.rendering import ROOT, required
 
 DRAW = "TEST_DRAW"
 SHARE = 6  # CI runs one in so many of the deep tests
@@ -34,7 +34,9 @@ def with_the_clusters_programs() -> bool:
 def settle_the_draw() -> str:
     """Return what the draw comes from, and hand it down to the workers: the commit, if nobody has said another."""
     if DRAW not in os.environ:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        ).stdout
         os.environ[DRAW] = head.strip()[:12] or "no commit"
     return os.environ[DRAW]
 

@@ -30,11 +30,19 @@ def settings(file: Path, environment: dict[str, str] | None = None) -> dict[str,
     return settings_of_many([file], file.parent, environment)[0]
 
 
-def settings_of_many(files: list[Path], folder: Path, environment: dict[str, str] | None = None) -> list[dict[str, Any]]:
+def settings_of_many(
+    files: list[Path], folder: Path, environment: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Evaluate several files in one Ruby, which runs in *folder*, and return the settings of each."""
     done = run(
         # Without RubyGems, which nothing here needs, Ruby starts in a quarter of the time.
-        tool("ruby"), "--disable=gems", "-W", RECORDER, SECTIONS, *files, cwd=folder,
+        tool("ruby"),
+        "--disable=gems",
+        "-W",
+        RECORDER,
+        SECTIONS,
+        *files,
+        cwd=folder,
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(environment or {})},
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
@@ -49,8 +57,13 @@ def as_gitlab_reads_them(recorded: list[dict[str, Any]], folder: Path) -> list[d
         folder: where Ruby runs.
     """
     done = subprocess.run(
-        [tool("ruby"), "--disable=gems", str(GITLAB_YML)], input="".join(f"{json.dumps(one)}\n" for one in recorded), cwd=folder,
-        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, capture_output=True, text=True, check=False,
+        [tool("ruby"), "--disable=gems", str(GITLAB_YML)],
+        input="".join(f"{json.dumps(one)}\n" for one in recorded),
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

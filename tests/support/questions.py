@@ -30,6 +30,8 @@ def labs_with(**wanted: list[Any]) -> list[str]:
         assert "{{" not in str(QUESTIONS[question]["default"]), f"{question}: its default depends on other answers"
 
     def fits(answers: dict[str, Any]) -> bool:
-        return all(answers.get(question, QUESTIONS[question]["default"]) in values for question, values in wanted.items())
+        return all(
+            answers.get(question, QUESTIONS[question]["default"]) in values for question, values in wanted.items()
+        )
 
     return [file.stem for file in VALID if fits(read_answers(file))]

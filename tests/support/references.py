@@ -21,7 +21,9 @@ from .program import node_addresses
 # What every cluster with Traefik and Flux has.
 BUILT_IN_NAMESPACES = {"default", "flux-system", "kube-system"}
 BUILT_IN_ENTRY_POINTS = {"web", "websecure"}
-MARKER = re.compile(r'^(?P<indent>\s*)(?P<key>\w+): (?P<value>\S+) # (?P<json>\{"\$imagepolicy": "(?P<policy>[^"]+)"\})$', re.MULTILINE)
+MARKER = re.compile(
+    r'^(?P<indent>\s*)(?P<key>\w+): (?P<value>\S+) # (?P<json>\{"\$imagepolicy": "(?P<policy>[^"]+)"\})$', re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def bootstrap_secrets(answers: dict[str, Any]) -> dict[tuple[str, str], set[str]
     if answers["private_ca"]:
         secrets[flux, "lab-ca"] = secrets[gitlab, "lab-ca"] = {"ca.crt"}
     if answers["runner_kind"] == "kubernetes":
-        secrets[runner, "gitlab-runner-token"] = {one["variable"] for one in facts.Lab({"runner_home": "", "docker_version": "", **answers}).runners}
+        secrets[runner, "gitlab-runner-token"] = {
+            one["variable"] for one in facts.Lab({"runner_home": "", "docker_version": "", **answers}).runners
+        }
         if answers["private_ca"]:
             secrets[runner, "lab-ca"] = {"ca.crt"}
     if answers["alerts"] != "none":
@@ -127,11 +131,24 @@ def _of_object(thing: Object) -> Iterator[tuple[tuple[str | int, ...], str, str,
     if "namespace" in thing["metadata"]:
         yield ("metadata", "namespace"), "Namespace", "", namespace
     yield from {
-        "Kustomization": _kustomization, "HelmRelease": _helm_release, "GitRepository": _secret_ref,
-        "ImageUpdateAutomation": _automation, "Receiver": _receiver, "Provider": _secret_ref, "Alert": _alert,
-        "ImageRepository": _secret_ref, "ImagePolicy": _image_policy, "Ingress": _ingress, "IngressRoute": _routes,
-        "IngressRouteTCP": _routes, "RoleBinding": _role_binding, "ClusterRoleBinding": _role_binding, "PersistentVolumeClaim": _claim, "PersistentVolume": _volume,
-        "Certificate": _certificate, "ClusterIssuer": _cluster_issuer,
+        "Kustomization": _kustomization,
+        "HelmRelease": _helm_release,
+        "GitRepository": _secret_ref,
+        "ImageUpdateAutomation": _automation,
+        "Receiver": _receiver,
+        "Provider": _secret_ref,
+        "Alert": _alert,
+        "ImageRepository": _secret_ref,
+        "ImagePolicy": _image_policy,
+        "Ingress": _ingress,
+        "IngressRoute": _routes,
+        "IngressRouteTCP": _routes,
+        "RoleBinding": _role_binding,
+        "ClusterRoleBinding": _role_binding,
+        "PersistentVolumeClaim": _claim,
+        "PersistentVolume": _volume,
+        "Certificate": _certificate,
+        "ClusterIssuer": _cluster_issuer,
     }.get(kind, lambda *_: ())(namespace, spec if not kind.endswith("RoleBinding") else thing, thing)
     pod = pod_of(thing)
     if pod is not None:
@@ -189,7 +206,12 @@ def _receiver(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[A
     yield from _secret_ref(namespace, spec, thing)
     for index, target in enumerate(spec["resources"]):
         if target["name"] != "*":
-            yield ("spec", "resources", index, "name"), target["kind"], target.get("namespace", namespace), target["name"]
+            yield (
+                ("spec", "resources", index, "name"),
+                target["kind"],
+                target.get("namespace", namespace),
+                target["name"],
+            )
 
 
 def _alert(namespace: str, spec: dict[str, Any], thing: Object) -> Iterator[Any]:
@@ -268,7 +290,8 @@ def _pod(namespace: str, path: tuple[str | int, ...], pod: dict[str, Any]) -> It
         yield (*path, "imagePullSecrets", index, "name"), "Secret", namespace, secret["name"]
     for index, volume in enumerate(pod.get("volumes", [])):
         for source, key, kind in (
-            ("configMap", "name", "ConfigMap"), ("secret", "secretName", "Secret"),
+            ("configMap", "name", "ConfigMap"),
+            ("secret", "secretName", "Secret"),
             ("persistentVolumeClaim", "claimName", "PersistentVolumeClaim"),
         ):
             if source in volume:
@@ -283,7 +306,9 @@ def _pod(namespace: str, path: tuple[str | int, ...], pod: dict[str, Any]) -> It
             yield from _container(namespace, (*path, group, i), container, pod)
 
 
-def _container(namespace: str, path: tuple[str | int, ...], container: dict[str, Any], pod: dict[str, Any]) -> Iterator[Any]:
+def _container(
+    namespace: str, path: tuple[str | int, ...], container: dict[str, Any], pod: dict[str, Any]
+) -> Iterator[Any]:
     volumes = {volume["name"] for volume in pod.get("volumes", [])}
     for index, mount in enumerate(container.get("volumeMounts", [])):
         yield (*path, "volumeMounts", index, "name"), "Volume", "", f"{mount['name']}|{mount['name'] in volumes}"
@@ -332,7 +357,9 @@ def problems(lab: Lab) -> list[str]:
             holds = (reference.kind, reference.namespace, reference.name) in exists
         if not holds:
             where = ".".join(map(str, reference.path))
-            found.append(f"{title(lab.objects[reference.thing])}: {where}: no {reference.kind} {reference.namespace}/{reference.name}")
+            found.append(
+                f"{title(lab.objects[reference.thing])}: {where}: no {reference.kind} {reference.namespace}/{reference.name}"
+            )
     return found + chart_or_reference(lab) + selectors(lab) + markers(lab) + cycles(lab) + duplicates(lab)
 
 
@@ -383,13 +410,17 @@ def selectors(lab: Lab) -> list[str]:
             continue  # cert-manager makes that pod, for a minute
         if thing["kind"] == "NetworkPolicy" and not wanted:
             continue  # every pod of the namespace, those to come included
-        chosen = [ports for space, labels, ports in pods if space == namespace_of(thing) and wanted.items() <= labels.items()]
+        chosen = [
+            ports for space, labels, ports in pods if space == namespace_of(thing) and wanted.items() <= labels.items()
+        ]
         if not chosen:
             found.append(f"{title(thing)}: selects no pod")
             continue
-        ports = [port.get("targetPort", port["port"]) for port in spec["ports"]] if thing["kind"] == "Service" else [
-            port["port"] for rule in spec.get("ingress", []) for port in rule.get("ports", [])
-        ]
+        ports = (
+            [port.get("targetPort", port["port"]) for port in spec["ports"]]
+            if thing["kind"] == "Service"
+            else [port["port"] for rule in spec.get("ingress", []) for port in rule.get("ports", [])]
+        )
         found += [f"{title(thing)}: nothing listens on {port}" for port in ports if port not in chosen[0]]
     return found
 
@@ -398,7 +429,9 @@ def markers(lab: Lab) -> list[str]:
     """Return what does not fit between image policies, the markers in the files, and the images of the releases."""
     found = []
     policies = {f"{namespace_of(one)}:{one['metadata']['name']}": one for one in lab.of_kind("ImagePolicy")}
-    images = {(namespace_of(one), one["metadata"]["name"]): one["spec"]["image"] for one in lab.of_kind("ImageRepository")}
+    images = {
+        (namespace_of(one), one["metadata"]["name"]): one["spec"]["image"] for one in lab.of_kind("ImageRepository")
+    }
     paths = [one["spec"]["update"]["path"] for one in lab.of_kind("ImageUpdateAutomation")]
     seen = set()
     for path in paths:
@@ -428,7 +461,8 @@ def cycles(lab: Lab) -> list[str]:
 
     def reaches(start: str, goal: str, seen: frozenset[str] = frozenset()) -> bool:
         return any(
-            other == goal or (other not in seen and reaches(other, goal, seen | {other})) for other in waits.get(start, [])
+            other == goal or (other not in seen and reaches(other, goal, seen | {other}))
+            for other in waits.get(start, [])
         )
 
     return [f"Kustomization {name}: waits for itself" for name in waits if reaches(name, name)]

@@ -24,7 +24,10 @@ def project_files() -> list[str]:
     """Return the project's files as Git would commit them, so that a stray file of the developer's changes nothing."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split("\0")
     return sorted(name for name in listed if name and (ROOT / name).is_file())
 
@@ -79,4 +82,3 @@ def recorded_answers(lab: Path) -> dict[str, Any]:
 def required() -> bool:
     """Say whether a missing tool is a failure, as in CI."""
     return os.environ.get("REQUIRE_TOOLS") == "1"
-

@@ -10,8 +10,8 @@ import yaml
 from copier._jinja_ext import SandboxedEnvironment
 from jinja2 import FileSystemLoader, StrictUndefined
 
-from extensions import lab as adapter
-from extensions import soundness
+from extensions import all_answers
+from extensions import copier_extension as adapter
 
 from .questions import QUESTIONS
 from .rendering import ROOT
@@ -21,7 +21,11 @@ from .rendering import ROOT
 def environment() -> SandboxedEnvironment:
     """Return the environment that Copier makes of copier.yml's settings."""
     return SandboxedEnvironment(
-        loader=FileSystemLoader(ROOT), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(ROOT),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension", adapter.LabExtension],
     )
 
@@ -52,9 +56,13 @@ def _render_cached(value: Any, answers: Any) -> Any:
     return _compiled(value).render(answers) if isinstance(value, str) else value
 
 
-def problems(given: dict[str, Any], recorded: dict[str, Any] | None = None, folder: str = "lab", interactive: bool = False) -> list[str]:
+def problems(
+    given: dict[str, Any], recorded: dict[str, Any] | None = None, folder: str = "lab", interactive: bool = False
+) -> list[str]:
     """Return what is wrong with these answers, as Copier would be told."""
-    return soundness.problems(QUESTIONS, given, recorded or {}, _render_cached, parse_yaml, {"_folder_name": folder}, interactive)
+    return all_answers.refusals(
+        QUESTIONS, given, recorded or {}, _render_cached, parse_yaml, {"_folder_name": folder}, interactive
+    )
 
 
 def answered(given: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.compiled import share_compiled
-from support.rendering import ROOT
-from update_support import commit, edit, git, make_lab, packed, put, release, small_template
+
+from tests.support.compiled import share_compiled
+from tests.support.rendering import ROOT
+from tests.update.support.histories import commit, edit, git, make_lab, packed, put, release, small_template
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.rendering import ROOT, snapshot
-from wizard_support import Labs
+
+from tests.support.rendering import ROOT, snapshot
+from tests.wizard.support.terminals import Labs
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,8 @@ DESCRIPTION = """\
 Brings GitLab's data back from a backup of GitLab's own tools, in the pod that runs. The lab's README says when.
 
 A backup fits the very version of GitLab that wrote it, and is worth nothing without its gitlab-secrets.json, which is
-in the backup of the configuration (gitlab_config_*.tar). Without --config that of the same night is taken: from the
-pod, or with --from from the folder of FILE.
+in the backup of the configuration (gitlab_config_*.tar). Without --config, restore takes the one of the same night:
+from the pod, or, with --from, from the folder of FILE.
 
 With --target it comes from where the lab sends its backups (backup_target), and is decrypted on this machine, with your
 private age key. On a new cluster: ./lab up first, then ./lab backup list, then ./lab restore --target NAME.

@@ -24,7 +24,7 @@ class SshConfig(Command):
     purpose = "show how Git reaches GitLab over SSH, or put it into ~/.ssh/config"
     example = "./lab ssh-config --install; ./lab ssh-config --remove"
     notes = (
-        "The block stands first in ~/.ssh/config, between two marks; your own lines stay as they are. After a change\n"
+        "The block comes first in ~/.ssh/config, between two marks; your own lines stay as they are. After a change\n"
         "of ssh_config, such as another port, run --install again."
     )
 

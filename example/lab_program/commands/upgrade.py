@@ -41,7 +41,7 @@ class Upgrade(Command):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("version", metavar="VERSION", nargs="?", help="an exact version, such as 19.5.1")
         parser.add_argument(
-            "--dry-run", action="store_true", help="look at everything, change nothing, print the way that it would go"
+            "--dry-run", action="store_true", help="look at everything, change nothing, print the steps"
         )
         parser.add_argument("--yes", "-y", action="store_true", help=YES)
         parser.add_argument(
@@ -51,7 +51,7 @@ class Upgrade(Command):
             "--check",
             metavar="COMMIT",
             nargs="*",
-            help="refuse the commit that is checked out if GitLab cannot go there from the first of these commits that is here",
+            help="refuse the commit that is checked out if GitLab cannot upgrade to it from the first of these that the clone has",
         )
 
     def run(self) -> int:

@@ -184,7 +184,7 @@ def _problem(fault: Fault, port: int, *, nodes_know: bool) -> Finding:
     elif fault.kind == "certificate":
         what = f"{where}, and its certificate is not trusted there: {fault.words}"
         fix = (
-            f"kubectl get certificate -A; is it Traefik that answers as {host}? With an authority of your own: is\n"
+            f"kubectl get certificate -A; is it Traefik that answers as {host}? With your own authority: is\n"
             "ca.crt the one that signed it?"
         )
     else:

@@ -70,7 +70,9 @@ def _keys(source: bytes, shown: str, findings: Findings) -> None:
             what = f"GitLab 19.3 has no setting {setting}, and passes over it; did you mean {near[0]}?"
             findings.fault(f"{shown}:{line}", what)
         else:
-            findings.skip(f"{shown}:{line}: whether GitLab knows {setting}; it passes over a setting that it does not know")
+            findings.skip(
+                f"{shown}:{line}: whether GitLab knows {setting}; it passes over a setting that it does not know"
+            )
 
 
 def _tree(source: bytes) -> Node:

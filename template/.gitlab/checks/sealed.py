@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 
 import yaml
-
 from lab_program import age, sealed
 from lab_program.settings import FILE
 
@@ -76,5 +75,7 @@ def _value(value: object, part: str) -> list[str]:
     if lengths[1:] != [_IV_BYTES, _TAG_BYTES]:
         return ["was edited after SOPS had encrypted it, so Flux cannot decrypt it; restore it from Git"]
     if seen[4] not in ("str", "bytes"):
-        return [f"is a number or a yes or no, and Kubernetes takes texts in {part}; put it in quotes by ./lab secret edit"]
+        return [
+            f"is a number or a yes or no, and Kubernetes takes texts in {part}; put it in quotes by ./lab secret edit"
+        ]
     return []

@@ -19,7 +19,7 @@ from .base import Command
 from .up import YES
 
 NOTES = """\
-Without a word it lists the open faults, as the alarm saw them at its last look, and what it could not look at.
+Without an argument it lists the open faults, as the alarm saw them at its last look, and what it could not look at.
 
 test     sends one message from the cluster, as the alarm would, and says what the server answered.
 

@@ -28,8 +28,8 @@ LONGEST_RELEASE, LONGEST_IMAGE, LONGEST_HOST, LONGEST_HOST_LABEL, HIGHEST_PORT =
 NOTES = """\
 From then on a version tag of its project becomes an image, a commit here, and a pod.
 
-To remove an application: git rm -r apps/NAME clusters/*/NAME.yaml, commit, push. Flux then takes everything of its
-release out of the cluster, but the volumes that it made (kubectl get pvc -A; a claim with `retain: false` goes, too).
+To remove an application: git rm -r apps/NAME clusters/*/NAME.yaml, commit, push. Flux then removes its release
+from the cluster, except the volumes that it made (kubectl get pvc -A; a claim with `retain: false` is removed, too).
 Its project and images in GitLab stay.
 
 To rename one: ./lab new-app NAME --rename NEW, with --project or --host if these change, too. Its pods run on, and
@@ -257,7 +257,7 @@ def _check_project(app: Application, settings: Settings) -> None:
     for part in path.split("/"):
         if not _IMAGE_PART.fullmatch(part):
             raise Refusal(
-                f'"{part}" in "{project}" cannot stand in an image\'s name: use letters and digits, with single dots,'
+                f'"{part}" in "{project}" is not allowed in an image\'s name: use letters and digits, with single dots,'
                 " underscores or hyphens between them."
             )
     if len(image) > LONGEST_IMAGE:

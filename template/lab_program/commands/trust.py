@@ -119,7 +119,7 @@ class Trust(Command):
         parser.add_argument("machines", metavar="USER@HOST", nargs="*", help="machines that SSH reaches")
         parser.add_argument("--nodes", action="store_true", help="all nodes of the cluster, after a yes")
         parser.add_argument(
-            "--user", metavar="USER", default="root", help="whom SSH opens on the nodes; root otherwise"
+            "--user", metavar="USER", default="root", help="the user for SSH on the nodes; root otherwise"
         )
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the nodes are changed")
         parser.add_argument("--cluster", action="store_true", help="GitLab, Flux and a runner in the cluster")

@@ -28,7 +28,7 @@ Environment, all of it optional (the value here is the default):
   LAB_WAIT_BACKUP_MINUTES=360  how long the backup before an upgrade may take
   LAB_WAIT_MIGRATIONS_MINUTES=180  how long ./lab upgrade waits for GitLab's background migrations before it stops
   LAB_POLL_SECONDS=5           the pause between two looks while waiting
-  LAB_RETRIES=6                how often a request that failed with a transient error is sent
+  LAB_RETRIES=6                how many times a request is sent if it fails with a transient error
   LAB_RETRY_SECONDS=1          the first pause between such requests; it doubles up to 60
   LAB_HTTP_SECONDS=60          how long one request to GitLab may take
   LAB_SKIP=''                  names of preflight's checks that are only warnings, for example "dns memory"
@@ -132,7 +132,7 @@ class Verify(Up):
     name = "verify"
     purpose = "run the loop for real, with a new tag: tag, build, scan, commit, pod"
     example = "./lab verify"
-    notes = "./lab up --help names what the environment decides."
+    notes = "./lab up --help lists the environment variables."
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -43,7 +43,7 @@ For example: ./lab update
              ./lab update --data gitlab_version=19.5.1
 
 Exit status: 0 done; 1 done, with conflicts to resolve; 2 refused or stopped, and nothing was changed; 3 cut off while it
-wrote, and the next run brings it to its end.
+wrote; the next run completes it.
 """
 _URL_OF = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 

@@ -26,7 +26,7 @@ class Account(Stage):
     name = "account"
     purpose = "your own account in GitLab, with your SSH keys, if owner_username names one"
     looks_at = ("GitLab's accounts, their keys and roles", "the public keys in ~/.ssh")
-    changes = ("your account, its keys and roles, where one is missing", "Secret gitlab-owner with its first password")
+    changes = ("your account, its keys and roles, if one is missing", "Secret gitlab-owner with its first password")
 
     def run(self) -> None:
         settings = self.settings
