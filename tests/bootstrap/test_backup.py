@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import Lab
+from tests.support.cluster import Lab, container_of
 from tests.support.program import restore
 from tests.support.tools import run
 
@@ -54,7 +54,7 @@ def night(
     )
     for file in tools.iterdir():
         file.chmod(0o755)
-    [container] = of(lab, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    container = container_of(of(lab, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"], "backup")
     script = container["args"][-1].replace("/var/opt/gitlab/backups", str(backups))
     done = run("sh", "-c", script, env={"PATH": f"{tools}:/usr/bin:/bin"})
     return done.returncode, done.stdout + done.stderr, (folder / "calls").read_text().splitlines()

@@ -253,7 +253,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no project": (["shop", "--project", "HomeLAB/"], "has an empty part"),
     "a project that no image can be called": (
         ["shop", "--project", "HomeLAB/-shop"],
-        '"-shop" in "HomeLAB/-shop" cannot stand in an image\'s name',
+        '"-shop" in "HomeLAB/-shop" is not allowed in an image\'s name',
     ),
     "two dots": (["shop", "--project", "HomeLAB/a..b"], "is not allowed in an image's name"),
     "quotes": (["shop", "--project", 'HomeLAB/"x'], "is not allowed in an image's name"),

@@ -14,7 +14,7 @@ import pytest
 from tests.gitlab.support.registry_of_gitlab import realm
 from tests.gitlab.support.rendered_labs import Object, RenderedLab, recorded
 from tests.support import gitlab_rb
-from tests.support.cluster import Lab, namespace_of
+from tests.support.cluster import Lab, container_of, namespace_of
 
 POD_ENVIRONMENT = {
     "NODE_IP": "192.0.2.7",
@@ -348,7 +348,7 @@ def test_backups_go_to_the_bucket_once_there_is_a_key_for_it_and_the_key_is_in_n
 @pytest.mark.labs(backups=[True])
 def test_the_nightly_backup_goes_where_its_key_may_add_one(lab: Lab) -> None:
     job = in_gitlabs_namespace(lab, "CronJob")["gitlab-backup"]
-    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    container = container_of(job["spec"]["jobTemplate"]["spec"]["template"]["spec"], "backup")
     # aws-permissions.tf lets the key add below backups/, and GitLab calls that folder DIRECTORY.
     assert (" DIRECTORY=backups" in container["args"][-1]) is (lab.answers["aws"] == "backups")
 

@@ -193,3 +193,8 @@ def helm(chart: Path, values: dict[str, Any], name: str, namespace: str) -> Iter
             if thing["kind"] not in CLUSTER_WIDE:
                 thing["metadata"].setdefault("namespace", namespace)
             yield thing
+
+
+def container_of(pod: Object, name: str) -> Object:
+    """Return a container of a pod's spec by its name, one of those that run first included."""
+    return next(one for one in [*pod.get("initContainers", []), *pod["containers"]] if one["name"] == name)

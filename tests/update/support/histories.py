@@ -81,6 +81,8 @@ def small_template(folder: Path, files: dict[str, bytes | str]) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     settings = (ROOT / "copier.yml").read_text(encoding="utf-8").split("\n---\n")[0]
+    # Its few answers make no lab that could be summed up.
+    settings = settings.replace("{{ answers_summary() }}", "")
     (folder / "copier.yml").write_text(settings + "\n---\n" + QUESTIONS, encoding="utf-8")
     put(
         folder / "template",
