@@ -108,7 +108,6 @@ from lab_program.stages import (
     tofu_run,
     tokens,
 )
-from lab_program.stages import backups as backups_stage
 from lab_program.stages import gitlab as gitlab_stage
 
 __all__ = [
