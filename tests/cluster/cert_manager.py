@@ -61,7 +61,8 @@ class CertManager:
         while not self.world.stopping.wait(0.3):
             try:
                 self._look()
-            except (ApiError, OSError, RuntimeError, subprocess.SubprocessError):
+            # kubectl asserts that it could: the API server may be gone before this thread is told to stop.
+            except (ApiError, AssertionError, OSError, RuntimeError, subprocess.SubprocessError):
                 continue
 
     def _look(self) -> None:

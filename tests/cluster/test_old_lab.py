@@ -20,7 +20,7 @@ from tests.cluster.conftest import Figure, Worlds
 from tests.cluster.labs import answers_of, git, make_lab, release
 from tests.cluster.namespaces import Surroundings
 from tests.cluster.test_bootstrap import LABS
-from tests.cluster.test_effects import RESTARTS, check, let_flux_look, pods, push, tree, updated
+from tests.cluster.test_effects import RESTARTS, check, pods, push, tree, updated
 from tests.cluster.world import World, world_of
 from tests.support.rendering import ROOT, snapshot
 
@@ -135,5 +135,5 @@ def test_the_new_program_takes_an_old_lab_over_and_restarts_nothing(world: World
     assert not re.search(r"^ +done ", again.text, re.MULTILINE), again.text
     world.tag_sample("v1.1.0")
     world.wait("the commit of the new image", lambda: "tag: v1.1.0 #" in world.show("apps/demo/helmrelease.yaml"), 60)
-    let_flux_look(world)
+    world.ask_flux()
     world.wait("the new image", lambda: world.deployed_tag("demo", world.answers["app_namespace"]) == "v1.1.0", 60)
