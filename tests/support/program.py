@@ -108,6 +108,7 @@ from lab_program.stages import (
     tofu_run,
     tokens,
 )
+from lab_program.stages import backups as backups_stage
 from lab_program.stages import gitlab as gitlab_stage
 
 __all__ = [
@@ -118,6 +119,7 @@ __all__ = [
     "background_migrations",
     "backup_target",
     "backups",
+    "backups_stage",
     "certificates",
     "cleanup",
     "cli",
