@@ -86,6 +86,7 @@ from lab_program.commands import (
 )
 from lab_program.commands.base import Invocation
 from lab_program.commands.up import NAMES
+from lab_program.stages import backups as backups_stage
 from lab_program.stages import (
     cleanup,
     credential,
@@ -108,7 +109,6 @@ from lab_program.stages import (
     tofu_run,
     tokens,
 )
-from lab_program.stages import backups as backups_stage
 from lab_program.stages import gitlab as gitlab_stage
 
 __all__ = [
