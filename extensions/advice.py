@@ -25,6 +25,7 @@ def _network(answers: Answers, lab: Lab) -> Iterator[str]:
     hosts = [answers["gitlab_host"], answers["registry_host"]]
     hosts += [lab.sample_host] if answers["sample_app"] else []
     hosts += [lab.sign_in_host] if lab.signs_in else []
+    hosts += [answers["docker_hub_cache_host"]] if answers["docker_hub_cache"] else []
     yield f"DNS records that lead to Traefik: {', '.join(hosts)}. ./lab up prints them."
     if answers["ssh_exposure"] == "load-balancer":
         yield f"Port {answers['ssh_port']} of the nodes, free for Git over SSH."
@@ -82,9 +83,20 @@ def _elsewhere(answers: Answers, lab: Lab) -> Iterator[str]:
         yield f"A client `{answers['login_client_id']}` at {answers['login_issuer']}, with the callback {lab.login_callback}."
     if answers["alerts"] not in {"none", "email"}:
         yield f"For alerts: the token or webhook of {answers['alerts']}. ./lab up asks for it."
+    if lab.sends_backups:
+        yield from _target(answers, lab)
     if lab.uses_aws:
         yield f"Credentials of the AWS account {answers['aws_account']}, for the first ./lab up."
     yield "On this machine: git, ssh, kubectl, helm, flux. The lab's .mise.toml has the last three."
+
+
+def _target(answers: Answers, lab: Lab) -> Iterator[str]:
+    if answers["backup_target"] == "s3":
+        server = answers["backup_endpoint"] or "AWS"
+        yield f"The bucket {answers['backup_bucket']} at {server}, and an access key for it. ./lab up asks for the key."
+    else:
+        whose = "an NFS export for the nodes" if answers["backup_nfs_server"] else "a folder of the node's"
+        yield f"For backups: {lab.backup_place}, {whose}."
 
 
 def second_look(answers: Answers, lab: Lab, filled_in: frozenset[str]) -> list[Point]:
@@ -116,8 +128,8 @@ def _data_at_risk(answers: Answers, lab: Lab, filled_in: frozenset[str]) -> Iter
         )
     if not answers["backups"]:
         yield "backups", "There are none."
-    elif not lab.uploads_backups:
-        yield "backups", "They lie beside the data, and are lost with its disk. Copy them elsewhere, or answer `aws`."
+    elif not lab.uploads_backups and not lab.sends_backups:
+        yield "backups", "They lie beside the data, and are lost with its disk. `backup_target` sends them elsewhere."
 
 
 def _of_the_clock(answers: Answers, filled_in: frozenset[str]) -> Iterator[Point]:

@@ -73,6 +73,8 @@ def _outcome(answers: Answers, lab: Lab, width: int) -> Iterator[str]:
         yield from _row("sample application", f"https://{lab.sample_host}{lab.port_suffix}", width)
     if lab.signs_in:
         yield from _row("sign-in", lab.sign_in_url, width)
+    if answers["docker_hub_cache"]:
+        yield from _row("Docker Hub's cache", lab.docker_hub_cache_url, width)
     if answers["runner_kind"] == "docker":
         yield from _row("runner's machine", answers["runner_host"], width)
     told = "; devices have to be told" if answers["private_ca"] else ""
@@ -98,8 +100,11 @@ def _place(part: str, answers: Answers, lab: Lab) -> str:
 def _backups(answers: Answers, lab: Lab) -> str:
     if not answers["backups"]:
         return "none"
-    place = f"also in the bucket {answers['aws_bucket']}" if lab.uploads_backups else "beside the data"
-    return f"{answers['backup_schedule']} ({answers['timezone']}), kept for {answers['backup_keep_days']} days, {place}"
+    places = ["beside the data"]
+    places += [f"in the bucket {answers['aws_bucket']}"] if lab.uploads_backups else []
+    places += [f"encrypted at {lab.backup_place}"] if lab.sends_backups else []
+    when = f"{answers['backup_schedule']} ({answers['timezone']}), kept for {answers['backup_keep_days']} days"
+    return f"{when}, {' and '.join(places)}"
 
 
 def wrapped(text: str, width: int, first: str = "", after: str = "") -> list[str]:

@@ -58,6 +58,21 @@ def test_every_answer_is_in_it_and_no_line_is_too_long(template: Template, file:
         ({"runner_machine": "proxmox"}, "An API token of https://pve.lab.example.com:8006/", []),
         ({"gitops_source": "external"}, "An empty repository at https://git.lab.example.com/lab/lab.git", []),
         ({"backups": False}, "", ["backups"]),
+        (
+            {"backup_target": "s3", "backup_bucket": "lab-backups"},
+            "The bucket lab-backups at AWS, and an access key for it",
+            [],
+        ),
+        (
+            {"backup_target": "folder", "backup_nfs_server": "nas.lan", "backup_folder": "/export/gitlab"},
+            "nas.lan:/export/gitlab, an NFS export",
+            [],
+        ),
+        (
+            {"docker_hub_cache": True, "docker_hub_cache_host": "hub.home.lan"},
+            ", hub.home.lan. ./lab up prints them",
+            [],
+        ),
         ({"alerts": "ntfy"}, "token or webhook of ntfy", []),
     ],
     ids=str,
@@ -73,6 +88,7 @@ def test_what_follows_from_an_answer(
     ("given", "not_looked_at"),
     [
         ({"timezone": "Europe/Warsaw"}, "timezone"),
+        ({"backup_target": "s3", "backup_bucket": "lab-backups"}, "backups"),
         ({"storage_class": "longhorn"}, "data_backend"),
         ({"data_backend": "host-path"}, "data_backend"),
         ({"smtp_enabled": True}, "smtp_enabled"),
@@ -104,3 +120,13 @@ def test_a_command_is_not_broken_across_lines() -> None:
     assert summary.wrapped("aaa `bb cc dd ee` ff", 9) == ["aaa `bb", "cc dd ee`", "ff"], (
         "unless it is longer than a line"
     )
+
+
+def test_the_summary_says_each_place_of_the_backups(template: Template) -> None:
+    def said(**given: Any) -> str:
+        text = " ".join(" ".join(summary.lines(template.walk(given))).split())
+        return text.partition("WHAT COMES OF THEM")[2].partition("WHAT YOU HAVE TO PREPARE")[0]
+
+    assert said().endswith("for 7 days, beside the data ")
+    sent = said(backup_target="s3", backup_bucket="lab-backups", backup_prefix="home")
+    assert sent.endswith("beside the data and encrypted at s3://lab-backups/home ")
