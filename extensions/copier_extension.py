@@ -237,10 +237,7 @@ def _recorded(file: Path) -> dict[str, Any]:
 @pass_context
 def answers_summary(context: Context) -> str:
     """Return the summary of all answers, for what Copier says after a copy."""
-
-    def render(value: Any, answers: Any) -> Any:
-        return context.environment.from_string(value).render(answers) if isinstance(value, str) else value
-
+    render = walk.renderer(context.environment)
     by_page = pages.pages()
     given = {name: context[name] for questions in by_page.values() for name in questions if name in context}
     return "\n".join(summary.lines(walk.walk(by_page, given, render, {"_folder_name": context["_folder_name"]})))

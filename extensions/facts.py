@@ -516,24 +516,16 @@ class Lab:
             found = [
                 {"name": f"{self.runner_name} of {one}", "variable": token_variable(one), **building} for one in served
             ]
+        volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
+        protected = {"image": pinned(JOB_IMAGE), "volumes": volumes, "protected": True}
         if self._answers["gitops_source"] == "self":
-            volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
-            alone = {
-                "image": pinned(JOB_IMAGE),
-                "volumes": volumes,
-                "protected": True,
-                "of": "the lab's own project alone: its jobs hold what may change the lab",
-            }
-            found.append({"name": f"{self.runner_name} protected", "variable": "RUNNER_TOKEN_PROTECTED", **alone})
+            of = "the lab's own project alone: its jobs hold what may change the lab"
+            own_name = {"name": f"{self.runner_name} protected", "variable": "RUNNER_TOKEN_PROTECTED"}
+            found.append({**own_name, **protected, "of": of})
         if self.iac_project:
-            volumes = [volume for volume in self.runner_volumes if volume != DOCKER_CERTIFICATES]
-            alone = {
-                "image": pinned(JOB_IMAGE),
-                "volumes": volumes,
-                "protected": True,
-                "of": "the project for machines alone: its jobs hold what makes and destroys them",
-            }
-            found.append({"name": f"{self.runner_name} machines", "variable": "RUNNER_TOKEN_MACHINES", **alone})
+            of = "the project for machines alone: its jobs hold what makes and destroys them"
+            own_name = {"name": f"{self.runner_name} machines", "variable": "RUNNER_TOKEN_MACHINES"}
+            found.append({**own_name, **protected, "of": of})
         return found
 
     @cached_property

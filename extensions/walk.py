@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import Environment
+
 from . import all_answers, pages, rules
 
 Render = Callable[[Any, Mapping[str, Any]], Any]
@@ -41,6 +43,11 @@ class Entry:
     def filled_in(self) -> bool:
         """Whether nobody decided it: quick does not ask it, and it is as the template has it."""
         return self.applies and not self.asked and self.value == self.default
+
+
+def renderer(environment: Environment) -> Render:
+    """Return what renders a template string with answers, and returns anything else as it is."""
+    return lambda value, answers: environment.from_string(value).render(answers) if isinstance(value, str) else value
 
 
 def walk(

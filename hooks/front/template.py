@@ -10,7 +10,7 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 from extensions import pages
-from extensions.walk import Entry, meant, refused, walk
+from extensions.walk import Entry, meant, refused, renderer, walk
 
 # Copier adds it to the extensions that copier.yml names: copier.readthedocs.io/en/stable/configuring/#jinja_extensions
 COPIERS_OWN = "jinja2_ansible_filters.AnsibleCoreFiltersExtension"
@@ -37,13 +37,10 @@ class Template:
             extensions=[COPIERS_OWN, *settings["_jinja_extensions"]],
             **options,
         )
+        self.render = renderer(self.environment)
         self.needs: str = settings["_message_before_copy"]
         self.pages = pages.pages()
         self.context = {"_folder_name": folder_name}
-
-    def render(self, value: Any, answers: Mapping[str, Any]) -> Any:
-        """Return a template string rendered with answers; anything else as it is."""
-        return self.environment.from_string(value).render(answers) if isinstance(value, str) else value
 
     def walk(self, given: Mapping[str, Any]) -> list[Entry]:
         """Return all questions in order, with what the answers so far make of them."""

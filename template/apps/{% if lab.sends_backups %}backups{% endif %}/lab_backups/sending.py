@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from . import archives, sets
 from .age import CHUNK, Encryption, header_of, sealed_size
-from .sets import BROKEN, CONFIG, DATA, FOREIGN, HALF, MANIFEST, WHOLE, Manifest, ManifestError, Part, Set
+from .sets import BROKEN, CONFIG, DATA, FOREIGN, HALF, MANIFEST, WHOLE, Manifest, Part, Set
 from .target import Target, TargetError
 
 TRIES, PAUSE = 3, 30
@@ -206,6 +206,3 @@ class _Sum:
     @property
     def digest(self) -> str:
         return self._digest.hexdigest()
-
-
-__all__ = ["ManifestError", "RefusedError", "Sender"]
