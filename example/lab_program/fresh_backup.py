@@ -1,16 +1,17 @@
-"""A backup of GitLab before it changes: by the lab's own CronJob, begun by hand."""
+"""A backup of GitLab by the lab's own CronJob, begun by hand; before GitLab changes, only if there is no fresh one."""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 
+from .backup_target import CRON_JOB
 from .clients.kubectl import KubectlError
 from .clients.objects import KubeObject, pod_reason
 from .errors import Failure
 from .lab import Lab
 from .patience import TimedOutError
 
-CRON_JOB = "gitlab-backup"
 # A backup that is so old is fresh enough: a run that was stopped after it goes on.
 FRESH = datetime.timedelta(hours=1)
 
@@ -35,15 +36,28 @@ def ensure(lab: Lab, version: str) -> None:
         lab.cluster.delete("job", name, namespace, f"remove the old Job {name}")
         there = None
     if there is None:
-        lab.consent()
-        try:
-            lab.cluster.kubectl("create", "job", name, f"--from=cronjob/{CRON_JOB}", "--namespace", namespace)
-        except KubectlError as error:
-            # An answer that was lost, and asked for again.
-            if "AlreadyExists" not in error.words:
-                raise error.failure(f"begin the backup, Job {namespace}/{name}") from error
+        begin(lab, name)
         lab.console.doing(f"backing GitLab {version} up: Job {namespace}/{name}")
-    _wait(lab, name)
+    logs = f"kubectl logs -n {namespace} job/{name}"
+
+    def failed(job: KubeObject) -> Failure:
+        what = f"The backup failed, so GitLab was not touched: {job.condition('Failed').message}"
+        return Failure(what, logs, "mend that, then run ./lab upgrade again")
+
+    wait(lab, name, logs, "run ./lab upgrade again", failed)
+    lab.console.have(f"a backup of GitLab as it is: {logs} says where")
+
+
+def begin(lab: Lab, name: str) -> None:
+    """Begin a backup, as the CronJob would, in a Job of this name."""
+    namespace = lab.settings.gitlab_namespace
+    lab.consent()
+    try:
+        lab.cluster.kubectl("create", "job", name, f"--from=cronjob/{CRON_JOB}", "--namespace", namespace)
+    except KubectlError as error:
+        # An answer that was lost, and asked for again.
+        if "AlreadyExists" not in error.words:
+            raise error.failure(f"begin the backup, Job {namespace}/{name}") from error
 
 
 def is_of_no_use(job: KubeObject, now: datetime.datetime) -> bool:
@@ -60,25 +74,29 @@ def is_of_no_use(job: KubeObject, now: datetime.datetime) -> bool:
     return now - ended > FRESH
 
 
-def _wait(lab: Lab, name: str) -> None:
+def wait(lab: Lab, name: str, logs: str, again: str, failed: Callable[[KubeObject], Failure]) -> None:
+    """Wait until a backup's Job is done.
+
+    Args:
+        logs: the command that shows what the Job said.
+        again: what to do if the Job is gone.
+        failed: says why it failed.
+    Raises:
+        Failure: it failed, is gone, or takes too long.
+    """
     namespace, minutes = lab.settings.gitlab_namespace, lab.limits.wait_backup_minutes
-    logs = f"kubectl logs -n {namespace} job/{name}"
 
     def probe() -> str | None:
         job = lab.cluster.find("job", name, namespace)
         if job is None:
-            raise Failure(
-                f"The Job {namespace}/{name} is gone; somebody has deleted it.", "", "run ./lab upgrade again"
-            )
+            raise Failure(f"The Job {namespace}/{name} is gone; somebody has deleted it.", "", again)
         if job.condition("Complete").is_true:
             return None
         if job.condition("Failed").is_true:
-            what = f"The backup failed, so GitLab was not touched: {job.condition('Failed').message}"
-            raise Failure(what, logs, "mend that, then run ./lab upgrade again")
+            raise failed(job)
         return pod_reason(lab.cluster.list_of("pods", namespace, f"job-name={name}"))
 
     try:
         lab.patience.wait(minutes, "the backup", probe)
     except TimedOutError as late:
         raise Failure(f"The backup is not done after {minutes} minutes: {late}", logs) from late
-    lab.console.have(f"a backup of GitLab as it is: {logs} says where")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from .. import backup_target, decrypting, registry_use, versions
+from .. import backup_target, decrypting, fresh_backup, registry_use, versions
 from ..backup_target import CRON_JOB, WHOLE, Stored, Target, day
-from ..clients.kubectl import KubectlError
-from ..clients.objects import pod_reason
+from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure, WrongCall
 from ..lab import Lab
-from ..patience import TimedOutError
 from .base import Command
 from .up import YES
 
@@ -60,46 +58,26 @@ class Backup(Command):
     def _now(self, lab: Lab) -> int:
         """Run the CronJob's own Job, and wait for its end."""
         namespace, name = lab.settings.gitlab_namespace, f"{CRON_JOB}-by-hand-{int(time.time())}"
-        if lab.cluster.find("cronjob", CRON_JOB, namespace) is None:
+        if not fresh_backup.is_possible(lab):
             then = "./lab update --data backups=true, commit and push; Flux brings it"
             raise Failure(f"This lab makes no backups: there is no CronJob {namespace}/{CRON_JOB}.", "", then)
         self.console.have(registry_use.line(lab))
-        lab.consent()
-        try:
-            lab.cluster.kubectl("create", "job", name, f"--from=cronjob/{CRON_JOB}", "--namespace", namespace)
-        except KubectlError as error:
-            if "AlreadyExists" not in error.words:
-                raise error.failure(f"begin the backup, Job {namespace}/{name}") from error
+        fresh_backup.begin(lab, name)
         self.console.doing(f"backing GitLab up: Job {namespace}/{name}")
-        self._wait(lab, name)
-        self.console.did(f"a backup of GitLab: kubectl logs -n {namespace} job/{name} --all-containers")
+        logs = f"kubectl logs -n {namespace} job/{name} --all-containers"
+
+        def failed(job: KubeObject) -> Failure:
+            said = (lab.cluster.logs(f"job/{name}", namespace, 3) or "").strip()
+            return Failure(f"The backup failed: {said or job.condition('Failed').message}", logs)
+
+        fresh_backup.wait(lab, name, logs, "./lab backup", failed)
+        self.console.did(f"a backup of GitLab: {logs}")
         for what, problem in backup_target.status(lab):
             if problem is None:
                 self.console.have(what)
             else:
                 self.console.warn(f"{what}: {problem}")
         return ExitCode.DONE
-
-    @staticmethod
-    def _wait(lab: Lab, name: str) -> None:
-        namespace, minutes = lab.settings.gitlab_namespace, lab.limits.wait_backup_minutes
-        logs = f"kubectl logs -n {namespace} job/{name} --all-containers"
-
-        def probe() -> str | None:
-            job = lab.cluster.find("job", name, namespace)
-            if job is None:
-                raise Failure(f"The Job {namespace}/{name} is gone; somebody has deleted it.", "", "./lab backup")
-            if job.condition("Complete").is_true:
-                return None
-            if job.condition("Failed").is_true:
-                said = (lab.cluster.logs(f"job/{name}", namespace, 3) or "").strip()
-                raise Failure(f"The backup failed: {said or job.condition('Failed').message}", logs)
-            return pod_reason(lab.cluster.list_of("pods", namespace, f"job-name={name}"))
-
-        try:
-            lab.patience.wait(minutes, "the backup", probe)
-        except TimedOutError as late:
-            raise Failure(f"The backup is not done after {minutes} minutes: {late}", logs) from late
 
     def _list(self, lab: Lab, target: Target) -> int:
         sets, place = target.sets(), lab.settings.backup_place

@@ -13,7 +13,7 @@ from ..clients.objects import NOTHING
 from ..errors import Failure
 from ..secret import Secret
 from ..settings import Settings
-from ..value_lines import read_values
+from .asking import given, how_to_give
 from .base import Stage
 from .early_secrets import bring
 
@@ -70,21 +70,9 @@ class Backups(Stage):
         Raises:
             Failure: there is neither, or it is none.
         """
-        file, words = self.lab.environment.get(VARIABLE, ""), WORDS[key]
-        lines = "\n".join(f"{one}=…" for one in WORDS)
-        then = f"set {VARIABLE} to a file (chmod 600) that holds it, and run ./lab up again:\n{lines}"
-        if self.settings.age_recipients:
-            then += f"\nor keep it encrypted in Git: ./lab secret edit {OWNER}/{NAME}, and commit"
-        if file:
-            values = read_values(file)
-            if key not in values:
-                raise Failure(f"{VARIABLE}={file} has no line {key}=…", "", f"write {words}:\n{key}=…")
-            given = values[key]
-        elif self.console.terminal:
-            given = self.console.ask_secret(f"{words[0].upper()}{words[1:]} (not shown):")
-        else:
-            raise Failure(f"There is no terminal to ask for {words}.", "docs/backups.md", then)
-        value = given.reveal().strip()
+        words = WORDS[key]
+        then = how_to_give(self.lab, VARIABLE, "\n".join(f"{one}=…" for one in WORDS), f"{OWNER}/{NAME}")
+        value = given(self.lab, VARIABLE, key, words, "docs/backups.md", then).reveal().strip()
         if not value or not value.isascii() or any(one.isspace() or not one.isprintable() for one in value):
             why = "holds blanks, or letters beyond ASCII" if value else "is empty"
             raise Failure(f"That is not {words}: it {why}.", "docs/backups.md", then)

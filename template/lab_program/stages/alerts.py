@@ -16,7 +16,7 @@ from ..clients.objects import NOTHING
 from ..errors import Failure
 from ..secret import Secret, hidden_address
 from ..settings import Settings
-from ..value_lines import read_values
+from .asking import given, how_to_give
 from .base import Stage
 from .early_secrets import bring
 from .tokens import YEAR, lasts, today
@@ -80,20 +80,9 @@ class Alerts(Stage):
         Raises:
             Failure: there is neither, or it is none of the kind.
         """
-        file, words = self.lab.environment.get(VARIABLE, ""), WORDS[self.settings.alerts]
-        then = f"set {VARIABLE} to a file (chmod 600) that holds it, and run ./lab up again:\n{key}=…"
-        if self.settings.age_recipients:
-            then += f"\nor keep it encrypted in Git: ./lab secret edit {NAME}/{NAME}, and commit"
-        if file:
-            values = read_values(file)
-            if key not in values:
-                raise Failure(f"{VARIABLE}={file} has no line {key}=…", "", f"write {words}:\n{key}=…")
-            given = values[key]
-        elif self.console.terminal:
-            given = self.console.ask_secret(f"{words[0].upper()}{words[1:]} (not shown):")
-        else:
-            raise Failure(f"There is no terminal to ask for {words}.", "docs/alerts.md", then)
-        value = given.reveal().strip()
+        words = WORDS[self.settings.alerts]
+        then = how_to_give(self.lab, VARIABLE, f"{key}=…", f"{NAME}/{NAME}")
+        value = given(self.lab, VARIABLE, key, words, "docs/alerts.md", then).reveal().strip()
         problem = secret_problem(self.settings.alerts, key, value)
         if problem:
             raise Failure(f"That is not {words}: {problem}.", "docs/alerts.md", then)

@@ -20,6 +20,7 @@ from ..probes import FLUX, HELM_RELEASE, KUSTOMIZATION
 from ..secret import Secret
 from ..settings import Settings
 from ..value_lines import read_values
+from .asking import how_to_give
 from .base import Stage
 from .early_secrets import bring
 from .flux import FIELD_MANAGER
@@ -128,10 +129,7 @@ class Certificates(Stage):
             values = read_values(file)
             _refuse_lacking(wanted, values, f"{VARIABLE}={file}", "write a line NAME=value for each")
             return {key: values[key] for key in wanted}
-        lines = "\n".join(f"{key}=…" for key in wanted)
-        then = f"set {VARIABLE} to a file (chmod 600) that holds it, and run ./lab up again:\n{lines}"
-        if self.settings.age_recipients:
-            then += "\nor keep it encrypted in Git: ./lab secret edit cert-issuer/acme-dns, and commit"
+        then = how_to_give(self.lab, VARIABLE, "\n".join(f"{key}=…" for key in wanted), "cert-issuer/acme-dns")
         if not self.console.terminal:
             raise Failure("There is no terminal to ask for the DNS provider's token.", "", then)
         values = {
