@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from lab_program import alarm
 from lab_program.commands.alerts import test_job as job_of
 from lab_program.stages.alerts import WORDS, Alerts, secret_problem
 
-from tests.program.support.faked import Call, Faked
+from tests.program.support.faked import Faked
+from tests.program.support.secret_world import SecretWorld
 from tests.support import program
 from tests.support.alerts import judge
 from tests.support.program import errors, lab_module
@@ -23,32 +24,10 @@ TOKEN = "tk_thatNobodySees0123456789"
 WEBHOOK = "https://hooks.slack.com/services/T00000000/B00000000/thatNobodySees0123456789"
 
 
-class World:
-    """A cluster with one Secret, or none; Secrets that are applied are kept."""
-
-    def __init__(self, secret: dict[str, str] | None = None) -> None:
-        self.secret, self.applied = secret, ""
-
-    def __call__(self, call: Call) -> tuple[int, str, str]:
-        if "apply" in call.command:
-            self.applied += call.stdin.decode()
-        if "get" not in call.command:
-            return 0, "", ""
-        kind, name = call.command[3:5]
-        if kind == "namespaces":
-            return 0, json.dumps({"items": [{"metadata": {"name": "gitlab"}}]}), ""
-        if (kind, name) == ("secret", "alerts") and self.secret is not None:
-            data = {key: base64.b64encode(value.encode()).decode() for key, value in self.secret.items()}
-            return 0, json.dumps({"metadata": {"name": "alerts"}, "data": data}), ""
-        return 0, "", ""
-
-    @property
-    def written(self) -> dict[str, str]:
-        data = json.loads(self.applied)["data"] if self.applied else {}
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+World = partial(SecretWorld, "alerts", frozenset({TOKEN, WEBHOOK}))
 
 
-def stage(tmp_path: Path, world: World, channel: str, text: str | None = None) -> Alerts:
+def stage(tmp_path: Path, world: SecretWorld, channel: str, text: str | None = None) -> Alerts:
     environment = {}
     if text is not None:
         file = tmp_path / "given"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import pytest
 from lab_program import age, pipeline, programs
 from lab_program.stages.backups import Backups
 
-from tests.program.support.faked import Call, Faked
+from tests.program.support.faked import Faked
+from tests.program.support.secret_world import SecretWorld
 from tests.support import program
 from tests.support.program import errors, lab_module
 
@@ -21,33 +21,12 @@ KEY = {"access-key-id": "AKIATHATNOBODYSEES00", "secret-access-key": "thatNobody
 S3 = ("access-key-id", "secret-access-key", "recipients")
 
 
-class World:
-    """A cluster with one Secret, or none; Secrets that are applied are kept."""
-
-    def __init__(self, secret: dict[str, str] | None = None) -> None:
-        self.secret, self.applied = secret, ""
-
-    def __call__(self, call: Call) -> tuple[int, str, str]:
-        assert not any(value in word for word in call.command for value in KEY.values())
-        if "apply" in call.command:
-            self.applied += call.stdin.decode()
-        if "get" not in call.command:
-            return 0, "", ""
-        kind, name = call.command[3:5]
-        if kind == "namespaces":
-            return 0, json.dumps({"items": [{"metadata": {"name": "gitlab"}}]}), ""
-        if (kind, name) == ("secret", "backup-target") and self.secret is not None:
-            data = {key: base64.b64encode(value.encode()).decode() for key, value in self.secret.items()}
-            return 0, json.dumps({"metadata": {"name": name}, "data": data}), ""
-        return 0, "", ""
-
-    @property
-    def written(self) -> dict[str, str]:
-        data = json.loads(self.applied)["data"] if self.applied else {}
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+World = partial(SecretWorld, "backup-target", frozenset(KEY.values()))
 
 
-def stage(tmp_path: Path, world: World, entries: tuple[str, ...] = S3, text: str | None = None, **more: Any) -> Backups:
+def stage(
+    tmp_path: Path, world: SecretWorld, entries: tuple[str, ...] = S3, text: str | None = None, **more: Any
+) -> Backups:
     environment = {"HOME": str(tmp_path)}
     if text is not None:
         (tmp_path / "given").write_text(text, encoding="utf-8")
