@@ -5,6 +5,9 @@ A screen reader reads it in order; a terminal that can do nothing else shows it.
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -63,10 +66,33 @@ class Plain(layout.Speaker):
         elif prompt.suggested:
             self.say(f"Enter for {prompt.suggested}{f'; {EMPTY} for nothing' if empty else ''}.")
         print(f"{prompt.label}: ", end="", flush=True)
+        _wait_for_a_line()
         line = sys.stdin.readline()
         if not line:  # Ctrl-D
             raise KeyboardInterrupt
         return clean(line).strip()
+
+
+def _wait_for_a_line() -> None:
+    """Wait until there is a line to read.
+
+    Python notices a signal between two of its steps. A Ctrl-C after the last step before a read, but before the read
+    itself, would be noticed only after the next line; so the signal also ends this wait.
+    https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd
+
+    Raises:
+        KeyboardInterrupt: the owner pressed Ctrl-C.
+    """
+    heard, bell = os.pipe()
+    os.set_blocking(bell, False)
+    before = signal.set_wakeup_fd(bell)
+    try:
+        while sys.stdin not in select.select([sys.stdin, heard], [], [])[0]:
+            os.read(heard, 64)
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(heard)
+        os.close(bell)
 
 
 def _meant(prompt: Prompt, typed: str) -> tuple[Any, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -51,6 +52,18 @@ def test_every_python_here_runs_it_alone_and_through_a_symbolic_link(world: Worl
 def test_any_language_of_the_shell_will_do(journey: Journey, language: str) -> None:
     world = journey.to("end")
     assert LAB in world.must_run("--only", "preflight", LC_ALL=language).out or world.changes == []
+
+
+def test_a_home_that_does_not_exist_is_not_made(world: World, tmp_path: Path) -> None:
+    """Python would make the home /nonexistent of a service's account below the working folder."""
+    home, here = "/no-such-home", tmp_path / "here"
+    here.mkdir()
+    command = [sys.executable, world.lab / "lab", "--help"]
+    environment = {"PATH": os.environ["PATH"], "HOME": home}
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+    assert list(here.iterdir()) == []
+    assert list(world.lab.rglob("__pycache__")) == []
 
 
 OLD = [
