@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import names, values
+from . import names, urls, values
 from .answers import Answers
 
 # Servers on which everybody who knows a topic reads it.
@@ -29,26 +29,16 @@ def alerts(value: Any, answers: Answers) -> str | None:
 def alerts_url(value: Any, answers: Answers) -> str | None:
     """Check a server's address: scheme and host, a port and a path if it has them."""
     example = f"https://ntfy.{answers['base_domain']}"
-    if not isinstance(value, str) or not re.match(r"https?://", value):
-        return f"`{value}` is not the address of a server; give one with its scheme, such as `{example}`"
-    try:
-        parts = urlsplit(value)
-        port, host = parts.port, parts.hostname or ""
-    except ValueError:
-        return f"`{value}` is not the address of a server: its port or its brackets are wrong; give one such as `{example}`"
-    if parts.username is not None or parts.password is not None:
-        return "the address has a user or a password, and would be in Git; leave it out, the program asks for the token"
+    parts = urls.server(value, example, "the token")
+    if isinstance(parts, str):
+        return parts
     if parts.query or parts.fragment or "?" in value or "#" in value:
         return f"`{value}` has a `?` or a `#`; give the server's address alone, such as `{example}`"
     if value.endswith("/"):
         return f"`{value}` ends in a slash; did you mean `{value.rstrip('/')}`?"
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", parts.path):
         return f"`{value}` has a path, which is not plain; give the server's address, such as `{example}`"
-    if (found := names.host_or_address(host)) is not None:
-        return f"`{value}`: {found}"
-    if port == 0:
-        return f"`{value}`: {values.port(0)}"
-    if host in (answers["gitlab_host"], answers["registry_host"]):
+    if parts.hostname in (answers["gitlab_host"], answers["registry_host"]):
         return f"`{value}` is GitLab's own host; give the server that takes messages, such as `{example}`"
     return None
 

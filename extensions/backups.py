@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-from . import aws, names, values
+from . import aws, names, urls, values
 from .answers import Answers
 
 EXAMPLE_ENDPOINT = "https://s3.eu-central-003.backblazeb2.com"
@@ -44,21 +43,12 @@ def endpoint(value: Any, answers: Answers) -> str | None:
     """Check the address of an S3 server: scheme and host, and a port if it has one; none for AWS."""
     if value == "":
         return None
-    if not isinstance(value, str) or not re.match(r"https?://", value):
-        return f"`{value}` is not the address of a server; give one with its scheme, such as `{EXAMPLE_ENDPOINT}`"
-    try:
-        parts = urlsplit(value)
-        port, host = parts.port, parts.hostname or ""
-    except ValueError:
-        return f"`{value}` is not the address of a server: its port or its brackets are wrong; give one such as `{EXAMPLE_ENDPOINT}`"
-    if parts.username is not None or parts.password is not None:
-        return "a user or a password is no part of the address, which is in Git; the program asks for the access key"
+    parts = urls.server(value, EXAMPLE_ENDPOINT, "the access key")
+    if isinstance(parts, str):
+        return parts
     if parts.path or parts.query or parts.fragment or "?" in value or "#" in value:
         return f"`{value}` has more than scheme, host and port; did you mean `{parts.scheme}://{parts.netloc}`?"
-    if (found := names.host_or_address(host)) is not None:
-        return f"`{value}`: {found}"
-    if port == 0:
-        return f"`{value}`: {values.port(0)}"
+    host = parts.hostname or ""
     if host.endswith(".amazonaws.com"):
         return f"`{value}` is AWS itself; give nothing, and its region as `backup_region`"
     if host in (answers["gitlab_host"], answers["registry_host"]):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-from . import names, values
+from . import names, urls, values
 from .answers import Answers
 from .facts import SIGN_IN_NAME
 
@@ -42,23 +41,13 @@ def _sign_in_groups(value: Any, _: Answers) -> str | None:
 
 def _issuer(value: Any, answers: Answers) -> str | None:
     example = "https://auth.example.com"
-    if not isinstance(value, str) or not value.startswith("https://"):
-        return f"`{value}` is not an issuer, which is an address with https, such as `{example}`"
-    if re.search(r"[\s<>\"'`\\\\^{|}]", value):
-        return f"`{value}` holds a character that no address has; copy it from the provider, such as `{example}`"
+    parts = urls.server(value, example, "the client's secret", "https")
+    if isinstance(parts, str):
+        return parts
     if value.rstrip("/").endswith("/.well-known/openid-configuration"):
         return f"`{value}` is the issuer's document; give what comes before it: `{value.partition('/.well-known')[0]}`"
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        return f"`{value}` is no address; give one such as `{example}`"
-    if parts.query or parts.fragment or parts.username is not None:
-        return f"`{value}` has more than host and path; an issuer has no query, fragment or user"
-    if port == 0 or not parts.hostname:
-        return f"`{value}` names no server; give one such as `{example}`"
-    if (refusal := names.host_or_address(parts.hostname)) is not None:
-        return refusal
+    if parts.query or parts.fragment or "?" in value or "#" in value:
+        return f"`{value}` has more than host and path; an issuer has no query and no fragment"
     if parts.hostname == answers["gitlab_host"]:
         return (
             f"`{value}` is this GitLab itself, which cannot log people in to itself; give the address of your provider"

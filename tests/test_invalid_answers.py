@@ -77,6 +77,19 @@ def test_a_recorded_answer_that_is_refused_today_is_named(row: Refused) -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    "question", [name for name, one in QUESTIONS.items() if one["type"] == "str" and "choices" not in one]
+)
+def test_no_text_may_hold_a_character_of_control(question: str) -> None:
+    """Nothing that is read from an answer, such as a URL's host, may leave one out without a word."""
+    row = next(row for row in REFUSED if row.question == question and str(row.put_right.get(question, "")))
+    right = str(row.put_right[question])
+    for character in "\0\t\n\u2028":
+        for text in (right + character, right[: len(right) // 2] + character + right[len(right) // 2 :]):
+            refused = [line.partition(": ")[0] for line in problems({**row.put_right, question: text})]
+            assert question in refused, repr(text)
+
+
 def test_all_problems_of_a_file_are_told_together(template: Path, tmp_path: Path) -> None:
     data = {
         "ssh_port": 22,
