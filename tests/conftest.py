@@ -27,7 +27,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 
 from tests.support.cluster import Lab, read_lab  # noqa: E402
 from tests.support.compiled import compile_program  # noqa: E402
-from tests.support.depth import SHARE, every, left_out, settle_the_draw  # noqa: E402
+from tests.support.depth import SHARES, every, left_out, settle_the_draw  # noqa: E402
 from tests.support.questions import labs_with  # noqa: E402
 from tests.support.rendering import VALID, read_answers, recorded_answers, rendered, required  # noqa: E402
 
@@ -174,7 +174,7 @@ def pytest_report_header() -> str:
     if every():
         return "every test runs"
     return (
-        f"one in {SHARE} of the deep tests runs, by TEST_DRAW={settle_the_draw()!r}"
+        f"one in {SHARES['slow']} of the slow tests and in {SHARES['deep']} of the deep ones runs, by TEST_DRAW={settle_the_draw()!r}"
         if required()
         else "the slow tests wait for CI, and for LONG=1"
     )
@@ -182,7 +182,7 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the deep tests that this run does not take, and keep the tests of one group on one worker: what they share is read, or started, once.
+    """Leave out the slow tests that this run does not take, and keep the tests of one group on one worker: what they share is read, or started, once.
 
     pytest-xdist 3.8 writes the group to `_nodeid`, which pytest has not read since 9.2; elsewhere this changes nothing.
     https://github.com/pytest-dev/pytest-xdist/issues/1386

@@ -52,6 +52,7 @@ def make_lab(clone: Path, *arguments: str, **options: object) -> subprocess.Comp
     return run(sys.executable, clone / "hooks" / "make_lab.py", *arguments, **options)
 
 
+@pytest.mark.slow
 def test_a_lab_is_a_git_repository_with_everything_staged(clone: Path, tmp_path: Path) -> None:
     lab = tmp_path / "My Läb"
     done = run(COPIER, "copy", "--trust", "--defaults", clone, lab, stdin=subprocess.DEVNULL)
@@ -75,12 +76,14 @@ def test_the_closing_messages_first_commands_work(clone: Path, tmp_path: Path) -
     assert git(tmp_path / "a lab", "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing_and_says_so(clone: Path, tmp_path: Path) -> None:
     done = copier_cli("copy", "--trust", "--defaults", "--pretend", clone, tmp_path / "lab")
     assert done.returncode == 0, done.stderr
     assert "Nothing was written" in done.stderr and "is ready" not in done.stderr and not (tmp_path / "lab").exists()
 
 
+@pytest.mark.slow
 def test_an_empty_repository_becomes_the_lab_and_stays_itself(clone: Path, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--initial-branch=trunk", "lab")
     assert copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "lab").returncode == 0
@@ -88,6 +91,7 @@ def test_an_empty_repository_becomes_the_lab_and_stays_itself(clone: Path, tmp_p
     assert "A  README.md" in git(tmp_path / "lab", "status", "--porcelain").splitlines()
 
 
+@pytest.mark.slow
 def test_inside_another_repository_the_lab_is_one_of_its_own_and_the_owner_is_told(clone: Path, tmp_path: Path) -> None:
     """The bootstrap pushes the repository that the lab is in: that must not be the outer one."""
     git(tmp_path, "init", "--quiet")
@@ -113,6 +117,7 @@ def test_a_lab_inside_of_the_templates_own_checkout_is_refused(clone: Path) -> N
         assert "make lab DEST=../my-lab" in done.stderr and not (clone / name).exists()
 
 
+@pytest.mark.slow
 def test_without_git_the_closing_message_does_not_say_that_anything_is_staged(clone: Path, tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     assert copier_cli("copy", "--trust", "--defaults", clone, lab).returncode == 0
@@ -231,6 +236,7 @@ def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:
     assert recorded_answers(tmp_path / "lab")["gitlab_host"] == "gitlab.lab"
 
 
+@pytest.mark.slow
 def test_make_lab_without_a_terminal_takes_the_defaults(clone: Path, tmp_path: Path) -> None:
     done = make_lab(clone, "lab", "", cwd=tmp_path, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
@@ -238,6 +244,7 @@ def test_make_lab_without_a_terminal_takes_the_defaults(clone: Path, tmp_path: P
     assert answers["base_domain"] == "lab.example.com" and answers["_src_path"] == str(clone)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_wizard_ends_it_with_a_word_and_leaves_nothing(clone: Path, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -265,6 +272,7 @@ def test_ctrl_c_in_the_wizard_ends_it_with_a_word_and_leaves_nothing(clone: Path
     assert not (tmp_path / "lab").exists()
 
 
+@pytest.mark.slow
 def test_the_wizard_shows_a_message_whole_and_keeps_what_was_typed(clone: Path, tmp_path: Path) -> None:
     """A terminal of 80 columns, in which no message ends at the edge; then the answer is mended, not typed again."""
     master, slave = pty.openpty()
@@ -302,6 +310,7 @@ def test_the_wizard_shows_a_message_whole_and_keeps_what_was_typed(clone: Path, 
     assert recorded_answers(tmp_path / "lab")["base_domain"] == "lab.de"
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_in_one_line_and_leaves_nothing(clone: Path, tmp_path: Path) -> None:
     # No file may grow beyond 8 KiB: a write fails as it does on a full disk, in the middle of the copy.
     shutil.copytree(clone, tmp_path / "template", ignore=shutil.ignore_patterns(".git"))
@@ -333,6 +342,7 @@ def test_a_folder_that_is_not_the_owners_to_write_is_refused(tmp_path: Path, mon
     assert destination_problems(tmp_path, True, ".copier-answers.yml") == said
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("place", ["a file", "below a file", "not empty"])
 def test_a_destination_that_cannot_be_is_refused_in_a_word(clone: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("mine")
@@ -438,6 +448,7 @@ def test_the_template_renders_through_pytest_copie(copie: Copie, clone: Path) ->
     assert recorded_answers(result.project_dir)["lab_name"] == "garage"
 
 
+@pytest.mark.slow
 def test_another_labs_answers_make_a_lab_but_for_a_name_that_nobody_knows(clone: Path, tmp_path: Path) -> None:
     answers = tmp_path / "old.yml"
     answers.write_text("_commit: v0.9.0\n_src_path: gh:someone/template\nlab_name: garage\ngitlab_hots: gitlab.lab\n")
@@ -461,6 +472,7 @@ def test_a_refused_answer_leaves_nothing_behind(clone: Path, tmp_path: Path) -> 
     assert not (tmp_path / "lab").exists()
 
 
+@pytest.mark.slow
 def test_what_python_compiled_in_an_unpacked_archive_is_in_no_lab(tmp_path: Path) -> None:
     template = snapshot(tmp_path / "template")
     compiled = template / "template" / "lab_program" / "__pycache__"

@@ -8,24 +8,24 @@ from typing import Any
 
 import pytest
 
-from tests.support.depth import DRAW, SHARE, left_out
+from tests.support.depth import DRAW, SHARES, left_out
 
 CASES = [f"tests/test_x.py::test_slow[{number}]" for number in range(60)]
+SLOW = [f"tests/test_x.py::test_slow_too[{number}]" for number in range(60)]
+
+
+def case(name: str, test: str, **marks: dict[str, Any]) -> Any:
+    found = {mark: SimpleNamespace(kwargs=settings) for mark, settings in marks.items()}
+    return SimpleNamespace(nodeid=name, path="x", originalname=test, get_closest_marker=found.get)
 
 
 @pytest.fixture
 def items() -> list[Any]:
-    mark = SimpleNamespace(kwargs={"keep": 3})
-    cases = [
-        SimpleNamespace(nodeid=name, path="x", originalname="test_slow", get_closest_marker={"deep": mark}.get)
-        for name in CASES
-    ]
     return [
-        *cases,
-        SimpleNamespace(
-            nodeid="slow", path="x", originalname="slow", get_closest_marker={"slow": SimpleNamespace(kwargs={})}.get
-        ),
-        SimpleNamespace(nodeid="quick", path="x", originalname="quick", get_closest_marker={}.get),
+        *(case(name, "test_slow", deep={"keep": 3}) for name in CASES),
+        *(case(name, "test_slow_too", slow={}) for name in SLOW),
+        case("picture", "picture", slow={"each_commit": True}),
+        case("quick", "quick"),
     ]
 
 
@@ -43,20 +43,21 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_make_test_keeps_the_first_cases_and_what_is_quick(items: list[Any]) -> None:
-    assert names(items) == [*CASES[3:], "slow"]
+    assert set(names(items)) == {*CASES[3:], *SLOW, "picture"}
 
 
 def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(
     items: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUIRE_TOOLS", "1")
-    never = set(CASES)
+    never = {*CASES[3:], *SLOW}
     for number in range(100):
         monkeypatch.setenv(DRAW, hashlib.sha1(str(number).encode()).hexdigest())
         without = names(items)
-        assert "slow" not in without
-        assert without == names(items) and not set(CASES[:3]) & set(without)
-        assert 57 * (1 - 3 / SHARE) < len(without) < 57
+        assert without == names(items) and not {*CASES[:3], "picture", "quick"} & set(without)
+        for others, share in ((CASES[3:], SHARES["deep"]), (SLOW, SHARES["slow"])):
+            left = set(without) & set(others)
+            assert len(others) * (1 - 2.5 / share) < len(left) < len(others)
         never &= set(without)
     assert not never
 
@@ -64,6 +65,7 @@ def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(
 def test_all_run_with_long_and_what_is_asked_for_by_name_does(
     items: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert names(items, args=["tests/test_x.py"]) == []
     assert names(items, keyword="slow") == names(items, args=["tests/test_x.py::test_slow[9]"]) == []
     monkeypatch.setenv("LONG", "1")
     assert names(items) == []

@@ -74,6 +74,7 @@ def test_git_leaves_out_keys_backups_and_what_was_decrypted(
     assert set(paths) - ignored(lab_folder, paths) == set()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(names, min_size=3, max_size=8))
 def test_git_takes_what_is_public_or_encrypted(lab_folder: Path, found: list[str]) -> None:

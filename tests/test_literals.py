@@ -120,6 +120,7 @@ def test_ruby_reads_back_the_same(values: list[Any]) -> None:
     assert json.loads(done.stdout) == values
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.one_of(ONE_LINE, st.lists(st.sampled_from(ERB), min_size=1, max_size=6).map("".join)),

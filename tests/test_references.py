@@ -93,6 +93,7 @@ FILES: dict[str, tuple[str, str, str, str]] = {
 }
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("case", FILES)
 def test_a_broken_file_is_noticed(article: Lab, tmp_path: Path, case: str) -> None:
     file, old, new, said = FILES[case]

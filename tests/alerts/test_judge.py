@@ -140,6 +140,7 @@ ONE_LOOK = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(history=st.lists(ONE_LOOK, max_size=25), grace=st.sampled_from([0, 600]))
 @examples(max_examples=400 if every() else 60, deadline=None)
 def test_each_fault_is_told_once_and_its_end_once_whatever_happens(history: list[dict[str, Any]], grace: int) -> None:

@@ -30,7 +30,7 @@ def sealed(content: bytes, *recipients: str) -> bytes:
     return found
 
 
-@pytest.mark.skipif(not (AGE.exists() or with_the_clusters_programs()), reason="make cluster-test builds age")
+@pytest.mark.skipif(not with_the_clusters_programs(), reason="make cluster-test builds age, and runs this")
 @pytest.mark.parametrize("size", SIZES)
 def test_age_decrypts_it_whatever_its_size(size: int, key: Key) -> None:
     content = secrets.token_bytes(size)
@@ -73,7 +73,7 @@ def test_the_header_says_how_many_can_open_a_file_and_how_long_it_is() -> None:
         assert number == count and length + age.sealed_size(7) == len(found)
 
 
-@pytest.mark.skipif(not (AGE.exists() or with_the_clusters_programs()), reason="make cluster-test builds age")
+@pytest.mark.skipif(not with_the_clusters_programs(), reason="make cluster-test builds age, and runs this")
 def test_the_header_of_ages_own_files_is_read_as_well(key: Key) -> None:
     by_age = subprocess.run([AGE, "-r", key.recipient], input=b"1234", capture_output=True, check=True).stdout
     number, length = age.header_of(by_age)

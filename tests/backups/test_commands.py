@@ -24,7 +24,7 @@ from tests.support.rendering import rendered
 from tests.support.tools import tool
 
 pytestmark = pytest.mark.skipif(
-    not (RCLONE.exists() or with_the_clusters_programs()), reason="make cluster-test builds rclone and age"
+    not with_the_clusters_programs(), reason="make cluster-test builds rclone and age, and runs this"
 )
 FOLDER = pytest.mark.parametrize("place", ["folder"], indirect=True)
 S3 = pytest.mark.parametrize("place", ["s3"], indirect=True)

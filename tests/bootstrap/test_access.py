@@ -106,6 +106,7 @@ def test_a_developer_gets_neither_the_branch_nor_the_tokens(built: World) -> Non
     assert built.gitlab.answer("GET", path, {}, {}, built.maintainer)[1]["value"] is None
 
 
+@pytest.mark.slow
 def test_a_stranger_sees_nothing(built: World) -> None:
     stranger = built.gitlab.add_person("eve")
     assert built.gitlab.answer("GET", "/projects/HomeLAB%2Fhomelab", {}, {}, stranger)[0] == 404
@@ -199,6 +200,7 @@ def test_the_updates_token_is_replaced_where_it_would_fail_or_is_open(
 # Who deploys
 
 
+@pytest.mark.slow
 def test_a_developer_pushes_branches_and_the_cache_and_no_tag_that_flux_deploys(built: World) -> None:
     own, job = built.developer, built.gitlab.start_job(DEMO, "dan")
     for token in (own, job):

@@ -179,6 +179,7 @@ def test_a_run_that_was_killed_after_the_secret_gives_the_account_that_very_pass
     assert account(world)["password"] == password
 
 
+@pytest.mark.slow
 def test_verify_by_itself_sends_a_mail_and_a_refusal_ends_it_with_the_reason(journey: Journey) -> None:
     world = owned(journey, "end", smtp_enabled=True)
     good = world.must_run(command="verify")

@@ -28,6 +28,7 @@ def test_the_status_of_a_lab_that_works_names_versions_and_changes_nothing(journ
         assert re.search(rf"^   ok     {re.escape(words)}", run.out, re.MULTILINE), words
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("breaks", "words"),
     [
@@ -62,6 +63,7 @@ def another_node(world: World) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_node_that_gitlab_would_ban_is_named_until_gitlab_was_started_with_it(journey: Journey) -> None:
     """With one expired pull secret, each node fails to log in; GitLab bans whoever it was not told to spare."""
     world = journey.to("end")
@@ -104,6 +106,7 @@ def test_check_is_uvs_to_run_and_says_so_where_there_is_none(world: World) -> No
     assert (run.status, run.out) == (7, f"{world.lab} run --quiet .gitlab/check.py\n")
 
 
+@pytest.mark.slow
 def test_a_lab_whose_settings_are_broken_says_how_to_mend_them(world: World) -> None:
     settings = world.lab / "lab_program/settings.json"
     text = settings.read_text()

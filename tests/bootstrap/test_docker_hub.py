@@ -35,6 +35,7 @@ def offer(world: World, *mirrors: str) -> None:
     (world.container.parent / "offered").write_text(" ".join(f"{one}/" for one in mirrors) + "\n")
 
 
+@pytest.mark.slow
 def test_docker_on_the_runners_machine_is_led_to_the_cache_once(cached: World) -> None:
     offer(cached, "https://mirror.other", URL)
     run = cached.must_run()
@@ -48,6 +49,7 @@ def test_docker_on_the_runners_machine_is_led_to_the_cache_once(cached: World) -
     assert "cache of Docker Hub" not in again.text and not (cached.container.parent / "set up").exists()
 
 
+@pytest.mark.slow
 def test_a_docker_that_does_not_take_it_stops_nothing(cached: World) -> None:
     """Its call names another mirror, say: setup.sh leaves it as it is."""
     offer(cached, "https://mirror.other")
@@ -57,6 +59,7 @@ def test_a_docker_that_does_not_take_it_stops_nothing(cached: World) -> None:
     )
 
 
+@pytest.mark.slow
 def test_another_content_of_the_file_comes_to_the_machine(cached: World) -> None:
     offer(cached, URL)
     cached.must_run()

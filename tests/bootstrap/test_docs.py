@@ -16,6 +16,7 @@ DOCS = (ROOT / "docs" / "adding-a-stage.md").read_text(encoding="utf-8")
 MODULE, IMPORT = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, r"the clocks of 1 node\(s\) are right"), (-300, r"The clock of node-1 \(-3\d\d s\) is wrong\.")],

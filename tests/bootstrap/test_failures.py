@@ -124,6 +124,7 @@ PASSING = [
 TELLING = [PASSING[n] for n in (4, 9, 14, 46)]
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(("stage", "request_", "kind"), PASSING if LONG else TELLING)
 def test_a_failure_that_passes_is_waited_for_and_leaves_nothing_twice(
     journey: Journey, stage: str, request_: str, kind: int | str

@@ -68,6 +68,7 @@ def test_a_run_killed_before_any_call_is_mended_by_the_next(journey: Journey, st
         check_mended(world, journey, stage, f"killed before call {number}: {point}")
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_the_runner_starts_does_not_forget_the_start(journey: Journey) -> None:
     """The new file is on the machine already; only a mark tells that the container does not know of it."""
     world = journey.to("end")
@@ -91,6 +92,7 @@ def test_a_killed_run_leaves_no_token_that_stays_valid(journey: Journey) -> None
     assert world.summary()["root tokens that are valid"] == []
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_stopped_run_cleans_up_and_says_how_to_go_on(journey: Journey, number: int, status: int) -> None:
     world = journey.to("registry")

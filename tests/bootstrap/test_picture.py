@@ -10,7 +10,7 @@ import pytest
 from tests.bootstrap.support.lab_folder import ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_the_picture_of_a_finished_run_is_fresh() -> None:
     """Otherwise: python docs/tools/up_picture.py."""
     spec = importlib.util.spec_from_file_location("up_picture", ROOT / "docs/tools/up_picture.py")

@@ -306,6 +306,7 @@ def test_all_problems_are_listed_at_once_each_with_its_fix(
     assert f"{len(numbers)} thing(s) to mend" in run.err and world.changes == []
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("number", range(len(PROBLEMS)) if LONG else [0, 8, 25], ids=lambda n: f"{PROBLEMS[n][0]}-{n}")
 def test_a_check_that_is_wrong_about_a_lab_can_be_passed_over(make_world: Callable[..., World], number: int) -> None:
     check, settings, change, what, _ = PROBLEMS[number]
@@ -354,6 +355,7 @@ def with_gitlab_from(world: World, registry: str) -> None:
     commit(world.lab, "GitLab from another registry")
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("tags", "status", "said"),
     [
@@ -414,6 +416,7 @@ def test_a_lab_that_is_reached_by_another_path_is_in_its_own_repository(world: W
     assert "the repository: committed as it is" in world.must_run("--only", "preflight", program=[link / "lab"]).out
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     "name",
     ["apps/wiki/helmrelease.yaml", "clusters/other/wiki.yaml", "infrastructure/dns.yml", "charts/wiki/templates/a.tpl"],
@@ -437,6 +440,7 @@ def test_notes_and_what_git_shall_ignore_are_the_owners(world: World) -> None:
     world.must_run("--only", "preflight")
 
 
+@pytest.mark.slow
 def test_an_authority_that_an_ignore_rule_keeps_from_git_is_named(make_world: Callable[..., World]) -> None:
     world = make_world(private_ca=True)
     subprocess.run(["git", "-C", str(world.lab), "rm", "--quiet", "--cached", "ca.crt"], check=True)
@@ -463,6 +467,7 @@ def fault_line(**words: object) -> str:
     return json.dumps({"host": "registry.localhost", "fault": "dns", "words": "not known", **words})
 
 
+@pytest.mark.slow
 def test_the_pods_that_look_from_inside_go_again_and_what_they_saw_is_told(world: World) -> None:
     good = world.run("--only", "preflight")
     assert "the cluster knows gitlab.localhost registry.localhost demo.localhost, too" in good.out
@@ -496,6 +501,7 @@ def test_pods_without_a_result_are_a_warning_with_the_reason(world: World, monke
     assert world.cluster.of_kind("Job") == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_and_a_lab_that_is_built_start_no_pods(journey: Journey) -> None:
     world = journey.to("preflight")
     assert "a dry run starts no pod there" in world.must_run("--dry-run", "--only", "preflight").out
@@ -507,6 +513,7 @@ def test_a_dry_run_and_a_lab_that_is_built_start_no_pods(journey: Journey) -> No
     assert not [call for call in world.calls if "lab-inside" in " ".join(call.arguments)]
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_while_pods_look_takes_them_away(
     world: World, monkeypatch: pytest.MonkeyPatch, end: int
@@ -520,6 +527,7 @@ def test_a_run_that_is_stopped_while_pods_look_takes_them_away(
     assert run.status == 128 + end and world.cluster.of_kind("Job") == []
 
 
+@pytest.mark.slow
 def test_pods_that_a_killed_run_left_are_gone_before_others_look(world: World) -> None:
     world.cluster.failing_jobs = {"lab-inside-node": fault_line(host="old.localhost")}
     world.kill_before = lambda call, _: "get pods" in call.detail

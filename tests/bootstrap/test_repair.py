@@ -219,6 +219,7 @@ def test_a_log_in_that_gitlab_refuses_is_replaced_though_the_users_name_is_right
     assert "gldt-of-the-backup" not in {token["token"] for token in world.gitlab.deploy_tokens}
 
 
+@pytest.mark.slow
 def test_flux_gets_another_address_with_another_login_and_keeps_the_one_it_has_otherwise(journey: Journey) -> None:
     """Only a replaced log-in can have failed often enough for a ban of its pod."""
     world = journey.to("end")
@@ -236,6 +237,7 @@ def test_flux_gets_another_address_with_another_login_and_keeps_the_one_it_has_o
     assert world.cluster.find("Pod", "flux-system", "source-controller-1") is not None
 
 
+@pytest.mark.slow
 def test_what_belongs_to_the_owner_stays(journey: Journey) -> None:
     """Another registry's log-in in regcred, another line in the runner's .env, another host that GitLab may call."""
     world = journey.to("end")
@@ -280,6 +282,7 @@ def test_a_password_secret_made_too_late_says_so(journey: Journey) -> None:
     assert "gitlab:password:reset[root]" in run.err
 
 
+@pytest.mark.slow
 def test_a_clone_that_is_behind_is_told_to_pull_and_one_gone_astray_is_not_pushed(journey: Journey) -> None:
     world = journey.to("end")
     assert "has newer commits (image updates, for example): git pull" in world.must_run("--only", "sync").out
@@ -309,6 +312,7 @@ def test_what_flux_says_of_an_older_commit_does_not_count(journey: Journey) -> N
     assert older != world.flux.tip() and seen == [f"main@sha1:{world.flux.tip()}"] * 4
 
 
+@pytest.mark.slow
 def test_flux_is_pointed_at_the_folder_of_a_cluster_that_has_another_name(journey: Journey) -> None:
     """By itself it would look for the old folder in the new commit, and stay where it was."""
     world = journey.to("verify")

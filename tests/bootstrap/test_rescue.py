@@ -34,6 +34,7 @@ def test_what_the_check_refuses_leads_back_to_the_rescue(journey: Journey) -> No
     assert world.cluster.gitlab_uid == pods
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("version", ["19.3.9", "19.4.1"])
 def test_the_version_is_that_of_the_values_whatever_the_answer_says(world: World, version: str) -> None:
     """Helm and Flux install what apps/gitlab/values.yaml says: an owner, or Renovate, takes a patch there."""
@@ -50,6 +51,7 @@ def test_the_version_is_that_of_the_values_whatever_the_answer_says(world: World
     assert f"asks for GitLab {version}, the answer gitlab_version for {answer}" in run.err + run.out
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(("started", "problem"), [(False, ""), (True, "GitLab 19.3.9 is installed")])
 def test_a_version_that_never_started_does_not_forbid_the_one_before(world: World, started: bool, problem: str) -> None:
     """An owner who has set a version by hand whose image no node gets comes back by `./lab rescue`."""

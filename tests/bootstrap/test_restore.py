@@ -185,6 +185,7 @@ def config(second: int, more: str = "", text: str = "config") -> dict[str, str]:
     return {f"/etc/gitlab/config_backup/gitlab_config_{second}_2026_09_21.tar{more}": text}
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("there", "taken", "said"),
     [
@@ -220,6 +221,7 @@ def test_the_configuration_of_the_same_night_is_taken(
     assert f"--file /etc/gitlab/config_backup/{taken} " in unpacked
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     "there", [{}, config(1790086400), config(1789900000), config(1790000000, ".part"), config(1790000000, text="cut")]
 )
@@ -290,6 +292,7 @@ def test_a_file_that_does_not_arrive_whole_is_not_restored(world: World, pod: Po
     assert pod.files == {} and not any("gitlab-backup restore" in line for line in pod.commands)
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("how", "names"),
     [
@@ -333,6 +336,7 @@ def test_after_a_restore_that_was_killed_the_next_one_brings_the_probes_back(wor
     assert not [c for c in world.calls if "undo" in c.arguments]
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("source", "pattern", "words"),
     [
@@ -350,6 +354,7 @@ def test_what_the_cluster_refuses_is_said_and_leaves_gitlab_as_it_was(
     assert pod.order() == [] and untouched(world)
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     "fails", ["gitlab-backup restore", "gitlab-ctl stop puma", "tar --extract", "gitlab-ctl reconfigure"]
 )

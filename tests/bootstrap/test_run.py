@@ -204,6 +204,7 @@ def test_an_external_repository_over_https_serves_flux_which_installs_gitlab(
     assert world.cluster.secret("flux-system", "flux-system")["password"] == "a new one"
 
 
+@pytest.mark.slow
 def test_an_external_repository_over_ssh_takes_fluxs_own_key(
     make_world: Callable[..., World], owner_config: Path
 ) -> None:

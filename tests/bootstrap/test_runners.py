@@ -62,6 +62,7 @@ def test_jobs_that_hold_what_changes_the_lab_run_where_no_other_job_runs(journey
     assert made["locked"] is True and made["access_level"] == "ref_protected", "nobody enables it elsewhere"
 
 
+@pytest.mark.slow
 def test_the_jobs_of_a_lab_in_a_group_of_its_own_have_a_runner(make_world: Callable[..., World]) -> None:
     world = make_world(lab_project="ops/homelab")
     world.must_run()

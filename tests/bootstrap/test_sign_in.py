@@ -27,6 +27,7 @@ def kept(world: World) -> dict[str, str]:
     return world.cluster.secret(world.settings["app_namespace"], "sign-in")
 
 
+@pytest.mark.slow
 def test_the_application_is_made_once_and_replaced_where_it_does_not_fit(signed: World) -> None:
     first = signed.must_run("--only", "sign-in")
     (made,) = signed.gitlab.applications
@@ -85,6 +86,7 @@ def test_without_a_sign_in_nothing_is_made(signed: World) -> None:
     assert "sign_in is none" in signed.must_run("--only", "sign-in").out and signed.gitlab.applications == []
 
 
+@pytest.mark.slow
 def test_an_application_with_a_sign_in_has_to_be_one_that_the_cookie_reaches(signed: World) -> None:
     done = signed.run("shop", "--sign-in", "--host", "shop.example.com", command="new-app", yes=False)
     assert done.status == 1 and '"shop.example.com" is not below localhost' in done.err
@@ -101,6 +103,7 @@ def test_an_application_with_a_sign_in_has_to_be_one_that_the_cookie_reaches(sig
     )
 
 
+@pytest.mark.slow
 def test_the_providers_client_secret_comes_from_a_file_and_its_absence_stops_nothing(
     make_world: Callable[..., World],
 ) -> None:

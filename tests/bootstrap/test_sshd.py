@@ -129,6 +129,7 @@ def seen_there(world: World) -> set[str]:
     return {line.partition("=")[0] for line in (world.folder / "seen there").read_text().splitlines()}
 
 
+@pytest.mark.slow
 @pytest.mark.tool("sshd")
 def test_whoever_is_root_on_the_runners_machine_gets_no_hold_of_the_owners_agent(machine: World, agent: str) -> None:
     """The owner's configuration forwards everything to every machine; sshd would take it."""
@@ -146,6 +147,7 @@ def test_whoever_is_root_on_the_runners_machine_gets_no_hold_of_the_owners_agent
     assert not {"SSH_AUTH_SOCK", "DISPLAY", "SSH_TTY"} & seen_there(machine)
 
 
+@pytest.mark.slow
 @pytest.mark.tool("sshd")
 def test_a_new_machines_host_key_is_kept_and_another_one_is_refused_from_then_on(machine: World) -> None:
     """ssh itself asks here, as it does unless its owner has said otherwise; nobody is there to answer."""

@@ -48,6 +48,7 @@ def test_every_python_here_runs_it_alone_and_through_a_symbolic_link(world: Worl
     world.must_run(command="verify")
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("language", ["C", "POSIX", "en_US.ISO-8859-1", "de_DE.UTF-8"])
 def test_any_language_of_the_shell_will_do(journey: Journey, language: str) -> None:
     world = journey.to("end")
@@ -136,6 +137,7 @@ def test_every_command_has_a_help_with_an_example(world: World) -> None:
     assert world.calls == []
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -167,6 +169,7 @@ def test_a_pause_that_is_no_number_is_refused_and_many_tries_do_not_overflow(wor
     assert run.status == 2 and "LAB_RETRIES must be a whole number" in run.err and world.calls == []
 
 
+@pytest.mark.slow
 def test_what_the_shell_or_a_hook_of_git_left_in_the_environment_leads_nowhere_else(world: World) -> None:
     """CDPATH sends `cd` to a folder of the same name, and makes it print where it went; GIT_DIR is a hook's."""
     (world.folder / "elsewhere" / LAB).mkdir(parents=True)
@@ -202,6 +205,7 @@ def external_repository(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -249,6 +253,7 @@ def test_a_dry_run_of_a_finished_lab_makes_no_token_to_look_with(journey: Journe
     assert world.changes == [] and "Nothing was changed" in run.out
 
 
+@pytest.mark.slow
 def test_from_and_only_choose_stages(journey: Journey) -> None:
     world = journey.to("end")
     assert re.findall(r"== \d+/\d+ (\w+)", world.must_run("--from", "runner").out) == ["runner", "verify"]

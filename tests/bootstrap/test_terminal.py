@@ -47,6 +47,7 @@ def shown(world: World, *arguments: str, command: str = "up") -> str:
     return run.heard.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("stage", "source", "pattern"),
     [
@@ -102,6 +103,7 @@ def hostile_pods(world: World) -> None:
     world.cluster.refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": HOSTILE}]}
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("breaks", [hostile_conditions, hostile_node, hostile_pods])
 def test_the_status_of_hostile_objects_moves_no_cursor(journey: Journey, breaks: Callable[[World], None]) -> None:
     world = journey.to("end")

@@ -100,6 +100,7 @@ def test_a_backup_of_the_key_is_written_after_a_yes_for_its_owner_alone(authorit
     assert KEY not in run.said and authority.changes == []
 
 
+@pytest.mark.slow
 def test_without_a_yes_in_person_no_key_is_written(authority: World) -> None:
     """Neither a no, nor Enter, nor a script's --yes."""
     file = authority.home / "lab-authority.yaml"
@@ -111,6 +112,7 @@ def test_without_a_yes_in_person_no_key_is_written(authority: World) -> None:
     assert scripted.status == 1 and "There is no terminal to ask" in scripted.err and not file.exists()
 
 
+@pytest.mark.slow
 def test_a_place_from_which_git_could_take_the_key_is_refused_before_anything_is_asked(authority: World) -> None:
     taken = authority.home / "there"
     taken.write_text("mine")

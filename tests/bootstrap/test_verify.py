@@ -59,6 +59,7 @@ def runner_offline(world: World) -> None:
     world.gitlab.runners[0].update(status="offline", online=False)
 
 
+@pytest.mark.slow
 def test_a_runner_that_never_reports_is_missed_by_each_run(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage shows GitLab the runner's token, too; that is no sign of life from the runner's machine."""
     world = journey.to("end")
@@ -157,6 +158,7 @@ CHOSEN = (
 )
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(("breaks", "what", "more"), [b[1:] for b in CHOSEN], ids=[b[0] for b in CHOSEN])
 def test_the_first_thing_that_is_wrong_is_named(
     journey: Journey, breaks: Callable[[World], None], what: str, more: str

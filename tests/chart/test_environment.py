@@ -227,6 +227,7 @@ def test_helm_test_is_content_with_a_healthy_service_that_speaks_no_http(way: st
         server.close()
 
 
+@pytest.mark.slow
 def test_helm_test_fails_where_nobody_listens() -> None:
     server = Greeter("waits")
     server.close()
@@ -258,6 +259,7 @@ def test_helm_test_asks_a_web_server_for_an_answer(web: int, values: Values, goo
     assert (scheme, code == 0) == ("http", good)
 
 
+@pytest.mark.slow
 def test_what_helm_test_speaks_can_be_said() -> None:
     server = Greeter("greets")
     try:

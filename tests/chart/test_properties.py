@@ -56,6 +56,7 @@ def test_values_that_the_schema_accepts_and_that_contradict_one_another_are_refu
         assert complaints(objects) == []
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("name", ["demo", "a", "2048", "my.app", "x" * 53, "a" * 52 + "1"])
 @settings(often, max_examples=max(5, EXAMPLES // 20))
 @given(EVERYTHING)

@@ -371,6 +371,7 @@ def test_the_check_finds_what_breaks_a_lab(article: Lab, tmp_path: Path, case: s
     assert any(re.search(said, fault, re.DOTALL) for fault in findings.faults), findings.faults
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("file", "pattern", "said"),
     [
@@ -392,6 +393,7 @@ def test_the_check_finds_what_is_kept_from_flux(
     assert any(said in fault for fault in faults) if said else not faults, faults
 
 
+@pytest.mark.slow
 def test_the_check_finds_a_copied_folder_whose_release_is_not_renamed(article: Lab, tmp_path: Path) -> None:
     """The older of two HelmReleases of one name vanishes, and everything is Ready."""
     faults = judged(changed(article, tmp_path, copied(article))).faults
@@ -695,6 +697,7 @@ def test_a_chart_that_changed_needs_a_new_version(
     assert judged(lab) == Findings()
 
 
+@pytest.mark.slow
 def test_what_counts_as_before_is_what_the_pipeline_says(
     article: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,7 @@ def issued(lab: Lab) -> set[tuple[str, str]]:
 
 
 @pytest.mark.deep(keep=5)
-@pytest.mark.slow(keep=2)
+@pytest.mark.slow(keep=2, each_commit=True)
 def test_every_secret_that_is_read_is_made_in_that_namespace_with_those_keys(lab: Lab) -> None:
     made, scripts, wrong = table(lab.answers), bootstrap_secrets.made(lab.path), []
     for who, space, name, kind, keys in needs(lab):
@@ -81,7 +81,7 @@ def test_every_secret_that_is_read_is_made_in_that_namespace_with_those_keys(lab
     assert wrong == []
 
 
-@pytest.mark.slow(keep=4)
+@pytest.mark.slow(keep=4, each_commit=True)
 def test_the_bootstrap_writes_what_the_table_of_references_says(lab: Lab) -> None:
     """The table in tests/support/references.py names keys; the scripts write exactly those, in one of their shapes."""
     scripts = bootstrap_secrets.made(lab.path)
@@ -100,6 +100,7 @@ def test_the_bootstrap_writes_what_the_table_of_references_says(lab: Lab) -> Non
     assert delivery <= set(scripts), "every secret of the way from a tag to a pod is made by a script, and none by hand"
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("name", ["article", "pair-01", "pair-02"])
 def test_every_group_pulls_with_its_own_token_wherever_flux_scans_and_pods_pull(
     shared: Path, tmp_path: Path, name: str

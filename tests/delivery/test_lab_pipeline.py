@@ -282,6 +282,7 @@ def test_conflicts_are_said_in_the_merge_request_and_lose_nothing(forge: Forge) 
     assert forge.proposed("one.txt") == "resolved" and len(forge.options()) == 1
 
 
+@pytest.mark.slow
 def test_an_update_that_fails_the_checks_is_a_draft(forge: Forge) -> None:
     assert forge.propose("echo new > two.txt", CHECKS_FAIL="1").returncode == 0
     (options,) = forge.options()
@@ -316,6 +317,7 @@ def test_an_update_that_cannot_be_made_proposes_nothing_and_fails(forge: Forge) 
     )
 
 
+@pytest.mark.slow
 def test_a_template_out_of_reach_is_said(forge: Forge) -> None:
     answers = forge.lab / ".copier-answers.yml"
     answers.write_text(answers.read_text().replace(f"file://{forge.template}", "/home/me/template"))

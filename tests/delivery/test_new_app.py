@@ -178,6 +178,7 @@ def test_an_application_has_the_shape_of_the_sample_application(lab: Lab, tmp_pa
     assert ("$" in text, "None" in text) == (True, False)
 
 
+@pytest.mark.slow
 def test_the_earlier_name_of_the_command_goes_on(article: Lab, tmp_path: Path) -> None:
     one, other = copy_of(article.path, tmp_path / "one"), copy_of(article.path, tmp_path / "other")
     assert new_app(one, "shop", "--memory", "1Gi").returncode == 0
@@ -211,6 +212,7 @@ def test_the_same_application_twice_is_refused_and_nothing_changes(article: Lab,
     assert fingerprint(path) == before
 
 
+@pytest.mark.slow
 def test_removing_an_application_as_the_help_says_leaves_the_lab_as_it_was(article: Lab, tmp_path: Path) -> None:
     path = copy_of(article.path, tmp_path / "lab")
     for arguments in (["init", "--quiet"], ["add", "--all"]):
@@ -430,6 +432,7 @@ def test_a_renaming_that_cannot_work_is_refused_and_nothing_changes(
     assert fingerprint(path) == before
 
 
+@pytest.mark.slow
 def test_it_says_what_comes_next(article: Lab, shared: Path, tmp_path: Path) -> None:
     path = copy_of(article.path, tmp_path / "lab")
     done = new_app(path, "shop", "--project", "HomeLAB/web/shop")

@@ -122,7 +122,7 @@ def test_exactly_versions_are_built(shared: Path, tmp_path: Path, name: str, pus
     assert found == {push: PUSHES[push][1] for push in pushes}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_each_lab_has_one_of_the_pipelines_that_these_tests_run(lab: Lab, shared: Path) -> None:
     def kind(text: str) -> str:
         # A version, and what only a pod's network needs.

@@ -49,6 +49,7 @@ def log_in(folder: Path, address: str, user: str, work: Path) -> Path:
     return ran.home / ".docker/config.json"
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("name", JOBS)
 def test_a_registry_takes_a_push_with_the_jobs_configuration_and_refuses_without(
     shared: Path, tmp_path: Path, name: str
@@ -95,6 +96,7 @@ def test_dockers_own_client_logs_in_as_the_job_says(shared: Path, tmp_path: Path
         )
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("name", "groups"), [("article", ["HomeLAB"]), ("pair-02", ["one", "Two", "three-3", "four_4", "five.5"])]
 )

@@ -147,7 +147,7 @@ def _image(name: str) -> Pin:
     return repository, tag
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_renovate_finds_every_version_that_the_articles_lab_pins(article: Lab, tmp_path: Path) -> None:
     test_renovate_finds_every_version_that_a_lab_pins(article, tmp_path)
 
@@ -269,6 +269,7 @@ def proposals(lab: Lab, updates: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+@pytest.mark.slow
 def test_gitlab_is_never_proposed_beyond_a_required_stop_and_its_patches_are(article: Lab) -> None:
     versions = [
         "19.3.0",

@@ -157,7 +157,7 @@ def test_a_private_key_shows_itself_to_nobody() -> None:
 # What is written
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_values_come_back_as_they_were_with_either_key_and_none_of_them_is_in_the_lab(own: Lab) -> None:
     own.set()
     for key in (KEY, SPARE):
@@ -217,6 +217,7 @@ def test_a_value_on_a_line_that_is_none_is_not_shown(own: Lab) -> None:
     assert done.returncode == 1 and "line 2" in done.stderr and "marker" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_lab_without_recipients_says_how_to_begin(article: object, tmp_path: Path) -> None:
     path = shutil.copytree(article.path, tmp_path / "lab")  # type: ignore[attr-defined]
     for arguments in (["secret", "edit", "gitlab/x"], ["secret", "rotate"], ["new-app", "shop", "--secret", "shop-db"]):
@@ -256,6 +257,7 @@ def test_rotation_encrypts_everything_for_the_answers_recipients_with_new_data_k
     assert done.returncode == 1 and SPARE.recipient in done.stderr
 
 
+@pytest.mark.slow
 def test_a_rotation_that_cannot_open_one_file_changes_none(own: Lab) -> None:
     own.set()
     own.set("demo/other", {"X": "y"})
@@ -347,6 +349,7 @@ def test_a_wrong_file_is_named_by_check_and_program_in_one_line(own: Lab, what: 
     assert done.returncode == 1 and of_program in line and "marker" not in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_key_the_program_says_which_is_missing_and_what_was_not_looked_at(own: Lab) -> None:
     own.set()
     own.hold(STRANGER)
@@ -373,6 +376,7 @@ def test_without_sops_the_program_says_how_to_get_it(own: Lab) -> None:
     assert done.returncode == 1 and "sops is not installed" in done.stderr and "getsops" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_recipient_with_a_wrong_letter_in_the_settings_is_named_by_the_check(own: Lab) -> None:
     file = own.path / "lab_program/settings.json"
     wrong = KEY.recipient[:-1] + ("q" if KEY.recipient[-1] != "q" else "p")
@@ -380,6 +384,7 @@ def test_a_recipient_with_a_wrong_letter_in_the_settings_is_named_by_the_check(o
     assert [fault for fault in own.judged() if f"`{wrong}` has a wrong letter" in fault]
 
 
+@pytest.mark.slow
 def test_a_file_where_the_bootstrap_would_apply_it_as_it_is_is_refused(own: Lab) -> None:
     own.set()
     target = own.path / "infrastructure/mail.sops.yaml"
@@ -399,6 +404,7 @@ def test_what_flux_leaves_out_is_judged_and_what_git_ignores_is_not(own: Lab) ->
     assert named == ["lab_program/mine.sops.yaml", "sample-app/mine.sops.yaml"]
 
 
+@pytest.mark.slow
 def test_a_lab_without_the_answer_may_have_files_of_its_owners_own_keys(
     article: object, own: Lab, tmp_path: Path
 ) -> None:
@@ -477,6 +483,7 @@ def test_with_no_recipient_left_an_encrypted_file_is_a_fault(own: Lab) -> None:
     assert done.returncode == 1 and "age_recipients names nobody" in done.stderr + done.stdout
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(("answer", "keys"), [("y", 1), ("n", 2)])
 def test_init_takes_a_key_that_is_there_only_if_it_is_told_to(own: Lab, answer: str, keys: int) -> None:
     own.hold(STRANGER)
@@ -488,6 +495,7 @@ def test_init_takes_a_key_that_is_there_only_if_it_is_told_to(own: Lab, answer: 
     assert len(age.identities(own.keys.read_text())) == keys
 
 
+@pytest.mark.slow
 def test_the_editors_file_is_the_owners_alone_in_memory_and_gone_afterwards(own: Lab) -> None:
     own.set()
     terminal = Terminal(
@@ -515,6 +523,7 @@ def test_what_cannot_be_kept_goes_back_into_the_editor_and_nothing_is_lost(own: 
     assert own.opened("apps/gitlab/secrets/mine.sops.yaml") == {"NAME": "marker-two"}
 
 
+@pytest.mark.slow
 def test_an_editor_that_changes_nothing_or_fails_changes_nothing(own: Lab) -> None:
     own.set()
     before = (own.path / MAIL).read_bytes()

@@ -55,6 +55,7 @@ def test_an_image_is_pulled_once_from_docker_hub_however_often_it_is_asked_for(c
     assert (blobs(chain), pulls(chain)) == before
 
 
+@pytest.mark.slow
 def test_without_docker_hub_the_cache_goes_on_with_what_it_has(chain: Chain) -> None:
     assert chain.pull(CACHED).returncode == 0
     chain.hub.stop()
@@ -64,6 +65,7 @@ def test_without_docker_hub_the_cache_goes_on_with_what_it_has(chain: Chain) -> 
     assert other.returncode != 0, "it never had that one"
 
 
+@pytest.mark.slow
 def test_a_tag_that_moves_at_docker_hub_moves_at_home(chain: Chain) -> None:
     assert chain.pull(CACHED).returncode == 0
     old = digest_of(chain)
@@ -72,6 +74,7 @@ def test_a_tag_that_moves_at_docker_hub_moves_at_home(chain: Chain) -> None:
     assert digest_of(chain) != old
 
 
+@pytest.mark.slow
 def test_a_machine_asks_the_cache_first_and_docker_hub_itself_if_the_cache_is_down(chain: Chain) -> None:
     """By containers/image, the library of skopeo and Podman; Docker, BuildKit and containerd document the same of theirs."""
     assert chain.pull(f"docker.io/{IMAGE}", mirrored=True).returncode == 0
@@ -86,6 +89,7 @@ def test_a_machine_asks_the_cache_first_and_docker_hub_itself_if_the_cache_is_do
     assert len(blobs(chain)) > before
 
 
+@pytest.mark.slow
 def test_nobody_pushes_to_the_cache_or_deletes_from_it(chain: Chain) -> None:
     assert chain.pull(CACHED).returncode == 0
     name = IMAGE.partition(":")[0]
@@ -105,6 +109,7 @@ def test_who_is_not_at_home_is_not_let_in_whatever_they_send(tmp_path: Path, aut
         assert chain.cluster is not None and chain.cluster.complaints() == []
 
 
+@pytest.mark.slow
 def test_what_is_kept_goes_after_a_week_and_the_account_is_no_part_of_the_settings(chain: Chain) -> None:
     settings = yaml.safe_load(chain.one("ConfigMap", "docker-hub-cache-config")["data"]["config.yml"])
     assert settings["proxy"] == {"remoteurl": "https://registry-1.docker.io", "ttl": "168h"}

@@ -122,6 +122,7 @@ def test_gitlab_logs_in_as_the_mail_server_asks_for(
         assert len(server.received) == 1
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("given", "login"), [({"smtp_authentication": "none"}, LOGIN), ({}, None), ({"smtp_authentication": "plain"}, None)]
 )

@@ -112,6 +112,7 @@ def test_a_pushed_layer_streams_through_without_a_limit(homelab: RenderedLab, ng
     assert list(nginx.folder.glob("body/**/*")) == []
 
 
+@pytest.mark.slow(keep=1)
 def test_from_the_browser_through_traefik_to_gitlab_the_address_is_the_clients(
     homelab: RenderedLab, nginx: NginxOfGitlab, tmp_path: Path, authority: Any
 ) -> None:

@@ -239,6 +239,7 @@ def test_an_authoritys_challenge_is_answered_and_not_led_to_https(traefik: Run, 
     assert ask(web, "gitlab.lab.example.com", "/.well-known/other").status == 301
 
 
+@pytest.mark.slow
 def test_other_applications_stay_off_the_entry_point_for_ssh(traefik: Run) -> None:
     lab = RenderedLab({"base_domain": "lab", "ssh_exposure": "traefik"})
     assert greeting(traefik(lab, more=neighbour()).exposed(2223)) == BANNER

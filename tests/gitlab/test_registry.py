@@ -126,6 +126,7 @@ def certs_d(folder: Path, address: str, authority: Path) -> Path:
 pytestmark = pytest.mark.xdist_group("registry")
 
 
+@pytest.mark.slow(keep=1)
 def test_the_registry_sends_clients_to_log_in_at_gitlab_over_https(chain: Chain) -> None:
     port = chain.lab.answers["https_port"]
     answer = ask(
@@ -216,6 +217,7 @@ def test_a_repository_that_an_older_chart_made_is_scanned_at_each_call(chain: Ch
     )
 
 
+@pytest.mark.slow(keep=1)
 def test_a_wrong_password_is_refused(chain: Chain, image: Path, tmp_path: Path) -> None:
     folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)
     there = f"docker://{chain.address}/homelab/demo:1.2.4"

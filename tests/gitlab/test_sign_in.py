@@ -13,15 +13,13 @@ import pytest
 
 from tests.gitlab.support.authority import Authority
 from tests.gitlab.support.oidc_of_gitlab import Person
-from tests.gitlab.support.sign_in_chain import DOMAIN, EVE, MIA, PORT, PROGRAM, Chain, running, url_of
+from tests.gitlab.support.sign_in_chain import DOMAIN, EVE, MIA, PORT, Chain, running, url_of
 from tests.gitlab.support.traefik_cluster import Answer, ask
 from tests.support.depth import with_the_clusters_programs
 
 pytestmark = [
     pytest.mark.xdist_group("sign-in"),
-    pytest.mark.skipif(
-        not (PROGRAM.exists() or with_the_clusters_programs()), reason="make cluster-test builds oauth2-proxy"
-    ),
+    pytest.mark.skipif(not with_the_clusters_programs(), reason="make cluster-test builds oauth2-proxy, and runs this"),
 ]
 # What says who somebody is, as applications read it. Some frameworks take an underscore for a hyphen.
 NAMES = (
@@ -59,6 +57,7 @@ def is_sent_to_log_in(chain: Chain, url: str, **headers: str) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_who_is_not_logged_in_is_sent_to_gitlab_and_the_application_is_not_asked(chain: Chain) -> None:
     answer = chain.browser().get(url_of("shop", "/cart?item=7"))
     asked = urlsplit(answer.headers["location"])

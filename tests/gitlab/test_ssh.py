@@ -62,6 +62,7 @@ def world(
         yield world
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("world", ["load-balancer", "traefik", "node-port"], indirect=True)
 def test_git_clones_by_the_address_that_gitlab_shows_and_by_the_short_one(world: World, tmp_path: Path) -> None:
     world.sshd.allow(world.owner.new_key())
@@ -81,6 +82,7 @@ def test_ssh_goes_to_sshd_though_a_port_in_the_pod_has_its_number(same: str) -> 
     assert [route["services"] for route in routes[0]] == [[{"name": "gitlab-ssh", "port": 2223}]]
 
 
+@pytest.mark.slow
 def test_a_key_for_the_lab_alone_is_used_once_its_lines_are_taken_in(world: World) -> None:
     config = world.owner.home / ".ssh/config"
     world.owner.new_key()
@@ -93,6 +95,7 @@ def test_a_key_for_the_lab_alone_is_used_once_its_lines_are_taken_in(world: Worl
     assert done.returncode == 0 and "refs/heads/main" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_another_servers_key_is_refused(world: World) -> None:
     world.sshd.allow(world.owner.new_key())
     another = world.owner.new_key("another")

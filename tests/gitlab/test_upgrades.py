@@ -98,6 +98,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
 JUMP, BACK = ("19.9.0", "take the newest 19.5, then the newest 19.8"), ("19.2.4", "cannot go back")
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(("command", "wanted", "said"), [("update", *JUMP), ("recopy", *BACK), ("copy over it", *JUMP)])
 def test_copier_takes_no_answer_that_gitlab_could_not_follow(
     running: Path, command: str, wanted: str, said: str
@@ -132,6 +133,7 @@ def repository(article: Lab, tmp_path: Path) -> Callable[[str], subprocess.Compl
     return commit
 
 
+@pytest.mark.slow
 def test_a_commit_that_jumps_over_a_stop_fails_the_labs_pipeline(
     repository: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
@@ -140,6 +142,7 @@ def test_a_commit_that_jumps_over_a_stop_fails_the_labs_pipeline(
     assert "Take the newest 19.5, then the newest 19.8, then 19.9.2." in done.stderr
 
 
+@pytest.mark.slow
 def test_a_commit_that_goes_back_fails_the_labs_pipeline(
     repository: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
@@ -170,6 +173,7 @@ def test_a_tag_that_leaves_its_digest_behind_fails_the_labs_pipeline(
     assert "from 19.5.1 to 19.8.0" in repository("19.8.0-ce.0").stdout
 
 
+@pytest.mark.slow
 def test_without_a_commit_to_compare_with_the_check_passes_and_says_so(
     repository: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
@@ -196,6 +200,7 @@ def test_the_pipeline_compares_a_new_branch_with_where_it_left_the_default_one(
         assert done.returncode == code and said in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_floating_tag_cannot_be_checked_and_fails(
     repository: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
@@ -203,6 +208,7 @@ def test_a_floating_tag_cannot_be_checked_and_fails(
     assert done.returncode == 1 and "names no exact version" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_earlier_name_of_the_check_goes_on(
     repository: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
@@ -212,6 +218,7 @@ def test_the_earlier_name_of_the_check_goes_on(
     assert done.returncode == 1 and "Take the newest 19.5" in done.stderr and "./lab upgrade --check now" in done.stderr
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

@@ -340,6 +340,7 @@ def test_each_wrong_answer_is_refused_by_the_engine_and_its_neighbour_taken(
     assert judge.refused([instead for _, _, instead in cases]) == {}
 
 
+@pytest.mark.slow(keep=1, each_commit=True)
 def test_the_wizard_and_the_engine_refuse_the_same(judge: Judge, right: dict[str, Any]) -> None:
     # Where one value of each has to do, it is always the same.
     draw = random.Random(None if DEEP else 20261128)

@@ -48,6 +48,7 @@ def test_a_token_of_a_job_is_verified_by_the_published_documents_alone(cloudy: W
     }
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize(
     "other", [{"iss": "https://gitlab.home.arpa"}, {"aud": "https://vault.example"}, {"exp": 1}, {"iss": None}]
 )
@@ -145,6 +146,7 @@ def test_gitlab_its_pipeline_and_aws_name_one_issuer_and_one_audience(cloudy: Wo
     ]
 
 
+@pytest.mark.slow
 def test_the_bucket_for_backups_is_not_destroyed_with_the_rest(cloudy: World) -> None:
     cloudy.aws.done.clear()
     done = cloudy.run("destroy", "-auto-approve", "-input=false")

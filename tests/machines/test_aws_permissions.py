@@ -131,6 +131,7 @@ def shared_state(cloudy: World) -> World:
     return cloudy
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("name", RIGHTS)
 def test_each_may_do_its_work_and_nothing_else(shared_state: World, name: str) -> None:
     document = policy(shared_state, name)

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.xdist_group("aws")
 ARN = "arn:aws:iam::123456789012:role/"
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("name", labs_with(aws=["backups"]))
 def test_each_job_asks_for_the_role_that_is_made_for_it(shared: Path, name: str) -> None:
     lab = lab_of(shared, name)

@@ -107,6 +107,7 @@ def modules(shared: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow(each_commit=True)
 def test_wizard_and_engine_refuse_the_same_values(shared: Path, modules: Path) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
@@ -163,6 +164,7 @@ TOGETHER = [
 ]
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("wrong", [ALONE, TOGETHER], ids=["alone", "with another"])
 def test_each_of_the_other_variables_refuses_its_neighbour(modules: Path, wrong: list[dict[str, Any]]) -> None:
     found = refused_by_the_engine(modules, [RIGHT | one for one in [*wrong, *FINE]])

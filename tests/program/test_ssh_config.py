@@ -86,6 +86,7 @@ OPTION = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(OPTION, max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_other_host_is_reached_as_before_and_removal_gives_back_every_byte(

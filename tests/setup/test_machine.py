@@ -71,7 +71,7 @@ def check_nothing_changes(machine: Machine) -> None:
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_a_bare_machine_becomes_the_runners_and_a_second_run_changes_nothing(machine_with: MakeMachine) -> None:
     """Debian 12 does so over SSH, in test_ssh.py."""
     machine = machine_with("trixie")

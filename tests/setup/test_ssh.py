@@ -87,6 +87,7 @@ def test_the_program_makes_a_bare_machine_the_runners_over_ssh(machine_with: Mak
         assert lab.machine.run("ls -A /tmp").out == "", "what was sent is gone"
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_be_set_up_is_said_in_its_own_words(machine_with: MakeMachine, lab_at: MakeLab) -> None:
     machine = machine_with("trixie")
     machine.online = False

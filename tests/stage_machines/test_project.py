@@ -341,6 +341,7 @@ def test_no_new_passphrase_is_made_over_a_state_that_has_another(carried: Carrie
     assert str(passphrase_file(world)) in run.err and [dict(one) for one in world.gitlab.variables] == before
 
 
+@pytest.mark.slow
 def test_with_recipients_the_passphrase_is_encrypted_in_git_and_not_carried(
     make_world: Callable[..., World], shared: Path
 ) -> None:

@@ -1,8 +1,9 @@
 """How deep a run of the tests looks: a few cases of each kind in `make test`, more in CI, all with LONG=1.
 
-Two marks tell `make test` to run only the first cases of a test (`keep=3`), or none. CI runs every case of a test with the mark `slow`.
-Of one with the mark `deep`, which is slow beside what it adds, it draws some by the commit: what one commit leaves out another one tries,
-and the same commit always has the same tests. `TEST_DRAW=<what the run printed>` repeats a draw.
+`make test` runs only the first cases of a test with the mark `slow` or `deep` (`keep=3`), or none. CI draws some of the others by the
+commit: more of the slow ones, fewer of the deep ones, which add less for their time. What one commit leaves out another one tries, and
+the same commit always has the same tests; `TEST_DRAW=<what the run printed>` repeats a draw. With `each_commit=True` CI runs them all:
+what they judge may follow from any file. A test that is asked for by its name or its file always runs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pytest
 from tests.support.rendering import ROOT, required
 
 DRAW = "TEST_DRAW"
-SHARE = 6  # CI runs one in so many of the deep tests
+SHARES = {"slow": 3, "deep": 6}  # CI runs one in so many
 
 
 def every() -> bool:
@@ -41,18 +42,18 @@ def settle_the_draw() -> str:
     return os.environ[DRAW]
 
 
-def is_drawn(name: str) -> bool:
-    """Say whether CI runs this deep test of this commit."""
+def is_drawn(name: str, mark: str) -> bool:
+    """Say whether CI runs this test of this commit."""
     digest = hashlib.sha256(f"{settle_the_draw()} {name}".encode()).digest()
-    return required() and digest[0] % SHARE == 0
+    return required() and digest[0] % SHARES[mark] == 0
 
 
 def left_out(config: pytest.Config, items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Return the tests that this run leaves out; it never leaves out one that is asked for by its name."""
-    if every() or config.option.keyword or any("::" in argument for argument in config.args):
+    named = any("::" in argument or argument.endswith(".py") for argument in config.args)
+    if every() or config.option.keyword or named:
         return []
-    undrawn = [item for item in _beyond("deep", items) if not is_drawn(item.nodeid.split("@")[0])]
-    return undrawn if required() else [*undrawn, *_beyond("slow", items)]
+    return [item for mark in SHARES for item in _beyond(mark, items) if not is_drawn(item.nodeid.split("@")[0], mark)]
 
 
 def _beyond(name: str, items: Iterable[pytest.Item]) -> list[pytest.Item]:
@@ -65,6 +66,6 @@ def _beyond(name: str, items: Iterable[pytest.Item]) -> list[pytest.Item]:
             continue
         place = (str(item.path), getattr(item, "originalname", ""))
         seen[place] += 1
-        if seen[place] > int(mark.kwargs.get("keep", 0)):
+        if seen[place] > int(mark.kwargs.get("keep", 0)) and not (required() and mark.kwargs.get("each_commit")):
             found.append(item)
     return found

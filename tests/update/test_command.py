@@ -91,6 +91,7 @@ def test_a_dry_run_ends_with_0_and_changes_nothing(house: Path) -> None:
     assert state(house) == before
 
 
+@pytest.mark.slow
 def test_help_needs_nothing_but_the_lab(house: Path, tmp_path: Path) -> None:
     shutil.rmtree(house.parent / "template")
     path = programs(tmp_path / "bin")
@@ -172,6 +173,7 @@ def test_a_lab_from_a_branch_stays_with_it(ahead: Path) -> None:
     assert "feature: false" in (ahead / ".copier-answers.yml").read_text() and not (ahead / "other.txt").exists()
 
 
+@pytest.mark.slow
 def test_the_owner_says_which_version(house: Path) -> None:
     release(house.parent / "template", "1.2.0")
     done = script(house, "-l", "-r", "v1.1.0")

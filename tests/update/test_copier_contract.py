@@ -45,7 +45,7 @@ def spied(monkeypatch: pytest.MonkeyPatch, worker: type, name: str) -> Iterator[
     yield calls
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_1_the_worker_is_on_the_stack_while_a_migration_is_rendered(
     house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +64,7 @@ def test_1_the_worker_is_on_the_stack_while_a_migration_is_rendered(
     )
 
 
+@pytest.mark.slow(each_commit=True)
 def test_2_the_temporary_repositories_are_made_by_two_methods_in_their_folder(house: Path) -> None:
     # The template's own copy of the module runs.
     put(
@@ -90,6 +91,7 @@ def folder_git(folder, *arguments):
 """
 
 
+@pytest.mark.slow(each_commit=True)
 def test_3_nothing_is_rendered_into_the_lab(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with spied(monkeypatch, Worker, "_render_file") as calls:
         update_here(house)
@@ -97,7 +99,7 @@ def test_3_nothing_is_rendered_into_the_lab(house: Path, monkeypatch: pytest.Mon
     assert calls and not inside, f"Copier changed when `_subdirectory` is rendered: it wrote {inside} into the lab"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_4_and_5_copier_removes_and_patches_nothing_in_the_lab(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(house / "a.txt", lambda text: "mine\n" + text)
     put(house, {"mine.txt": "mine\n", "left.txt": "left\n", "left.txt.rej": "+rejected\n"})
@@ -118,6 +120,7 @@ def test_4_and_5_copier_removes_and_patches_nothing_in_the_lab(house: Path, monk
     assert state(house) == before, "Copier changed how it writes into a lab"
 
 
+@pytest.mark.slow(each_commit=True)
 def test_6_answers_that_are_given_are_not_asked_for_and_named_questions_are(tmp_path: Path) -> None:
     template = new_repository(tmp_path / "template")
     put(template, {"copier.yml": "_subdirectory: t\none: {type: str, default: a}\ntwo: {type: str, default: b}\n"})
@@ -130,6 +133,7 @@ def test_6_answers_that_are_given_are_not_asked_for_and_named_questions_are(tmp_
     assert "one: x\ntwo: y\n" in (lab / ".copier-answers.yml").read_text()
 
 
+@pytest.mark.slow(each_commit=True)
 def test_7_git_is_not_asked_about_modes_where_there_is_no_repository(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,12 +38,14 @@ def told(shared: Path, article: Lab, **changes: Any) -> str:
     return "\n".join(effects.told(tree(article.path), tree(other), (article.answers, recorded_answers(other)), TABLE))
 
 
+@pytest.mark.slow(keep=1)
 def test_a_scan_interval_replaces_no_pod(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, scan_interval="7m")
     assert "`demo`: Flux upgrades the release; its pods go on. (`apps/demo/helmrelease.yaml`)" in said
     assert "replaced" not in said and "GitLab" not in said
 
 
+@pytest.mark.slow(keep=1)
 def test_the_backup_switched_off_is_a_job_that_flux_removes(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, backups=False)
     assert "Flux removes from the cluster: CronJob `gitlab-backup`" in said
@@ -58,6 +60,7 @@ def test_the_sample_application_switched_off_goes_with_all_that_it_is(shared: Pa
     assert "`demo`: " not in said
 
 
+@pytest.mark.slow(keep=1)
 def test_a_second_group_needs_the_bootstrap_and_the_command_is_named(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, groups=[*article.answers["groups"], "second"])
     assert (
@@ -76,11 +79,13 @@ def test_what_reaches_gitlabs_pod_is_a_downtime(
     assert "Pushing this restarts GitLab. Expect about 5 minutes of downtime. (" in told(shared, article, **changes)
 
 
+@pytest.mark.slow(keep=1)
 def test_who_may_use_the_runner_changes_with_the_bootstrap_only(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, runner_scope="instance")
     assert "GitLab's runners follow only with `./lab up --only runner`." in said
 
 
+@pytest.mark.slow(keep=1)
 def test_the_runners_settings_are_the_bootstraps(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, runner_concurrent=7)
     assert (
@@ -97,6 +102,7 @@ def test_files_of_gitlabs_that_an_answer_leaves_behind_are_told_of(shared: Path,
     assert set(effects.PLACES) <= set(QUESTIONS)
 
 
+@pytest.mark.slow(keep=1)
 def test_another_folder_of_the_cluster_is_nothing_new_but_for_flux(shared: Path, article: Lab, helm: bool) -> None:
     said = told(shared, article, cluster_name="cellar")
     assert (

@@ -79,6 +79,7 @@ def test_a_lab_of_each_release_is_updated_to_the_tree(name: str, version: str, t
     assert left == files(wanted)
 
 
+@pytest.mark.slow
 def test_only_versions_that_the_history_holds_count(tmp_path: Path) -> None:
     clone = clone_of(tmp_path / "clone")
     before = released(clone)
@@ -103,6 +104,7 @@ def named_in_changelog(root: Path) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_the_version_that_the_changelog_names_could_be_released(tmp_path: Path) -> None:
     clone = bring_here(clone_of(tmp_path / "clone"))
     git(clone, "tag", "--delete", f"v{NOW}")

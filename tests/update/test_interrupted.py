@@ -445,6 +445,7 @@ def test_no_hook_of_the_owners_runs_for_what_the_update_asks_of_git(house: Path)
     assert "reference-transaction" in log.read_text(), "the owner's own Git runs them"
 
 
+@pytest.mark.slow
 def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
     module = new_repository(house.parent / "module")
     put(module, {"file.txt": "file\n"})
@@ -463,6 +464,7 @@ def test_work_in_a_submodule_is_left_alone(house: Path) -> None:
     assert state(house / "module") == before and not (house / "new").exists()
 
 
+@pytest.mark.slow
 def test_what_is_missing_elsewhere_in_a_larger_repository_stays_missing(house: Path) -> None:
     outside = {"deleted.txt": "once\n", "elsewhere/sparse.txt": "sparse\n", "kept.txt": "kept\n"}
     large = (house := in_a_larger_repository(house, outside)).parent
@@ -480,6 +482,7 @@ def test_what_is_missing_elsewhere_in_a_larger_repository_stays_missing(house: P
     assert (house / "bin" / "old").exists() and not (house / "new").exists()
 
 
+@pytest.mark.slow
 def test_no_command_of_the_report_writes_over_anything(house: Path) -> None:
     outside = house.parent / "outside"
     put(outside, {"secret": "outside\n"})
@@ -499,6 +502,7 @@ def test_no_command_of_the_report_writes_over_anything(house: Path) -> None:
     assert state(house) == before and (outside / "secret").read_text() == "outside\n"
 
 
+@pytest.mark.slow
 def test_a_new_file_that_the_owners_rules_ignore_is_written_and_told(house: Path) -> None:
     template = house.parent / "template"
     put(template / "template", {"extra/new file.yaml": "new\n", "plain.yaml": "new\n"})

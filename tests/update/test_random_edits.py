@@ -511,7 +511,7 @@ def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
 )
 @given(owner=OWNER, template=TEMPLATE, around=surroundings)
 @pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_every_line_that_the_owner_wrote_is_there_or_named(
     start: Path, batch: int, owner: list[Any], template: list[Any], around: dict[str, Any]
 ) -> None:

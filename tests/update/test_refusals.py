@@ -35,6 +35,7 @@ from tests.update.support.histories import (
 )
 
 
+@pytest.mark.slow
 def test_uncommitted_changes(house: Path) -> None:
     edit(house / "a.txt", lambda text: text + "mine\n")
     assert "commit or stash your local changes" in untouched(house, lambda: update(house)).stderr
@@ -52,6 +53,7 @@ def test_changes_of_a_file_that_git_is_told_not_to_look_at(house: Path, mark: st
     )
 
 
+@pytest.mark.slow
 def test_a_new_file_that_git_is_told_not_to_show(house: Path) -> None:
     git(house, "config", "status.showUntrackedFiles", "no")
     put(house, {"mine.txt": "mine\n"})
@@ -82,6 +84,7 @@ def test_a_terminal_that_closes_at_a_question(house: Path, name: str) -> None:
     assert "The update stopped, and the lab is as it was." in untouched(house, close).stderr
 
 
+@pytest.mark.slow
 def test_in_the_middle_of_a_merge_that_git_calls_clean(house: Path) -> None:
     git(house, "checkout", "--quiet", "-b", "side")
     commit(house, "Side")
@@ -92,11 +95,13 @@ def test_in_the_middle_of_a_merge_that_git_calls_clean(house: Path) -> None:
     assert "in the middle of a merge; finish it with `git commit`, or give it up with `git merge --abort`" in said
 
 
+@pytest.mark.slow
 def test_in_the_middle_of_a_rebase(house: Path) -> None:
     (Path(git(house, "rev-parse", "--absolute-git-dir").strip()) / "rebase-merge").mkdir()
     assert "in the middle of a rebase" in untouched(house, lambda: update(house)).stderr
 
 
+@pytest.mark.slow
 def test_without_trust(house: Path) -> None:
     said = untouched(house, lambda: run(COPIER, "update", "--defaults", cwd=house, stdin=subprocess.DEVNULL)).stderr
     assert "adding the `--trust` option" in said
@@ -112,6 +117,7 @@ def test_with_copier_too_old(house: Path) -> None:
     assert "requires Copier version >= 99.0.0" in untouched(house, lambda: update(house)).stderr
 
 
+@pytest.mark.slow
 def test_without_the_extension_loader(house: Path, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden" / "copier_template_extensions"
     put(hidden, {"__init__.py": "raise ModuleNotFoundError(\"No module named 'copier_template_extensions'\")\n"})
@@ -119,6 +125,7 @@ def test_without_the_extension_loader(house: Path, tmp_path: Path) -> None:
     assert "copier_template_extensions" in said and "install these extensions alongside Copier" in said
 
 
+@pytest.mark.slow
 def test_with_tasks_skipped(house: Path) -> None:
     assert (
         "`--skip-tasks` would skip what keeps your edits"
@@ -126,6 +133,7 @@ def test_with_tasks_skipped(house: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_with_a_question_that_nobody_asks(house: Path) -> None:
     assert (
         "lab_nam: no question has this name; did you mean `lab_name`?"
@@ -133,6 +141,7 @@ def test_with_a_question_that_nobody_asks(house: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_with_a_folder_where_the_template_has_a_file(house: Path) -> None:
     (house / "a.txt").unlink()
     put(house, {"a.txt/mine": "mine\n"})
@@ -164,6 +173,7 @@ def test_what_the_last_update_could_not_patch_waits_and_stops_nothing(house: Pat
     assert (house / "a.txt.rej").read_bytes() == rest and "<<<<<<< before updating" in (house / "a.txt").read_text()
 
 
+@pytest.mark.slow
 def test_what_could_not_be_patched_elsewhere_in_the_repository_stays_as_it_is(house: Path) -> None:
     house = in_a_larger_repository(house, {"other.txt": "once\n"})
     put(house.parent, {"other.txt": "not yet committed\n", "other.txt.rej": "+mine\n"})
@@ -173,6 +183,7 @@ def test_what_could_not_be_patched_elsewhere_in_the_repository_stays_as_it_is(ho
     assert (house.parent / "other.txt.rej").read_text() == "+mine\n"
 
 
+@pytest.mark.slow
 def test_with_a_submodule_where_the_template_has_a_folder(house: Path) -> None:
     module = new_repository(house.parent / "module")
     put(module, {".gitignore": "secret\n", "old": "mine\n"})
@@ -185,6 +196,7 @@ def test_with_a_submodule_where_the_template_has_a_folder(house: Path) -> None:
     assert "`bin` is a submodule of your lab, where the template has a folder. Rename it: `git mv bin my-bin`" in said
 
 
+@pytest.mark.slow
 def test_with_a_link_out_of_the_lab_where_the_template_has_a_folder(house: Path) -> None:
     (house / "bin").rename(house.parent / "elsewhere")
     (house / "bin").symlink_to("../elsewhere")
@@ -331,6 +343,7 @@ def test_conflicts_end_with_one(house: Path) -> None:
     assert "- `a.txt`, lines 10 to 14: you and the template changed the same place" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_dry_run_changes_nothing(house: Path) -> None:
     before = files(house)
     done = update(house, "--pretend")
@@ -403,6 +416,7 @@ def test_what_git_ignores_stays_when_its_folder_moves_and_is_named(house: Path) 
     assert "`mv runner/.env 'build runner/.env'`" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_submodule_in_a_folder_that_moves_stays_and_is_named(house: Path) -> None:
     (house.parent / "template" / "hooks" / "renames.yml").write_text('{"1.2.0": {"moved": {"bin/": "tools/"}}}')
     git(house.parent / "template", "mv", "template/new", "template/old")
@@ -429,6 +443,7 @@ def test_a_submodule_in_a_folder_that_moves_stays_and_is_named(house: Path) -> N
     )
 
 
+@pytest.mark.slow
 def test_a_file_behind_a_filter_of_gits_stays_as_the_owner_sees_it(house: Path) -> None:
     git(house, "config", "filter.rot.clean", "tr a-z b-za")
     git(house, "config", "filter.rot.smudge", "tr b-za a-z")
@@ -444,6 +459,7 @@ def test_a_file_behind_a_filter_of_gits_stays_as_the_owner_sees_it(house: Path) 
     assert git(house, "diff", "--name-only", "HEAD", "--", "*.txt") == ""
 
 
+@pytest.mark.slow
 def test_the_undo_of_the_report_leaves_the_rest_of_a_larger_repository_alone(house: Path) -> None:
     house = in_a_larger_repository(house, {"other.txt": "once\n"})
     put(house.parent, {"other.txt": "not yet committed\n"})

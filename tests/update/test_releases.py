@@ -188,6 +188,7 @@ def any_updated(request: pytest.FixtureRequest) -> Updated:
     return request.getfixturevalue(request.param)
 
 
+@pytest.mark.slow
 def test_the_update_ends_well_and_says_from_where_to_where(from_first: Updated, from_second: Updated) -> None:
     for found, version in ((from_first, "1.0.0"), (from_second, "1.1.0")):
         assert found.done.returncode == 0, found.done.stderr
@@ -251,7 +252,7 @@ def test_a_changed_binary_stays_the_owners_and_the_templates_can_be_had(from_fir
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_what_was_deleted_stays_away_and_what_is_the_owners_stays(any_updated: Updated) -> None:
     assert not (any_updated.lab / ".editorconfig").exists()
     assert (any_updated.lab / "notes" / "mine.md").read_text() == "mine\n"
@@ -274,7 +275,7 @@ def test_a_changed_default_changes_no_lab(from_first: Updated) -> None:
     assert from_first.answers["colour"] == "red"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_nothing_is_committed_and_nothing_is_left_behind(any_updated: Updated) -> None:
     assert git(any_updated.lab, "rev-parse", "HEAD").strip() == any_updated.before
     assert REPORT not in git(any_updated.lab, "status", "--porcelain")

@@ -137,6 +137,7 @@ def test_two_answers_to_one_question_are_refused_with_their_lines(named: Path) -
     assert re.search(r"answers `cluster_name` twice, in lines \d+ and \d+; keep the right one", said)
 
 
+@pytest.mark.slow
 def test_a_checksum_holds_in_every_lab(named: Path) -> None:
     from hooks.update import recorded
 
@@ -256,6 +257,7 @@ def test_executable_bits_are_the_indexs_where_git_does_not_look_at_the_disk(hous
     assert modes["run.sh"] == modes["plain.sh"] == modes["new.sh"] == "100755" and modes["a.txt"] == "100644"
 
 
+@pytest.mark.slow
 def test_a_repository_of_the_newer_object_format(house: Path) -> None:
     shutil.rmtree(house / ".git")
     git(house, "init", "--quiet", "--object-format=sha256")
@@ -294,12 +296,14 @@ def test_conflict_markers_that_were_committed_are_refused_with_file_and_line(hou
     assert update(house).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_text_of_the_owners_about_conflicts_is_none(house: Path) -> None:
     put(house, {"notes.md": "Git writes\n<<<<<<< HEAD\nours\n=======\ntheirs\n>>>>>>> branch\n"})
     commit(house)
     assert update(house).returncode == 0
 
 
+@pytest.mark.slow
 def test_markers_that_the_template_brings_are_a_conflict(house: Path) -> None:
     put(
         house.parent / "template" / "template",
@@ -310,6 +314,7 @@ def test_markers_that_the_template_brings_are_a_conflict(house: Path) -> None:
     assert done.returncode == 1 and "- `b.txt`, lines 1 to 5" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_the_owner_skips_stays_also_where_it_is_edited(house: Path) -> None:
     edit(house / "a.txt", lambda text: "mine\n" + text)
     commit(house)
@@ -420,6 +425,7 @@ def test_temporary_folders_within_the_lab_are_no_part_of_it(
     ]
 
 
+@pytest.mark.slow
 def test_an_ignored_file_that_nobody_may_read_stops_nothing(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The tests may run as a user who reads everything: what opens the file is made to fail for it.
     put(house.parent / "deny", {"sitecustomize.py": DENY})
@@ -440,6 +446,7 @@ pathlib.io.open = denied
 """
 
 
+@pytest.mark.slow
 def test_the_lab_in_a_larger_repository_keeps_the_rest_as_it_is(house: Path) -> None:
     edit(house / "a.txt", lambda text: "mine\n" + text)
     house = in_a_larger_repository(house, {"a.txt": "another\n", "bin/old": "another\n", "new": "another\n"})

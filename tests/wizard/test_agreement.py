@@ -18,7 +18,7 @@ from tests.support.rendering import ROOT, VALID, read_answers, recorded_answers,
 
 
 @pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)
-@pytest.mark.slow(keep=3)
+@pytest.mark.slow(keep=3, each_commit=True)
 def test_the_answers_are_those_that_copier_records(shared: Path, file: Path) -> None:
     made = recorded_answers(rendered(shared, file.stem, read_answers(file)))
     entries = Template(file.stem).walk(read_answers(file))

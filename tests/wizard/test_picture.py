@@ -10,7 +10,7 @@ from tests.support.rendering import ROOT
 from tests.support.tools import tool
 
 
-@pytest.mark.slow
+@pytest.mark.slow(each_commit=True)
 def test_the_picture_of_the_wizard_is_fresh() -> None:
     """Otherwise: python docs/tools/wizard_picture.py."""
     tool("tmux")

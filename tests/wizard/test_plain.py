@@ -70,6 +70,7 @@ def test_every_question_has_its_name_its_page_and_where_it_is_explained(labs: La
     assert wizard.wait() == 130
 
 
+@pytest.mark.slow
 def test_no_line_is_wider_than_the_terminal(labs: Labs) -> None:
     """Copier's own lines, and addresses, are as long as they are."""
     wizard = labs.plain()
@@ -105,6 +106,7 @@ def test_ctrl_c_keeps_the_answers_for_their_owner_alone_and_the_next_run_goes_on
     assert recorded_answers(labs.lab)["base_domain"] == "home.lan" and labs.kept == []
 
 
+@pytest.mark.slow
 def test_a_lab_that_was_begun_may_begin_anew(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, setup_level="full", lab_name="garage")
@@ -119,6 +121,7 @@ def test_a_lab_that_was_begun_may_begin_anew(labs: Labs) -> None:
     assert again.wait() == 130
 
 
+@pytest.mark.slow
 def test_another_folder_is_another_lab(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, setup_level="full")
@@ -132,6 +135,7 @@ def test_another_folder_is_another_lab(labs: Labs) -> None:
     wizard.wait()
 
 
+@pytest.mark.slow
 def test_two_questions_back_and_their_answers_are_suggested(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, setup_level="", base_domain="home.lan", tls_source="4", storage_backend="<")
@@ -250,6 +254,7 @@ def test_full_asks_all_and_a_new_domain_takes_its_hosts_along(labs: Labs) -> Non
     assert made["private_ca"] is True, "what no public authority signs"
 
 
+@pytest.mark.slow
 def test_a_copy_that_fails_keeps_the_answers(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, **QUICK)
@@ -263,6 +268,7 @@ def test_a_copy_that_fails_keeps_the_answers(labs: Labs) -> None:
     assert [path.name for path in labs.lab.iterdir()] == ["mine"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_lab_is_written_leaves_no_half_of_it_and_keeps_the_answers(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, **QUICK)
@@ -292,6 +298,7 @@ def test_answers_that_cannot_be_read_are_set_aside(labs: Labs, content: str) -> 
     assert again.wait() == 130
 
 
+@pytest.mark.slow
 def test_answers_of_another_version_are_asked_again_if_they_are_refused_now(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, setup_level="full")
@@ -322,6 +329,7 @@ def test_a_state_folder_that_cannot_be_written_stops_nobody(labs: Labs) -> None:
     assert recorded_answers(labs.lab).items() >= MEANT.items() and (labs.home / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_nobody_else_sees_the_answers_on_their_way_to_copier(labs: Labs, tmp_path: Path) -> None:
     """The file for Copier is in the same folder, under the same rights, and gone afterwards."""
     wizard = labs.plain()

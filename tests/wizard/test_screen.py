@@ -72,7 +72,7 @@ def template() -> Template:
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (60, 24), (40, 19)])
 @pytest.mark.parametrize("name", QUESTIONS)
-@pytest.mark.slow(keep=60)
+@pytest.mark.slow(keep=60, each_commit=True)
 def test_a_question_fits_the_terminal(
     template: Template,
     capsys: pytest.CaptureFixture[str],
@@ -152,6 +152,7 @@ def test_the_quick_wizard_on_80_by_24(tmux: Tmux, labs: Labs) -> None:
     assert recorded_answers(labs.lab).items() >= MEANT.items() and labs.kept == []
 
 
+@pytest.mark.slow
 def test_why_an_answer_is_refused_is_seen_whole_and_the_answer_is_edited(tmux: Tmux) -> None:
     tmux.shows(r"^\? setup_level")
     tmux.keys("Enter")
@@ -160,6 +161,7 @@ def test_why_an_answer_is_refused_is_seen_whole_and_the_answer_is_edited(tmux: T
     assert "`https://Home.lan` is a URL; give the host only: `home.lan`" in tmux.shows("is a URL")
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_the_next_run_goes_on(labs: Labs) -> None:
     wizard = labs.wizard()
     wizard.until("keeps the answers")
@@ -180,6 +182,7 @@ def test_ctrl_c_and_the_next_run_goes_on(labs: Labs) -> None:
     assert again.wait() == 130
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("colours", [True, False])
 def test_no_color_takes_the_colours_away_and_nothing_else(labs: Labs, colours: bool) -> None:
     wizard = labs.wizard(**({} if colours else {"NO_COLOR": "1"}))
@@ -196,6 +199,7 @@ def test_no_color_takes_the_colours_away_and_nothing_else(labs: Labs, colours: b
     assert "» quick" in SEQUENCES.sub("", wizard.said)
 
 
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("answers", ["", str(ROOT / "answers.example.yml")], ids=["defaults", "ANSWERS"])
 def test_without_a_terminal_nothing_is_asked_and_the_summary_comes_at_the_end(labs: Labs, answers: str) -> None:
     done = run(*labs.command(str(labs.lab), answers), cwd=labs.home, env=labs.environment(), stdin=subprocess.DEVNULL)
@@ -206,6 +210,7 @@ def test_without_a_terminal_nothing_is_asked_and_the_summary_comes_at_the_end(la
     assert "Question" not in done.stdout and labs.kept == []
 
 
+@pytest.mark.slow
 def test_the_terminal_says_its_size_not_what_a_shell_left_in_lines_and_columns(labs: Labs) -> None:
     wizard = labs.wizard(columns=60, PLAIN="1", LINES="100", COLUMNS="200")
     wizard.until("setup_level: ")
