@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -73,6 +75,18 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
             patch.delenv(name)
         patch.setenv("GIT_TEMPLATE_DIR", str(home / "git-template"))
         patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_killed_programs_leave_goes_with_the_run(shared: Path, worker_id: str) -> Iterator[None]:
+    """Give programs a temporary folder of this run's: those that a test kills remove nothing."""
+    folder = shared / f"tmp-{worker_id}"
+    folder.mkdir()
+    Finalize(None, shutil.rmtree, args=[folder, True], exitpriority=-200)  # after multiprocessing's own folder, at -100
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
         yield
 
 

@@ -43,6 +43,7 @@ def test_each_question_has_its_table_and_each_table_its_question() -> None:
     assert set(RULES) <= set(QUESTIONS)
 
 
+@pytest.mark.slow(keep=150)
 @EACH_ROW
 def test_the_answers_are_refused_with_their_message_and_nothing_is_written(
     template: Path, tmp_path: Path, row: Refused

@@ -30,6 +30,7 @@ often = settings(
 )
 
 
+@pytest.mark.slow(each_commit=True)
 @often
 @given(EVERYTHING)
 def test_values_that_the_schema_accepts_and_that_agree_render_to_objects_that_the_cluster_accepts(drawn: Any) -> None:

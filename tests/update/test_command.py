@@ -215,6 +215,7 @@ def test_nothing_is_asked_where_nothing_is_new(house: Path) -> None:
     assert "lab_name" not in terminal.said.split("update-report")[0].split("# The lab")[0] and (house / "new").exists()
 
 
+@pytest.mark.slow
 def test_only_a_new_question_is_asked(house: Path) -> None:
     edit(house.parent / "template" / "copier.yml", lambda text: text + "colour:\n  type: str\n  default: red\n")
     release(house.parent / "template", "1.2.0")

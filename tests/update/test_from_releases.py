@@ -53,6 +53,7 @@ def bring_here(clone: Path) -> Path:
     return packed(clone)
 
 
+@pytest.mark.slow(each_commit=True)
 @pytest.mark.deep(keep=1)
 @pytest.mark.parametrize("version", [*released(ROOT), A_TAGGED_CLONE])
 @pytest.mark.parametrize("name", ["article", "defaults"])

@@ -25,6 +25,7 @@ def finished(wizard: Wizard) -> str:
     return wizard.said
 
 
+@pytest.mark.slow(each_commit=True)
 def test_the_lab_is_the_one_that_copier_makes_of_the_same_answers(labs: Labs) -> None:
     wizard = labs.plain()
     answer(wizard, **QUICK)
