@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ GROUPS = {
     "deployments": "/apis/apps/v1",
     "replicasets": "/apis/apps/v1",
     "statefulsets": "/apis/apps/v1",
+    "daemonsets": "/apis/apps/v1",
     "cronjobs": "/apis/batch/v1",
     "jobs": "/apis/batch/v1",
     "stages": "/apis/kwok.x-k8s.io/v1alpha1",
@@ -80,6 +82,19 @@ class Api:
             ApiError: the server answered with an error.
             OSError: it could not be reached.
         """
+        return self._send(method, path, body, content)[0]
+
+    def warnings(self, method: str, path: str, body: Any, content: str) -> list[str]:
+        """Send one request, and return what the server warns of (RFC 7234, section 5.5).
+
+        Raises:
+            ApiError: the server answered with an error.
+            OSError: it could not be reached.
+        """
+        lines = self._send(method, path, body, content)[1]
+        return [re.sub(r"\\(.)", r"\1", line.partition('"')[2].removesuffix('"')) for line in lines]
+
+    def _send(self, method: str, path: str, body: Any, content: str) -> tuple[Any, list[str]]:
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json", "Content-Type": content}
         text = None if body is None else json.dumps(body)
         for fresh in (False, True):
@@ -99,7 +114,7 @@ class Api:
         found = json.loads(raw) if raw.startswith(b"{") else raw.decode(errors="replace")
         if answer.status >= 400:
             raise ApiError(answer.status, found.get("message", "") if isinstance(found, dict) else found)
-        return found
+        return found, answer.headers.get_all("Warning", [])
 
     @staticmethod
     def path(kind: str, namespace: str = "", name: str = "", part: str = "") -> str:
