@@ -42,7 +42,7 @@ def _keep_temporary_files_in_memory() -> None:
 
     The cluster tests stay on the disk: their database and their mounts are part of what they look at.
     """
-    if "TMPDIR" in os.environ or os.environ.get("CLUSTER_TESTS") == "1" or not os.access(MEMORY, os.W_OK | os.X_OK):
+    if "TMPDIR" in os.environ or "CLUSTER_TESTS" in os.environ or not os.access(MEMORY, os.W_OK | os.X_OK):
         return
     there = os.statvfs(MEMORY)
     if there.f_bavail * there.f_frsize >= ROOM and not there.f_flag & os.ST_NOEXEC:

@@ -8,15 +8,22 @@ from typing import Any
 
 import pytest
 
-from tests.support.depth import DRAW, SHARES, left_out
+from tests.support.depth import DRAW, SHARES, WORLDS, left_out
 
 CASES = [f"tests/test_x.py::test_slow[{number}]" for number in range(60)]
 SLOW = [f"tests/test_x.py::test_slow_too[{number}]" for number in range(60)]
 
 
-def case(name: str, test: str, **marks: dict[str, Any]) -> Any:
-    found = {mark: SimpleNamespace(kwargs=settings) for mark, settings in marks.items()}
-    return SimpleNamespace(nodeid=name, path="x", originalname=test, get_closest_marker=found.get)
+def case(name: str, test: str, group: str = "", **marks: dict[str, Any]) -> Any:
+    found = {mark: SimpleNamespace(kwargs=settings, args=[]) for mark, settings in marks.items()}
+    if group:
+        found["xdist_group"] = SimpleNamespace(kwargs={}, args=[group])
+    return SimpleNamespace(nodeid=name, path="/x/tests/test_x.py", originalname=test, get_closest_marker=found.get)
+
+
+def world(number: int) -> list[Any]:
+    """Return the two tests of a world."""
+    return [case(f"{number}-{part}", f"test_{part}", group=f"world-{number}", world={}) for part in "ab"]
 
 
 @pytest.fixture
@@ -38,7 +45,7 @@ def names(items: list[Any], **config: Any) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LONG", "REQUIRE_TOOLS"):
+    for name in ("LONG", "REQUIRE_TOOLS", "CLUSTER_TESTS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -60,6 +67,21 @@ def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(
             assert len(others) * (1 - 2.5 / share) < len(left) < len(others)
         never &= set(without)
     assert not never
+
+
+def test_of_the_worlds_some_are_drawn_each_as_a_whole_and_all_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLUSTER_TESTS", "all")
+    items = [case("quick", "quick", group="another"), *(one for number in range(13) for one in world(number))]
+    never = set(range(13))
+    for number in range(100):
+        monkeypatch.setenv(DRAW, str(number))
+        without = names(items, args=["tests/test_x.py"])
+        left = {int(name.partition("-")[0]) for name in without}
+        assert len(without) == 2 * len(left) and 13 - len(left) == -(-13 // WORLDS)
+        never &= left
+    assert not never
+    monkeypatch.setenv("CLUSTER_TESTS", "named")
+    assert names(items, args=["tests/test_x.py"]) == []
 
 
 def test_all_run_with_long_and_what_is_asked_for_by_name_does(

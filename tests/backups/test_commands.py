@@ -23,9 +23,12 @@ from tests.support.program import age as lab_age
 from tests.support.rendering import rendered
 from tests.support.tools import tool
 
-pytestmark = pytest.mark.skipif(
-    not with_the_clusters_programs(), reason="make cluster-test builds rclone and age, and runs this"
-)
+pytestmark = [
+    pytest.mark.slow(keep=1),
+    pytest.mark.skipif(
+        not with_the_clusters_programs(), reason="make cluster-test builds rclone and age, and runs this"
+    ),
+]
 FOLDER = pytest.mark.parametrize("place", ["folder"], indirect=True)
 S3 = pytest.mark.parametrize("place", ["s3"], indirect=True)
 HERE = Path(__file__).resolve().parent

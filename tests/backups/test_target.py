@@ -21,9 +21,12 @@ from tests.backups.conftest import BUCKET, KEYS, PREFIX, RCLONE, Key, Place, new
 from tests.support.backups import DAY, FOLDER, NOW, Volumes, archives, sending, sets, target
 from tests.support.depth import with_the_clusters_programs
 
-pytestmark = pytest.mark.skipif(
-    not with_the_clusters_programs(), reason="make cluster-test builds rclone and age, and runs this"
-)
+pytestmark = [
+    pytest.mark.slow(keep=1),
+    pytest.mark.skipif(
+        not with_the_clusters_programs(), reason="make cluster-test builds rclone and age, and runs this"
+    ),
+]
 
 
 def send(place: Place, volumes: Volumes, key: Key, now: float = NOW, lab: str = "lab") -> sets.Set:

@@ -48,7 +48,7 @@ def main() -> None:
         "--durations=25",
         "--durations-min=10",
     ]
-    environment = {**os.environ, "CLUSTER_TESTS": "1"}
+    environment = {**os.environ, "CLUSTER_TESTS": "named" if options.tests else "all"}
     os.execvpe(wrapper[0], [*wrapper, sys.executable, "-m", "pytest", *tests], environment)
 
 

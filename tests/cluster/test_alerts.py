@@ -27,6 +27,7 @@ from tests.support.loopback import free_port
 
 pytestmark = [
     pytest.mark.xdist_group("alerts"),
+    pytest.mark.world,
     pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS"),
 ]
 PORT, CHECK = free_port(), free_port()

@@ -20,7 +20,7 @@ from tests.cluster.paths import BIN
 from tests.cluster.world import World
 from tests.support.backups import FOLDER, Volumes, program, sending, sets, state, target
 
-pytestmark = pytest.mark.xdist_group("backups")
+pytestmark = [pytest.mark.xdist_group("backups"), pytest.mark.world]
 VERSION_FILE = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"
 MAPPED = "cat chown ls mkdir mv rm sh tar test"
 # A command in GitLab's pod: its volumes are folders of the world.

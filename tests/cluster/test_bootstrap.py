@@ -35,7 +35,16 @@ LABS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LABS])
+# These are built at each commit; the others are drawn.
+EACH_COMMIT = {"article", "defaults", "external-ssh"}
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of the tests in one lab's world."""
+    return [pytest.mark.xdist_group(name), *([] if name in EACH_COMMIT else [pytest.mark.world])]
+
+
+@pytest.fixture(params=[pytest.param(name, marks=marks(name)) for name in LABS])
 def world(request: pytest.FixtureRequest, worlds: Worlds) -> World:
     """Return the world of one lab."""
     name, changes = LABS[request.param]

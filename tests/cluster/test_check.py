@@ -16,7 +16,7 @@ from tests.cluster.conftest import Figure, Worlds
 from tests.cluster.world import World
 from tests.support.depth import every
 
-pytestmark = pytest.mark.xdist_group("check")
+pytestmark = [pytest.mark.xdist_group("check"), pytest.mark.world]
 SETTINGS, VALUES = "apps/gitlab/gitlab.rb", "apps/gitlab/values.yaml"
 
 

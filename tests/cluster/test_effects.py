@@ -27,7 +27,7 @@ from tests.cluster.world import NAMESPACE, World, world_of
 from tests.support.depth import every
 from tests.support.rendering import ROOT, recorded_answers, snapshot
 
-pytestmark = pytest.mark.xdist_group("effects")
+pytestmark = [pytest.mark.xdist_group("effects"), pytest.mark.world]
 TABLE = yaml.safe_load((ROOT / "hooks" / "effects.yml").read_text(encoding="utf-8"))
 # Drawn in a random order, and some of them with one another.
 ANSWERS: tuple[dict[str, str], ...] = (

@@ -13,15 +13,16 @@ import pytest
 
 from tests.cluster.conftest import Figure, Worlds
 from tests.cluster.world import World
-from tests.support.depth import every
+from tests.support.depth import every, settle_the_draw
 from tests.support.program import NAMES
 
 pytestmark = pytest.mark.xdist_group("killed")
+DRAW = random.Random(settle_the_draw())
 
 
 def places() -> tuple[int, ...]:
     """Return after how many lines of a stage to kill: at its beginning, which is the end of the one before, or in its middle."""
-    return (0, 1, 2) if every() else (random.choice((0, 1, 2)),)
+    return (0, 1, 2) if every() else (DRAW.choice((0, 1, 2)),)
 
 
 def kill_at(

@@ -124,7 +124,7 @@ def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(wor
 
 
 # Each that is not ready takes a worker of two controllers, which have four by themselves.
-@pytest.mark.deep(keep=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [6, 20])
 def test_broken_applications_do_not_hold_up_a_healthy_one(world: World, figure: Figure, number: int) -> None:
     alone = statistics.median(push_and_follow(world, "demo", f"v1.{number}.{patch}")[1] for patch in range(3))
@@ -158,6 +158,7 @@ def test_broken_applications_do_not_hold_up_a_healthy_one(world: World, figure: 
     assert commit
 
 
+@pytest.mark.slow
 def test_a_removed_application_goes_and_its_commit_is_green(world: World) -> None:
     """Again and again, for its Kustomization may be reconciled once more before it is removed."""
     add_application(world, "leaving")
@@ -286,6 +287,7 @@ def test_a_tag_that_is_pushed_again_is_not_deployed_where_its_digest_is_pinned(w
     assert len(re.findall(r"^\+ +(?:tag|digest): ", changed, re.MULTILINE)) == 2, "one commit has both"
 
 
+@pytest.mark.slow
 def test_a_renamed_application_runs_on_with_its_volume(world: World) -> None:
     add_application(world, "ledger")
     file = world.lab / "apps/ledger/helmrelease.yaml"

@@ -24,7 +24,7 @@ from tests.cluster.test_effects import RESTARTS, check, pods, push, tree, update
 from tests.cluster.world import World, world_of
 from tests.support.rendering import ROOT, snapshot
 
-pytestmark = pytest.mark.xdist_group("old-lab")
+pytestmark = [pytest.mark.xdist_group("old-lab"), pytest.mark.world]
 # The last template before the lab had one program: seven scripts of Bash did its work.
 OLD = "05a205f"
 # Its stages, without the one that only looks.

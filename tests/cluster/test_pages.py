@@ -17,7 +17,7 @@ from tests.cluster.world import World
 from tests.support.rendering import ROOT
 from tests.support.terminal import Terminal
 
-pytestmark = [pytest.mark.xdist_group("defaults"), pytest.mark.deep(keep=1)]
+pytestmark = pytest.mark.xdist_group("defaults")
 NODE = "k3s-1"  # the one node of this cluster
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What takes more than this cluster has, by a part of the line; each has to be on some page.
@@ -104,6 +104,7 @@ def test_two_factor_authentication_and_a_friend_who_leaves(world: World) -> None
     )
 
 
+@pytest.mark.slow
 def test_a_node_is_emptied_and_comes_back_with_gitlab_on_it(world: World) -> None:
     namespace = world.answers["gitlab_namespace"]
     wait_for_gitlab(world)
@@ -121,11 +122,13 @@ def test_a_node_is_emptied_and_comes_back_with_gitlab_on_it(world: World) -> Non
     assert world.gitlab.gitlab_is_ready() and world.uids(namespace, "gitlab") != before
 
 
+@pytest.mark.slow
 def test_k3s_is_looked_at_and_the_loop_verified_after_an_upgrade(world: World) -> None:
     said = follow(world, block(world, "k3s.md", "./lab verify"))
     assert "is running" in said
 
 
+@pytest.mark.slow
 def test_gitlabs_data_moves_to_another_storage_class(world: World) -> None:
     """All of it but the copying of bytes: the Job's pod runs nothing here."""
     namespace = world.answers["gitlab_namespace"]
@@ -160,6 +163,7 @@ def test_gitlabs_data_moves_to_another_storage_class(world: World) -> None:
     assert not (world.api.get("helmreleases", "gitlab", namespace) or {})["spec"].get("suspend")
 
 
+@pytest.mark.slow
 def test_a_chart_of_somebody_else_comes_and_goes(world: World) -> None:
     """As far as a network would be needed for its source: Flux takes the objects, and says that it cannot reach them."""
     world.git("pull", "--quiet", "--rebase", str(world.repository), "main")

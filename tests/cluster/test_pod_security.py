@@ -9,7 +9,7 @@ from tests.cluster.conftest import Worlds
 from tests.cluster.test_bootstrap import LABS
 from tests.cluster.world import World
 
-pytestmark = pytest.mark.xdist_group("runner-in-the-cluster")
+pytestmark = [pytest.mark.xdist_group("runner-in-the-cluster"), pytest.mark.world]
 NAMESPACE = "apps"
 # What three owners may ask ./lab new-app for.
 APPLICATIONS = {

@@ -15,7 +15,7 @@ from tests.cluster.test_kill import kill_at, places
 from tests.cluster.world import World
 from tests.support.program import rescue
 
-pytestmark = pytest.mark.xdist_group("check")
+pytestmark = [pytest.mark.xdist_group("check"), pytest.mark.world]
 BROKEN = "# a commit after which GitLab never becomes ready"
 
 

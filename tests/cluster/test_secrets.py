@@ -19,7 +19,7 @@ from tests.cluster.world import Run, World, world_of
 from tests.support.program import age
 from tests.support.tools import tool
 
-pytestmark = pytest.mark.xdist_group("secrets")
+pytestmark = [pytest.mark.xdist_group("secrets"), pytest.mark.world]
 KEY, SPARE, STRANGER = age.new_identity(), age.new_identity(), age.new_identity()
 GITLAB, SHOP = "apps/gitlab/secrets/gitlab-env.sops.yaml", "apps/shop/secrets/shop-db.sops.yaml"
 

@@ -10,7 +10,7 @@ from tests.cluster.conftest import Worlds
 from tests.cluster.test_pages import blocks, follow
 from tests.cluster.world import World
 
-pytestmark = [pytest.mark.xdist_group("defaults"), pytest.mark.deep(keep=1)]
+pytestmark = [pytest.mark.xdist_group("defaults"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

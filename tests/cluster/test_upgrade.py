@@ -20,7 +20,7 @@ from tests.cluster.world import World
 from tests.support.depth import every
 from tests.support.program import version_files
 
-pytestmark = pytest.mark.xdist_group("upgrade")
+pytestmark = [pytest.mark.xdist_group("upgrade"), pytest.mark.world]
 FIRST, STOP, NEXT, TARGET = "19.2.4", "19.5.2", "19.8.3", "19.8.4"
 IMAGE, UPGRADE = "gitlab/gitlab-ce", ("./lab", "upgrade", "--yes")
 # What the registry has: of each stop more than one patch, release candidates, and other editions.

@@ -21,6 +21,7 @@ import pytest
 from extensions import literals, machines, names
 from tests.machines.support import engines
 from tests.machines.support.engine_fixtures import DEEP
+from tests.support.depth import every
 from tests.support.refused_answers import REFUSED
 from tests.support.rendering import recorded_answers
 
@@ -175,6 +176,7 @@ DRAWS: dict[str, Draw] = {
 
 
 # What OpenTofu's language fills in, escapes, or ends a text at.
+ENOUGH = 20 if every() else 6
 PIECES = [
     "${",
     "%{",
@@ -348,8 +350,8 @@ def test_the_wizard_and_the_engine_refuse_the_same(judge: Judge, right: dict[str
     for question, drawn in DRAWS.items():
         kinds: set[bool] = set()
         for number in range(400):
-            # Twenty draws may all be right, or all be wrong: then a few more.
-            if number >= (20 if DEEP else 1) and (not DEEP or len(kinds) == 2):
+            # So many draws may all be right, or all be wrong: then a few more.
+            if number >= (ENOUGH if DEEP else 1) and (not DEEP or len(kinds) == 2):
                 break
             answers = {question: drawn(draw), "groups": [], "lab_name": "lab"}
             if question == "runner_host":

@@ -14,7 +14,7 @@ from tests.machines.support.engine_fixtures import lab
 from tests.machines.support.engines import Engine, Fake
 from tests.support.rendering import recorded_answers
 
-pytestmark = pytest.mark.xdist_group("engines")
+pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.world]
 VM = "proxmox_virtual_environment_vm"
 NAMES = ["machines", "machines-dhcp"]
 

@@ -28,6 +28,7 @@ from tests.support.depth import with_the_clusters_programs
 
 pytestmark = [
     pytest.mark.xdist_group("machines"),
+    pytest.mark.world,
     pytest.mark.skipif(
         not with_the_clusters_programs(),
         reason="ten seconds each: LONG=1, or make cluster-test",

@@ -4,6 +4,8 @@
 commit: more of the slow ones, fewer of the deep ones, which add less for their time. What one commit leaves out another one tries, and
 the same commit always has the same tests; `TEST_DRAW=<what the run printed>` repeats a draw. With `each_commit=True` CI runs them all:
 what they judge may follow from any file. A test that is asked for by its name or its file always runs.
+
+A world of the cluster tests takes minutes to build: of those with the mark `world`, all tests of one are drawn together.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ import pytest
 from tests.support.rendering import ROOT, required
 
 DRAW = "TEST_DRAW"
+CLUSTER = "CLUSTER_TESTS"  # set by tests/cluster/run.py: `all`, or `named` if it was given tests
 SHARES = {"slow": 3, "deep": 6}  # CI runs one in so many
+WORLDS = 6  # of so many worlds one is drawn
 
 
 def every() -> bool:
@@ -29,7 +33,7 @@ def every() -> bool:
 
 def with_the_clusters_programs() -> bool:
     """Say whether the run takes tests with programs that are built for the cluster's: `make cluster-test` does, and LONG=1."""
-    return every() or os.environ.get("CLUSTER_TESTS") == "1"
+    return every() or CLUSTER in os.environ
 
 
 def settle_the_draw() -> str:
@@ -42,18 +46,39 @@ def settle_the_draw() -> str:
     return os.environ[DRAW]
 
 
+def _rank(name: str) -> bytes:
+    return hashlib.sha256(f"{settle_the_draw()} {name}".encode()).digest()
+
+
 def is_drawn(name: str, mark: str) -> bool:
-    """Say whether CI runs this test of this commit."""
-    digest = hashlib.sha256(f"{settle_the_draw()} {name}".encode()).digest()
-    return required() and digest[0] % SHARES[mark] == 0
+    """Say whether CI, and `make cluster-test`, run this test of this commit."""
+    draws = required() or with_the_clusters_programs()
+    return draws and _rank(name)[0] % SHARES[mark] == 0
 
 
 def left_out(config: pytest.Config, items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Return the tests that this run leaves out; it never leaves out one that is asked for by its name."""
-    named = any("::" in argument or argument.endswith(".py") for argument in config.args)
-    if every() or config.option.keyword or named:
+    if every() or config.option.keyword or any("::" in argument for argument in config.args):
         return []
-    return [item for mark in SHARES for item in _beyond(mark, items) if not is_drawn(item.nodeid.split("@")[0], mark)]
+    # `make cluster-test` gives files, too, of which it takes a draw.
+    files = [argument for argument in config.args if argument.endswith(".py") and os.environ.get(CLUSTER) != "all"]
+    unnamed = [item for item in items if not any(str(item.path).endswith(file) for file in files)]
+    undrawn = [
+        item for mark in SHARES for item in _beyond(mark, unnamed) if not is_drawn(item.nodeid.split("@")[0], mark)
+    ]
+    return [*undrawn, *_of_other_worlds(unnamed)]
+
+
+def _of_other_worlds(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests of the worlds that are not drawn."""
+    world_of = {
+        item.nodeid: str(group.args[0])
+        for item in items
+        if item.get_closest_marker("world") and (group := item.get_closest_marker("xdist_group"))
+    }
+    ranked = sorted(set(world_of.values()), key=_rank)
+    drawn = ranked[: -(-len(ranked) // WORLDS)]
+    return [item for item in items if world_of.get(item.nodeid, "") not in {"", *drawn}]
 
 
 def _beyond(name: str, items: Iterable[pytest.Item]) -> list[pytest.Item]:
