@@ -44,7 +44,6 @@ def suspicions_once(shared: Path, name: str, content: bytes) -> list[str]:
     return json.loads(once(shared, "secrets", [name.encode(), content], lambda: json.dumps(suspicions(name, content))))
 
 
-@pytest.mark.deep(keep=2)
 @pytest.mark.slow(keep=1)
 def test_no_file_of_a_lab_looks_like_it_holds_a_secret(lab: Lab, shared: Path) -> None:
     names = NAMES | {lab.answers.get("tls_secret_name", "lab-tls")}

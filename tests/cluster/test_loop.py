@@ -124,8 +124,7 @@ def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(wor
 
 
 # Each that is not ready takes a worker of two controllers, which have four by themselves.
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [6, 20])
+@pytest.mark.parametrize("number", [pytest.param(6, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.deep)])
 def test_broken_applications_do_not_hold_up_a_healthy_one(world: World, figure: Figure, number: int) -> None:
     alone = statistics.median(push_and_follow(world, "demo", f"v1.{number}.{patch}")[1] for patch in range(3))
     broken = [f"broken-{number}-{index}" for index in range(number)]
@@ -199,6 +198,7 @@ def replicas(world: World, name: str) -> int | None:
     return found["spec"]["replicas"] if found else None
 
 
+@pytest.mark.slow
 def test_a_change_by_hand_is_put_back(world: World, figure: Figure) -> None:
     world.wait("the release", lambda: world.ready("helmreleases", "demo", "default"))
     world.plane.kubectl("scale", "deployment", "demo", "--namespace", "default", "--replicas", "3")

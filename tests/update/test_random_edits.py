@@ -41,7 +41,7 @@ from tests.update.support.histories import (
 
 LONG = every()
 # What CI runs asks for every tool, and has the time.
-EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS") or (2000 if LONG else 60 if required() else 12))
+EXAMPLES = int(os.environ.get("UPDATE_SCENARIOS") or (2000 if LONG else 40 if required() else 12))
 # Tests, each of which draws its own: two at least, for two workers of pytest, and short ones, so that both have some to the end.
 BATCHES = max(2, EXAMPLES // 25)
 
