@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
 from functools import cache
-from multiprocessing.util import Finalize
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -30,6 +28,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 from tests.support.cluster import Lab, read_lab  # noqa: E402
 from tests.support.compiled import compile_program  # noqa: E402
 from tests.support.depth import SHARES, every, left_out, settle_the_draw  # noqa: E402
+from tests.support.leftovers import temporary_folder  # noqa: E402
 from tests.support.questions import labs_with  # noqa: E402
 from tests.support.rendering import VALID, read_answers, recorded_answers, rendered, required  # noqa: E402
 
@@ -81,9 +80,7 @@ def no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="session", autouse=True)
 def what_killed_programs_leave_goes_with_the_run(shared: Path, worker_id: str) -> Iterator[None]:
     """Give programs a temporary folder of this run's: those that a test kills remove nothing."""
-    folder = shared / f"tmp-{worker_id}"
-    folder.mkdir()
-    Finalize(None, shutil.rmtree, args=[folder, True], exitpriority=-200)  # after multiprocessing's own folder, at -100
+    folder = temporary_folder(shared, worker_id)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder))
         patch.setattr(tempfile, "tempdir", str(folder))

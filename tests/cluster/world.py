@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import os
@@ -358,32 +357,10 @@ class World:
             return {status.name: status for status in self.gitlab.statuses if status.commit == commit}
 
 
-PREFIX = "lab-world-"
-YOUNG = 60  # seconds in which a world has surely locked its folder
-
-
-def remove_left_worlds() -> None:
-    """Remove the folders of worlds that were killed. A world that lives holds a lock on its own."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if time.time() - folder.stat().st_mtime < YOUNG:
-            continue
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(folder)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(handle)
-
-
 @contextmanager
 def world_of(surroundings: Surroundings, lab: Path, name: str) -> Iterator[World]:
     """A started world for the length of a block."""
-    remove_left_worlds()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}."))
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    folder = Path(tempfile.mkdtemp(prefix=f"lab-world-{name}."))
     world = World(folder / "world", surroundings, lab)
     try:
         world.start()
@@ -391,4 +368,3 @@ def world_of(surroundings: Surroundings, lab: Path, name: str) -> Iterator[World
     finally:
         world.stop()
         remove(folder)
-        os.close(handle)
