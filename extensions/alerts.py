@@ -37,7 +37,7 @@ def alerts_url(value: Any, answers: Answers) -> str | None:
     if value.endswith("/"):
         return f"`{value}` ends in a slash; did you mean `{value.rstrip('/')}`?"
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", parts.path):
-        return f"`{value}` has a path, which is not plain; give the server's address, such as `{example}`"
+        return f"`{value}` has a path that is not plain; give the server's address, such as `{example}`"
     if parts.hostname in (answers["gitlab_host"], answers["registry_host"]):
         return f"`{value}` is GitLab's own host; give the server that takes messages, such as `{example}`"
     return None

@@ -35,7 +35,7 @@ def folder(value: Any, answers: Answers) -> str | None:
         else "nfs" in backends and answers["backup_nfs_server"] == answers["nfs_server"]
     )
     if same_place and (value == own or value.startswith(f"{own}/") or own.startswith(f"{value}/")):
-        return f"`{value}` and GitLab's own folder, `{own}`, lie in one another, so a lost disk takes both; give a folder of another disk, such as `/mnt/usb/gitlab`"
+        return f"`{value}` and GitLab's own folder, `{own}`, overlap, so a lost disk takes both; give a folder of another disk, such as `/mnt/usb/gitlab`"
     return None
 
 
@@ -50,7 +50,7 @@ def endpoint(value: Any, answers: Answers) -> str | None:
         return f"`{value}` has more than scheme, host and port; did you mean `{parts.scheme}://{parts.netloc}`?"
     host = parts.hostname or ""
     if host.endswith(".amazonaws.com"):
-        return f"`{value}` is AWS itself; give nothing, and its region as `backup_region`"
+        return f"`{value}` is AWS itself; leave it empty, and give its region as `backup_region`"
     if host in (answers["gitlab_host"], answers["registry_host"]):
         return f"`{value}` is GitLab's own host; give the server that has the bucket, such as `{EXAMPLE_ENDPOINT}`"
     return None

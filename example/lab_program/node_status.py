@@ -41,8 +41,8 @@ def _addresses(lab: Lab, nodes: Sequence[KubeObject]) -> Iterator[Line]:
     if stale:
         restart = f"kubectl rollout restart deploy/gitlab -n {settings.gitlab_namespace}"
         yield (
-            "GitLab spares no address that is no node's",
-            f"{', '.join(stale)} may get to a machine that GitLab never bans then: ./lab up --only gitlab, {restart}",
+            "GitLab exempts only nodes' addresses from bans",
+            f"{', '.join(stale)} may pass to a machine that GitLab then never bans: ./lab up --only gitlab, {restart}",
         )
 
 

@@ -188,9 +188,9 @@ def prepare(lab: Lab) -> None:
         return
     asked = (
         f"{what}.\n{SCRIPT} sets it up, as root: Docker and its compose plugin (from Docker's own packages if the\n"
-        f"system has none), the group docker for {found.user}, an end for Docker's logs, swap, security updates by\n"
+        f"system has none), the group docker for {found.user}, limits for Docker's logs, swap, security updates by\n"
         "night, a guest agent in a VM, what rootless builds need of the kernel. What apt has left\n"
-        f"half done it finishes. Run it on {found.host} ({found.system})?"
+        f"half done is finished. Run it on {found.host} ({found.system})?"
     )
     if not console.ask_yes(asked, "call it with --yes if it may be set up"):
         if not found.serves:

@@ -110,7 +110,7 @@ def _left_behind(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
     moved = [f"`{name}`" for name in PLACES if name in changed]
     if not moved:
         return []
-    what = f"With another {' and '.join(moved)} it begins anew without its files, or Kubernetes refuses the change."
+    what = f"With another {' and '.join(moved)} GitLab starts without its files, or Kubernetes refuses the change."
     then = "Before you push, make a backup and copy it elsewhere; afterwards `./lab restore` brings it back."
     return [f"**Nothing moves what GitLab keeps.** {what} {then}"]
 

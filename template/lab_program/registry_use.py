@@ -44,7 +44,7 @@ def in_words(said: str) -> str:
     if database is None:
         return takes
     if database[1] == "true":
-        return f"{takes}; what no tag leads to goes by itself after a day"
+        return f"{takes}; untagged images are removed after a day"
     return f"{takes}; what no tag leads to stays, as the registry has no database: docs/registry.md"
 
 

@@ -18,7 +18,7 @@ CONFIG = ".sops.yaml"
 FOLDER = "secrets"
 ANNOTATION = "lab/secret-"
 FOR_NOBODY = (
-    "it is encrypted, and age_recipients names nobody, so Flux cannot decrypt it: answer that again, or take it away"
+    "it is encrypted, and age_recipients names nobody, so Flux cannot decrypt it: set that again, or delete the file"
 )
 _PART = re.compile(r"^sops:[ \t]*\n(?P<part>(?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
 _RECIPIENT = re.compile(r"^[ \t]+(?:- )?recipient:[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)

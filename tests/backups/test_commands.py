@@ -332,7 +332,7 @@ def test_the_reader_is_a_pod_like_the_drills_that_ends_by_itself(world: World) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["backup", "lisst"], '"lisst" is no word of it; there are list, check, drill'),
+        (["backup", "lisst"], '"lisst" is no argument; there are list, check, drill'),
         (["backup", "check"], "check needs the name of a backup"),
         (["restore", "--target", "--from", "lab"], "--target brings both files"),
     ],

@@ -289,7 +289,7 @@ def test_a_clone_that_is_behind_is_told_to_pull_and_one_gone_astray_is_not_pushe
     (world.lab / "README.md").write_text("mine\n")
     commit(world.lab, "My own commit, beside Flux's")
     run = world.run("--only", "sync")
-    assert run.status == 1 and "have gone different ways" in run.err and "git pull --rebase" in run.err
+    assert run.status == 1 and "have diverged" in run.err and "git pull --rebase" in run.err
     assert world.commits(world.gitlab.repository("HomeLAB/homelab"))["main"][0] == "demo -> v1.0.0"
 
 

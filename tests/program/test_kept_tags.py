@@ -218,7 +218,7 @@ def test_the_size_of_the_registry_is_said_with_what_becomes_of_garbage() -> None
     )
     assert (
         registry_use.in_words(size + header.format("true"))
-        == "registry: 2.5 GiB of images; what no tag leads to goes by itself after a day"
+        == "registry: 2.5 GiB of images; untagged images are removed after a day"
     )
     assert "docs/registry.md" in registry_use.in_words(size + header.format("false"))
     assert registry_use.in_words("") == "registry: not measured within 20 s"

@@ -316,7 +316,7 @@ def test_the_passphrase_survives_the_cluster_and_then_the_owners_copy(carried: C
     machines(world)
     assert passphrase_file(world).read_text().strip() == value
     passphrase_file(world).write_text("of another lab\n")
-    assert "holds another passphrase than the cluster, and stays" in machines(world)
+    assert "has a passphrase other than the cluster's, and stays" in machines(world)
     assert passphrase_file(world).read_text() == "of another lab\n"
     assert [v["value"] for v in world.gitlab.variables if v["key"] == "TF_VAR_state_passphrase"] == [value]
 

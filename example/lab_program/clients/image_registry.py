@@ -261,7 +261,7 @@ class _Asking:
 
 def _refusal(reference: Reference, answer: Answer) -> str:
     if answer.status in (401, 403):
-        return f"{reference.registry} shows {reference.repository} to nobody without an account, or does not have it"
+        return f"{reference.registry} shows {reference.repository} only to accounts, or does not have it"
     return f"{reference.registry} answered with HTTP {answer.status}"
 
 

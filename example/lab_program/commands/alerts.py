@@ -40,7 +40,7 @@ class Alerts(Command):
 
     def run(self) -> int:
         if self.options.action not in (None, "test"):
-            raise WrongCall(f'"{self.options.action}" is no word of it; there is test')
+            raise WrongCall(f'"{self.options.action}" is no argument; the only one is test')
         if self.settings.alerts == "none":
             then = "./lab update --data alerts=ntfy, or email, gotify, discord, slack, matrix"
             raise Failure("This lab has no alarm: alerts is none.", "docs/alerts.md", then)

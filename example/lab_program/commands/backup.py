@@ -15,7 +15,7 @@ from .up import YES
 
 WORDS = ("list", "check", "drill")
 NOTES = """\
-Without a word it makes a backup now, as the nightly CronJob does, and sends it if the lab sends backups (backup_target).
+Without an argument it makes a backup now, as the nightly CronJob does, and sends it if the lab sends backups (backup_target).
 
 list          which backups lie there: whole, half, broken or foreign, and of which GitLab
 check NAME    reads one in the cluster, and compares sizes, checksums, and for how many keys it is encrypted
@@ -41,7 +41,7 @@ class Backup(Command):
     def run(self) -> int:
         action, name = self.options.action, self.options.backup or ""
         if action not in (None, *WORDS):
-            raise WrongCall(f'"{action}" is no word of it; there are {", ".join(WORDS)}')
+            raise WrongCall(f'"{action}" is no argument; there are {", ".join(WORDS)}')
         if name and action == "list":
             raise WrongCall("list takes no name")
         if action == "check" and not name:

@@ -59,7 +59,7 @@ def secrets_can_be_read(lab: Lab, *, cluster_answers: bool) -> Iterator[Finding]
     if not recipients:
         left = [path for path in sealed.files(lab.folder) if path.parent.name == sealed.FOLDER]
         if left:
-            fix = "answer it again (the public keys of before: git log -p -- .sops.yaml), or remove the encrypted files"
+            fix = "set age_recipients again (the earlier keys: git log -p -- .sops.yaml), or remove the encrypted files"
             yield Problem("secrets", f"{left[0]}: {sealed.FOR_NOBODY}", fix)
         return
     keys = key_file.keys_in(file)

@@ -63,7 +63,7 @@ class Certificates(Stage):
     def _install(self) -> None:
         self.cluster.ensure_namespace(NAMESPACE)
         if self.cluster.find(KUSTOMIZATION, "cert-manager", FLUX):
-            self.console.have("cert-manager is kept by Flux")
+            self.console.have("cert-manager is managed by Flux")
         else:
             self.cluster.apply_folder("cert-manager", self.lab.folder, CERT_MANAGER)
         self._wait("cert-manager", HELM_RELEASE, "cert-manager", NAMESPACE)
@@ -72,7 +72,7 @@ class Certificates(Stage):
         """Apply the ClusterIssuer, without a Secret that only Flux can decrypt."""
         name = self.settings.cluster_issuer
         if self.cluster.find(KUSTOMIZATION, "cert-issuer", FLUX):
-            self.console.have("the ClusterIssuer is kept by Flux")
+            self.console.have("the ClusterIssuer is managed by Flux")
         elif self.lab.dry_run:
             self.console.would(f"make the ClusterIssuer {name} from {ISSUER}/")
         else:

@@ -82,7 +82,7 @@ class GitCredential:
         if expected:
             if expected not in prints:
                 raise Failure(
-                    f"{host} has none of its host keys under LAB_GIT_HOST_KEY={expected}. It shows:\n{shown}", page
+                    f"No host key of {host} matches LAB_GIT_HOST_KEY={expected}. It shows:\n{shown}", page
                 )
             return keys
         without = f"set LAB_GIT_HOST_KEY=SHA256:... to the fingerprint that {host} publishes"

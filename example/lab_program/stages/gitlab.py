@@ -160,7 +160,7 @@ class InstallGitLab(Stage):
     def _install_infrastructure(self) -> None:
         """Apply namespaces, storage, Traefik's entry points; Flux keeps them once it follows the repository."""
         if self.cluster.find(KUSTOMIZATION, "infrastructure", FLUX):
-            self.console.have("infrastructure/ is kept by Flux")
+            self.console.have("infrastructure/ is managed by Flux")
             return
         self.cluster.apply_folder("namespaces, storage, Traefik, network rules", self.lab.folder, "infrastructure")
 
@@ -191,13 +191,13 @@ class InstallGitLab(Stage):
         """
         if release.spec.get("suspend"):
             raise Failure(
-                "Flux's hand is off GitLab: its HelmRelease is suspended.",
+                "GitLab's HelmRelease is suspended, so Flux does not manage it.",
                 "flux get kustomizations; flux get helmreleases -A",
                 "./lab rescue installs GitLab from this working tree, and gives it back to Flux",
             )
         problem = self.probes.gitlab_healthy()
         if problem is None:
-            self.console.have("GitLab's release is kept by Flux")
+            self.console.have("GitLab's release is managed by Flux")
             return
         source = self.cluster.find(GIT_REPOSITORY, FLUX, FLUX) or NOTHING
         if not self.lab.git.holds_head(revision(source)):

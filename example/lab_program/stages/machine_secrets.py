@@ -177,7 +177,7 @@ class MachineSecrets:
             return
         if there:
             self.console.warn(
-                f"{self.file} holds another passphrase than the cluster, and stays. The state's is shown by:\n{_show()}"
+                f"{self.file} has a passphrase other than the cluster's, and stays. This shows the state's:\n{_show()}"
             )
             return
         try:

@@ -167,7 +167,7 @@ class AwsPlace:
             self.console.have(f"{self.settings.aws_bucket} at AWS is in OpenTofu's state; the pipeline looks at it")
             self._tell_variables()
             return
-        what = f"{stale}." if stale else f"At AWS is not yet: {', '.join(missing)}."
+        what = f"{stale}." if stale else f"Not yet at AWS: {', '.join(missing)}."
         raise Failure(f"{what} That takes your own credentials, and there are none here.", "iac/aws.md", _HOW)
 
     def _apply(self, tofu: Tofu, plan: Plan) -> None:
@@ -195,7 +195,7 @@ class AwsPlace:
             wrong = variable_problem(self.settings.aws_login, variable)
             if wrong:
                 page = f"{self.settings.gitlab_url}/{self.settings.iac_project}/-/settings/ci_cd"
-                self.console.warn(f"The variable {name} {wrong}: {page}; how is in iac/aws.md")
+                self.console.warn(f"The variable {name} {wrong}: {page}; iac/aws.md says how")
             else:
                 self.console.have(f"{name} of {self.settings.iac_project}")
 

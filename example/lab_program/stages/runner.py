@@ -229,7 +229,7 @@ class Runner(Stage):
         self.lab.machine.must("remove ca.crt", f"rm -f {self._file('ca.crt')}")
         self.console.did(f"removed ca.crt on {self.settings.runner_host}: private_ca is false")
         self.console.warn(
-            "Nodes and the runner's machine trust the authority of before until you say otherwise:\n"
+            "Nodes and the runner's machine trust the former authority until you remove it:\n"
             "./lab trust --remove --runner; for each node: ./lab trust --remove root@<node>"
         )
 

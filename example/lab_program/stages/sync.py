@@ -102,7 +102,7 @@ class Sync(Stage):
             self.console.warn(
                 f"Developers may push or merge to {branch} of {project}, so each of them rules the cluster. If you do "
                 f"not want that:\n{self.settings.gitlab_url}/{project}/-/settings/repository, Protected branches: "
-                f"Maintainers, twice"
+                f"Maintainers in both fields"
             )
         if found is not None and key in found.key_ids:
             self.console.have(f"Flux's key may push to {branch}")
@@ -193,7 +193,7 @@ class Sync(Stage):
             return
         if host not in self.lab.gitlab.allow_outbound(allowed, host).hosts:
             raise Failure(
-                f"GitLab took the address {host} and does not show it: it may not call Flux.",
+                f"GitLab accepted the address {host} but does not list it, so it cannot call Flux.",
                 f"{self.settings.gitlab_url}/admin/application_settings/network, Outbound requests",
                 f"add {host} there, then run ./lab up --only sync",
             )

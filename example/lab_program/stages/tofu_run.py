@@ -50,7 +50,7 @@ def trusted(lab: Lab) -> Path | None:
 
 def _judge(file: Path) -> None:
     held = read(file.read_text(encoding="utf-8", errors="replace"))
-    again = f"copy it anew: /etc/pve/pve-root-ca.pem of the Proxmox node is what belongs into {CERTIFICATE}"
+    again = f"copy it anew: /etc/pve/pve-root-ca.pem of the Proxmox node is what belongs in {CERTIFICATE}"
     if held.has_key:
         raise Failure(f"{CERTIFICATE} holds a private key, which would end up in Git.", CERTIFICATE, again)
     if held.problems or not held.certificates:

@@ -175,7 +175,7 @@ What comes next:
         if shown:
             raise Failure(
                 f"{place.path} would show {shown} to everybody who reads this repository: only what is below stringData is "
-                f"encrypted. Labels and annotations belong into {place.folder}/{FOLDER}/{COMPONENT}."
+                f"encrypted. Labels and annotations belong in {place.folder}/{FOLDER}/{COMPONENT}."
             )
 
     def _hint(self, place: Place) -> str:

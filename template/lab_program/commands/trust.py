@@ -79,7 +79,7 @@ Android            Settings > Security > Encryption & credentials > Install a ce
                    it; most other apps do not
 Git, curl          git config --global http.{url}/.sslCAInfo {file}; curl --cacert {file}
 
-Anyone who has the authority's key can pretend to be any host to these devices: no copy of it belongs into ca.crt."""
+Anyone who has the authority's key can pretend to be any host to these devices: no copy of it belongs in ca.crt."""
 REGISTRIES = """\
 On a k3s node instead of the system's store, in /etc/rancher/k3s/registries.yaml, then systemctl restart k3s (or k3s-agent):
 
@@ -261,7 +261,7 @@ class Trust(Command):
     def _here(self) -> Result:
         if os.getuid() != 0:
             option = " --remove" if self.options.remove else ""
-            raise Failure("This machine's certificates are root's to write.", "", f"sudo ./lab trust --here{option}")
+            raise Failure("Only root may change this machine's certificates.", "", f"sudo ./lab trust --here{option}")
         if self.options.remove:
             return self.programs.run(["sh", "-s"], stdin=REMOVE.encode())
         return self.programs.run(["bash", str(self.folder / SCRIPT), *self.settings.trusted_registries])

@@ -142,7 +142,7 @@ class Upgrade(Command):
             )
         if not steps and standing.committed == standing.installed:
             lines.append(
-                f"It is the version that was asked for: {target}. Whether its background migrations are done is seen now."
+                f"{target} is the version that was asked for. Left to check: its background migrations."
             )
         before = standing.committed
         for number, step in enumerate(steps, 1):
@@ -192,7 +192,7 @@ class Upgrade(Command):
         if base is None:
             given = " ".join(commits)
             self.console.print(
-                f'None of these commits is here with a {VALUES}: "{given}". There is nothing to compare with.'
+                f'This clone has {VALUES} in none of these commits: "{given}". There is nothing to compare with.'
             )
             return ExitCode.DONE
         try:

@@ -65,7 +65,7 @@ class Following:
 
         Raises:
             GitError: the other side does not take it, or cannot be reached.
-            Failure: the two have gone different ways.
+            Failure: the two have diverged.
         """
         git, branch = self.lab.git, self.settings.gitops_branch
         head = git.head()
@@ -74,7 +74,7 @@ class Following:
             self.console.have(f"{branch} is pushed")
             return
         if self.lab.dry_run:
-            self.console.would(f"bring {url}, branch {branch}, to {git.short_head()}, unless it is further")
+            self.console.would(f"push {git.short_head()} to {url}, branch {branch}, unless that is ahead")
             return
         if there:
             git.remote(self.lab.folder, access, "fetch", "--quiet", "--no-tags", url, f"refs/heads/{branch}")
@@ -83,7 +83,7 @@ class Following:
                 return
             if not git.is_ancestor(there, head):
                 raise Failure(
-                    f"{branch} here and at {url} have gone different ways.",
+                    f"{branch} here and at {url} have diverged.",
                     f"git fetch {url} {branch}; git log --graph HEAD FETCH_HEAD",
                     "git pull --rebase, then run ./lab up --from sync",
                 )

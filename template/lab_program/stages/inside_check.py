@@ -165,7 +165,7 @@ def _problem(fault: Fault, port: int, *, nodes_know: bool) -> Finding:
     if fault.kind == "dns" and nodes_know:
         what = f"the cluster's DNS does not know {host}, the nodes' own does ({fault.words})"
         fix = (
-            "CoreDNS asks whom the nodes asked when it started:\n"
+            "CoreDNS still asks the DNS servers that the nodes had when it started:\n"
             "kubectl -n kube-system rollout restart deployment/coredns"
         )
     elif fault.kind == "dns":

@@ -274,7 +274,7 @@ class Machines(Stage):
         )
         if not self.console.terminal or not lock.id:
             raise Failure(what, f"{settings.gitlab_url}/{settings.iac_project}/-/pipelines", by_hand)
-        asked = f"{what}\nIs it left by a run that was cut off, and nothing at work there now? Then it is released."
+        asked = f"{what}\nWas it left by a run that was cut off, with nothing at work now? Yes releases it."
         if not self.console.ask_yes(asked, "", in_person=True):
             raise Failure(what, f"{settings.gitlab_url}/{settings.iac_project}/-/pipelines", by_hand)
         if not self.lab.gitlab.release_state(settings.iac_project, STATE, lock.id):

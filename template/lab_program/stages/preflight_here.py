@@ -113,7 +113,7 @@ def authority_findings(held: Holding, now: datetime.datetime) -> Iterator[Findin
         return
     words = ", ".join(one.in_words(now) for one in held.certificates)
     if all(one.ends <= now for one in held.certificates):
-        yield Problem("ca", f"every certificate in ca.crt has ended: {words}", there)
+        yield Problem("ca", f"every certificate in ca.crt has expired: {words}", there)
     else:
         yield Good(f"ca.crt, of your authority: {words}")
 

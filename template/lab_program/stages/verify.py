@@ -81,7 +81,7 @@ class Verify(Stage):
             self.patience.wait(self.lab.limits.wait_flux_minutes, "Flux", lambda: self._applying(seen))
         reason = _controllers_not_ready(seen)
         if reason is not None:
-            raise Failure(f"Flux is not whole: {reason}.", "kubectl get pods -n flux-system")
+            raise Failure(f"Flux is not healthy: {reason}.", "kubectl get pods -n flux-system")
         reason = readiness(seen.get(("GitRepository", FLUX)))
         if reason is not None:
             then = "mend that, then ./lab up --from sync"
@@ -114,7 +114,7 @@ class Verify(Stage):
         refused = mail.refusal(self.lab, address)
         if refused is not None:
             what = f"GitLab could not send a mail to {address}: {refused}"
-            raise Failure(what, 'README.md, "You want to know whether mail arrives"')
+            raise Failure(what, 'README.md, "Send a test mail"')
         self.console.have(f"the mail server took a mail for {address}; look whether it arrives")
 
     def _verify_registry(self) -> None:
@@ -136,7 +136,7 @@ class Verify(Stage):
                 raise Failure(
                     f"The registry does not take the credentials in regcred for {group}: {answer}.",
                     f"{settings.gitlab_url}/groups/{group}/-/settings/repository (deploy tokens)",
-                    "./lab up --only registry makes a new one where it is gone",
+                    "./lab up --only registry makes a new one if it is gone",
                 )
         self.console.have("the registry answers and takes the cluster's credentials")
 
