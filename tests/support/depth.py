@@ -22,8 +22,8 @@ from tests.support.rendering import ROOT, required
 
 DRAW = "TEST_DRAW"
 CLUSTER = "CLUSTER_TESTS"  # set by tests/cluster/run.py: `all`, or `named` if it was given tests
-SHARES = {"slow": 4, "deep": 8}  # CI runs one in so many
-WORLDS = 12  # of so many worlds one is drawn
+SHARES = {"slow": 6, "deep": 12}  # CI runs one in so many
+WORLDS = 13  # of so many worlds one is drawn
 
 
 def every() -> bool:
