@@ -124,7 +124,8 @@ def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(wor
 
 
 # Each that is not ready takes a worker of two controllers, which have four by themselves.
-@pytest.mark.parametrize("number", [pytest.param(6, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.deep)])
+@pytest.mark.deep
+@pytest.mark.parametrize("number", [6, 20])
 def test_broken_applications_do_not_hold_up_a_healthy_one(world: World, figure: Figure, number: int) -> None:
     alone = statistics.median(push_and_follow(world, "demo", f"v1.{number}.{patch}")[1] for patch in range(3))
     broken = [f"broken-{number}-{index}" for index in range(number)]

@@ -71,7 +71,7 @@ def test_a_gitlab_that_does_not_keep_it_is_noticed() -> None:
         def request(self, method: str, path: str, what: str, *_: int, body: Any = None) -> http.Answer:
             return super().request("GET", path, what)
 
-    with pytest.raises(errors.Failure, match="does not show it"):
+    with pytest.raises(errors.Failure, match="does not list it"):
         allow(Forgetful(**{ALLOWLIST: ["printer.lan"]}))
 
 
