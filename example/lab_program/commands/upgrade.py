@@ -141,9 +141,7 @@ class Upgrade(Command):
                 f"{standing.committed} is committed already: an earlier step, which is brought to its end first."
             )
         if not steps and standing.committed == standing.installed:
-            lines.append(
-                f"{target} is the version that was asked for. Left to check: its background migrations."
-            )
+            lines.append(f"{target} is the version that was asked for. Left to check: its background migrations.")
         before = standing.committed
         for number, step in enumerate(steps, 1):
             lines.append(f"{number}. {before} -> {step.version}  {step.why}")

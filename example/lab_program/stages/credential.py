@@ -81,9 +81,7 @@ class GitCredential:
         expected = self.lab.environment.get("LAB_GIT_HOST_KEY", "")
         if expected:
             if expected not in prints:
-                raise Failure(
-                    f"No host key of {host} matches LAB_GIT_HOST_KEY={expected}. It shows:\n{shown}", page
-                )
+                raise Failure(f"No host key of {host} matches LAB_GIT_HOST_KEY={expected}. It shows:\n{shown}", page)
             return keys
         without = f"set LAB_GIT_HOST_KEY=SHA256:... to the fingerprint that {host} publishes"
         question = f"{host} shows these SSH host keys:\n{shown}\nAre they the ones that {host} publishes?"

@@ -85,9 +85,7 @@ class FluxFolder:
         for one in deployments:
             running = one.labels.get(VERSION_LABEL, "v0.0.0")
             if one.name in CONTROLLERS and not versions.at_least(wanted, running):
-                return (
-                    f"Flux {running} runs in the cluster; {self.file} holds v{wanted}, which would be a downgrade."
-                )
+                return f"Flux {running} runs in the cluster; {self.file} holds v{wanted}, which would be a downgrade."
         return ""
 
 
