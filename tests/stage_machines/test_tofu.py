@@ -177,7 +177,7 @@ def test_a_held_lock_is_told_and_released_at_the_terminal_alone(world: World, pr
     )
     assert "/-/terraform, Actions, Unlock" in run.err and state(world)["lock"] == held, "--yes releases nothing"
     shell = world.terminal("--only", "machines", "--yes", **surroundings(world))
-    shell.answer("nothing at work there now?", "y")
+    shell.answer("with nothing at work now?", "y")
     assert shell.wait() == 0 and "the lock is released" in shell.said and state(world)["lock"] is None
 
 
@@ -218,7 +218,7 @@ def test_a_run_that_is_cut_off_before_the_state_knows_the_machine_is_mended(
     assert told.status == 1 and "is locked: root, " in told.err
     proxmox.install_agent(120)
     shell = world.terminal("--only", "machines", "--yes", **surroundings(world))
-    shell.answer("nothing at work there now?", "y")
+    shell.answer("with nothing at work now?", "y")
     assert shell.wait() == 0, shell.said
     assert "it is taken over" in shell.said and re.search("will be imported|imported from", shell.said), shell.said
     assert len([one for one in made(proxmox) if one.endswith("/qemu")]) == 1, "no second machine"
