@@ -278,7 +278,7 @@ def test_a_node_that_comes_and_goes_is_seen_with_what_lies_on_it(world: World) -
     pull(world)
     namespace, registry = world.answers["gitlab_namespace"], world.facts.registry_address
     well = status(world)
-    for words in ("volume lies on", "authority", "never bans then"):
+    for words in ("volume lies on", "authority", "then never bans"):
         assert words not in well, well
     add_node(world, "k3s-2", 8, "arm64")
     put_pods_on_the_new_node(world, f"{registry}/homelab/demo:v1")
@@ -300,7 +300,7 @@ def test_a_node_that_comes_and_goes_is_seen_with_what_lies_on_it(world: World) -
     said = status(world)
     wiki = f"the volume {world.answers['app_namespace']}/wiki-data: its volume lies on k3s-2, which is no node of this cluster"
     assert wiki in said and "GitLab's volume" not in said, said
-    assert "192.168.7.8" in said and "may pass to a machine that GitLab never bans" in said, said
+    assert "192.168.7.8" in said and "may pass to a machine that GitLab then never bans" in said, said
 
 
 def test_a_cluster_that_runs_no_image_of_the_lab_is_refused(world: World) -> None:
