@@ -238,7 +238,7 @@ def test_a_dry_run_looks_and_changes_nothing(
         "make sure that GitLab has the runners lab-homelab of HomeLAB",
     ]
     planned += (
-        ["ask for Flux's user name", "bring https://git.example"]
+        ["ask for Flux's user name", "to https://git.example/external/lab.git, branch"]
         if settings
         else ["install GitLab 19.3.0 with Helm", "push this repository"]
     )
