@@ -17,11 +17,11 @@ lab: $(VENV)/run ## Make a lab: DEST=folder [ANSWERS=file.yml] [PLAIN=1]. The wi
 .PHONY: test
 # Each worker compiles all tests again where Python may not remember them.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(VENV)/test ## Run every test; LONG=1 runs the long ones too
+test: $(VENV)/test ## Run the tests but for the slow ones; LONG=1 runs all
 	$(BIN)/python -m pytest
 
 .PHONY: cluster-test
-cluster-test: $(VENV)/test ## Run labs on a real Kubernetes API with the real Flux: Linux, root and Go 1.26; LONG=1 draws more labs
+cluster-test: $(VENV)/test ## Run labs on a real Kubernetes API with the real Flux: Linux, root and Go 1.26; LONG=1 runs every world
 	@$(BIN)/python -m tests.cluster.run
 
 .PHONY: checkov

@@ -32,7 +32,7 @@ def alerts_url(value: Any, answers: Answers) -> str | None:
     parts = urls.server(value, example, "the token")
     if isinstance(parts, str):
         return parts
-    if parts.query or parts.fragment or "?" in value or "#" in value:
+    if "?" in value or "#" in value:
         return f"`{value}` has a `?` or a `#`; give the server's address alone, such as `{example}`"
     if value.endswith("/"):
         return f"`{value}` ends in a slash; did you mean `{value.rstrip('/')}`?"

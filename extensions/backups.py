@@ -46,7 +46,7 @@ def endpoint(value: Any, answers: Answers) -> str | None:
     parts = urls.server(value, EXAMPLE_ENDPOINT, "the access key")
     if isinstance(parts, str):
         return parts
-    if parts.path or parts.query or parts.fragment or "?" in value or "#" in value:
+    if parts.path or "?" in value or "#" in value:
         return f"`{value}` has more than scheme, host and port; did you mean `{parts.scheme}://{parts.netloc}`?"
     host = parts.hostname or ""
     if host.endswith(".amazonaws.com"):

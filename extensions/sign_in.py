@@ -41,12 +41,12 @@ def _sign_in_groups(value: Any, _: Answers) -> str | None:
 
 def _issuer(value: Any, answers: Answers) -> str | None:
     example = "https://auth.example.com"
-    parts = urls.server(value, example, "the client's secret", "https")
+    parts = urls.server(value, example, "the client's secret", secure=True)
     if isinstance(parts, str):
         return parts
     if value.rstrip("/").endswith("/.well-known/openid-configuration"):
         return f"`{value}` is the issuer's document; give what comes before it: `{value.partition('/.well-known')[0]}`"
-    if parts.query or parts.fragment or "?" in value or "#" in value:
+    if "?" in value or "#" in value:
         return f"`{value}` has more than host and path; an issuer has no query and no fragment"
     if parts.hostname == answers["gitlab_host"]:
         return (

@@ -12,18 +12,19 @@ from . import names, values
 _CHARACTERS = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&()*+,;=._~%-]*")
 
 
-def server(value: Any, example: str, secret: str, schemes: str = "https?") -> SplitResult | str:
+def server(value: Any, example: str, secret: str, *, secure: bool = False) -> SplitResult | str:
     """Return the parts of a server's URL, or why it is refused.
 
     Args:
         example: a URL that would do.
         secret: what the program asks for, if the URL must not hold it.
-        schemes: a pattern of the schemes that will do.
+        secure: whether only https will do.
     """
     if not isinstance(value, str) or not _CHARACTERS.fullmatch(value):
-        return f"{value!r} holds a character that no address has; give one such as `{example}`"
-    if not re.match(f"{schemes}://", value):
-        scheme = "its scheme" if schemes == "https?" else schemes
+        shown = "the address" if "@" in str(value) else repr(value)  # there may be a password in it
+        return f"{shown} holds a character that no address has; give one such as `{example}`"
+    if not value.startswith(("https://",) if secure else ("https://", "http://")):
+        scheme = "https" if secure else "its scheme"
         return f"`{value}` is not the address of a server; give one with {scheme}, such as `{example}`"
     try:
         parts = urlsplit(value)

@@ -27,10 +27,10 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 
 from tests.support.cluster import Lab, read_lab  # noqa: E402
 from tests.support.compiled import compile_program  # noqa: E402
-from tests.support.depth import SHARES, every, left_out, settle_the_draw  # noqa: E402
+from tests.support.depth import SHARES, draws, every, left_out, settle_the_draw  # noqa: E402
 from tests.support.leftovers import temporary_folder  # noqa: E402
 from tests.support.questions import labs_with  # noqa: E402
-from tests.support.rendering import VALID, read_answers, recorded_answers, rendered, required  # noqa: E402
+from tests.support.rendering import VALID, read_answers, recorded_answers, rendered  # noqa: E402
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes; a whole run takes a tenth of it
@@ -186,7 +186,7 @@ def pytest_report_header() -> str:
         return "every test runs"
     return (
         f"one in {SHARES['slow']} of the slow tests and in {SHARES['deep']} of the deep ones runs, by TEST_DRAW={settle_the_draw()!r}"
-        if required()
+        if draws()
         else "the slow tests wait for CI, and for LONG=1"
     )
 

@@ -13,7 +13,7 @@ from tests.support.leftovers import YOUNG
 from tests.support.rendering import ROOT
 
 PROGRAM = """\
-import sys, time
+import sys
 from pathlib import Path
 from tests.support.leftovers import temporary_folder
 folder = temporary_folder(Path(sys.argv[1]), "gw0")

@@ -32,11 +32,12 @@ def refusals(plane: ControlPlane, lab: Lab) -> list[str]:
 
     An object that many labs have is asked about until it was accepted once.
     """
-    texts = [json.dumps(_moved(thing, "privileged")) for thing in [*lab.components, *lab.objects] if _asked(thing)]
-    new = [text for text in texts if (plane.token, text) not in _accepted]
+    things = [*lab.components, *lab.objects]
+    moved = [_moved(thing, "privileged") for thing in things if thing["kind"] != "Namespace"]
+    new = [text for text in map(json.dumps, moved) if (plane.token, text) not in _accepted]
     if not new:
         return []
-    _make_namespaces(plane, lab.objects, "privileged")
+    _make_namespaces(plane, moved, "privileged")
     said = [line for line in _apply(plane, new) if not line.startswith("Warning: existing pods")]
     found = [line for line in said if not POD_SECURITY.search(line)]
     if not found:
@@ -51,13 +52,12 @@ def pod_security(plane: ControlPlane, lab: Lab, level: str) -> dict[str, str]:
         level: `baseline` or `restricted`.
     """
     found = {}
-    _make_namespaces(plane, lab.objects, level)
-    for thing in lab.objects:
-        if thing["kind"] not in WORKLOADS:
-            continue
+    workloads = [(thing, _moved(thing, level)) for thing in lab.objects if thing["kind"] in WORKLOADS]
+    _make_namespaces(plane, [moved for _, moved in workloads], level)
+    for thing, moved in workloads:
         key = (level, json.dumps(thing))
         if key not in _reasons:
-            _reasons[key] = _why(plane, _moved(thing, level))
+            _reasons[key] = _why(plane, moved)
         if _reasons[key]:
             # A check's name ends in a hash of what it checks.
             name = re.sub(r"-[0-9a-f]{8}$", "", thing["metadata"]["name"])
@@ -71,13 +71,9 @@ _reasons: dict[tuple[str, str], str] = {}
 _namespaces: set[tuple[str, str]] = set()
 
 
-def _asked(thing: Object) -> bool:
-    return bool(thing["kind"] != "Namespace")
-
-
-def _make_namespaces(plane: ControlPlane, things: list[Object], level: str) -> None:
+def _make_namespaces(plane: ControlPlane, moved: list[Object], level: str) -> None:
     """Make the namespaces in which a level is asked about, if they are not there yet."""
-    names = {_moved(thing, level)["metadata"].get("namespace", "") for thing in things if _asked(thing)}
+    names = {thing["metadata"].get("namespace", "") for thing in moved}
     new = sorted(name for name in names - {""} - KEPT if (plane.token, name) not in _namespaces)
     labels = {"pod-security.kubernetes.io/warn": level}
     made = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}} for name in new]

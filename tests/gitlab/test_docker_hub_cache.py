@@ -5,7 +5,6 @@ The registry is Debian's 2.8; a lab runs 3.1, which reads the same file. That on
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +13,10 @@ import yaml
 
 from tests.gitlab.support.authority import Authority
 from tests.gitlab.support.docker_hub_chain import HOST, IMAGE, MANIFEST, PORT, Chain, running
+from tests.support.loopback import wait_for
 
 pytestmark = [pytest.mark.tool("docker-registry", "skopeo", "traefik"), pytest.mark.xdist_group("docker-hub")]
 CACHED = f"{HOST}:{PORT}/{IMAGE}"
-PATIENCE = 20  # seconds
 HOME = ["127.0.0.0/8"]
 
 
@@ -39,10 +38,7 @@ def pull_and_keep(chain: Chain) -> None:
     assert done.returncode == 0, done.stderr
     kept = chain.cache.data / "docker/registry/v2/repositories" / IMAGE.partition(":")[0] / "_layers/sha256"
     wanted = {path.rpartition("sha256:")[2] for path in blobs(chain)}
-    end = time.monotonic() + PATIENCE
-    while not all((kept / digest / "link").exists() for digest in wanted):
-        assert time.monotonic() < end, wanted
-        time.sleep(0.05)
+    wait_for(f"the layers {wanted} in the cache", lambda: all((kept / one / "link").exists() for one in wanted))
 
 
 def pulls(chain: Chain) -> list[str]:

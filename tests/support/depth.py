@@ -5,7 +5,8 @@ commit: more of the slow ones, fewer of the deep ones, which add less for their 
 the same commit always has the same tests; `TEST_DRAW=<what the run printed>` repeats a draw. With `each_commit=True` CI runs them all:
 what they judge may follow from any file. A test that is asked for by its name or its file always runs.
 
-A world of the cluster tests takes minutes to build: of those with the mark `world`, all tests of one are drawn together.
+A world of the cluster tests takes minutes to build: of those with the mark `world`, `make cluster-test` draws one, with all
+its tests.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from tests.support.rendering import ROOT, required
 DRAW = "TEST_DRAW"
 CLUSTER = "CLUSTER_TESTS"  # set by tests/cluster/run.py: `all`, or `named` if it was given tests
 SHARES = {"slow": 6, "deep": 12}  # CI runs one in so many
-WORLDS = 13  # of so many worlds one is drawn
 
 
 def every() -> bool:
@@ -46,14 +46,18 @@ def settle_the_draw() -> str:
     return os.environ[DRAW]
 
 
+def draws() -> bool:
+    """Say whether the run takes a draw of the slow tests, or none of them."""
+    return required() or with_the_clusters_programs()
+
+
 def _rank(name: str) -> bytes:
     return hashlib.sha256(f"{settle_the_draw()} {name}".encode()).digest()
 
 
 def is_drawn(name: str, mark: str) -> bool:
     """Say whether CI, and `make cluster-test`, run this test of this commit."""
-    draws = required() or with_the_clusters_programs()
-    return draws and _rank(name)[0] % SHARES[mark] == 0
+    return draws() and _rank(name)[0] % SHARES[mark] == 0
 
 
 def left_out(config: pytest.Config, items: Sequence[pytest.Item]) -> list[pytest.Item]:
@@ -70,15 +74,14 @@ def left_out(config: pytest.Config, items: Sequence[pytest.Item]) -> list[pytest
 
 
 def _of_other_worlds(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests of the worlds that are not drawn."""
+    """Return the tests of the worlds but one, which is drawn."""
     world_of = {
         item.nodeid: str(group.args[0])
         for item in items
         if item.get_closest_marker("world") and (group := item.get_closest_marker("xdist_group"))
     }
-    ranked = sorted(set(world_of.values()), key=_rank)
-    drawn = ranked[: -(-len(ranked) // WORLDS)]
-    return [item for item in items if world_of.get(item.nodeid, "") not in {"", *drawn}]
+    drawn = min(set(world_of.values()), key=_rank, default="")
+    return [item for item in items if world_of.get(item.nodeid, drawn) != drawn]
 
 
 def _beyond(name: str, items: Iterable[pytest.Item]) -> list[pytest.Item]:
