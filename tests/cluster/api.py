@@ -64,7 +64,7 @@ class Api:
         self.opened: list[http.client.HTTPSConnection] = []
 
     def _connect(self, seconds: float | None) -> http.client.HTTPSConnection:
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # its own certificate, on the loopback
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=seconds)
         self.opened.append(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,27 +21,32 @@ def server(behave: Behaviour) -> Iterator[tuple[int, list[bytes]]]:
     heads: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve() -> None:
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            head = b""
+            while b"\r\n\r\n" not in head and (part := connection.recv(4096)):
+                head += part
+            heads.append(head)
+            behave(connection, head)
+
+    def accept() -> None:
         while True:
             try:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
-                head = b""
-                while b"\r\n\r\n" not in head and (part := connection.recv(4096)):
-                    head += part
-                heads.append(head)
-                behave(connection, head)
+            threads.append(threading.Thread(target=serve, args=(connection,), daemon=True))
+            threads[-1].start()
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
+    threads = [threading.Thread(target=accept, daemon=True)]
+    threads[0].start()
     try:
         yield listener.getsockname()[1], heads
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join()
+        for thread in threads:
+            thread.join(10)
 
 
 def answering(text: bytes) -> Behaviour:
@@ -48,28 +54,89 @@ def answering(text: bytes) -> Behaviour:
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Next-Page: 3\r\n\r\n{}"
-CLIENT = http.Http(None, {})
 
 
-def test_a_whole_answer_comes_back_with_its_headers() -> None:
+@pytest.fixture
+def client() -> Iterator[http.Http]:
+    found = http.Http(None, {})
+    yield found
+    found.close()
+
+
+def test_a_whole_answer_comes_back_with_its_headers(client: http.Http) -> None:
     with server(answering(OK)) as (port, heads):
-        answer = CLIENT.send("POST", f"http://127.0.0.1:{port}/a?b=c", headers={"X-One": "1"}, body=b"{}")
+        answer = client.send("POST", f"http://127.0.0.1:{port}/a?b=c", headers={"X-One": "1"}, body=b"{}")
     assert (answer.status, answer.text, answer.headers["x-next-page"]) == (200, "{}", "3")
     assert heads[0].startswith(b"POST /a?b=c HTTP/1.1\r\n") and b"X-One: 1\r\n" in heads[0]
     assert f"Host: 127.0.0.1:{port}\r\n".encode() in heads[0]
 
 
-def test_a_chunked_answer_is_read_to_its_end() -> None:
+def test_a_chunked_answer_is_read_to_its_end(client: http.Http) -> None:
     with server(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n")) as (port, _):
-        assert CLIENT.send("GET", f"http://127.0.0.1:{port}/").text == "[]"
+        assert client.send("GET", f"http://127.0.0.1:{port}/").text == "[]"
 
 
-def test_a_redirect_is_an_answer_like_another() -> None:
+def keeping(answers: int) -> Behaviour:
+    """Answer so many requests of a connection, then close it without a word."""
+
+    def behave(connection: socket.socket, _: bytes) -> None:
+        for _ in range(answers - 1):
+            connection.sendall(OK)
+            if not connection.recv(4096):
+                return
+        connection.sendall(OK)
+
+    return behave
+
+
+def test_a_connection_is_kept_for_the_next_request(client: http.Http) -> None:
+    with server(keeping(3)) as (port, heads):
+        for method in ("GET", "PUT", "GET"):
+            assert client.send(method, f"http://127.0.0.1:{port}/").status == 200
+        client.close()
+    assert len(heads) == 1
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_opened_again(client: http.Http) -> None:
+    with server(keeping(1)) as (port, heads):
+        for _ in range(3):
+            assert client.send("GET", f"http://127.0.0.1:{port}/").status == 200
+            time.sleep(0.05)
+    assert len(heads) == 3
+
+
+def test_a_request_that_may_not_be_sent_twice_gets_a_connection_for_itself(client: http.Http) -> None:
+    with server(keeping(9)) as (port, heads):
+        for method in ("GET", "POST", "GET", "PATCH"):
+            assert client.send(method, f"http://127.0.0.1:{port}/").status == 200
+        client.close()
+    assert [head.partition(b" ")[0] for head in heads] == [b"GET", b"POST", b"PATCH"]
+
+
+def test_after_a_broken_answer_the_connection_is_not_used_again(client: http.Http) -> None:
+    def behave(connection: socket.socket, _: bytes) -> None:
+        for answer in (OK, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"):
+            connection.sendall(answer)
+            if not connection.recv(4096):
+                return
+
+    with server(behave) as (port, heads):
+        url = f"http://127.0.0.1:{port}/"
+        assert client.send("GET", url).status == 200
+        with pytest.raises(http.HttpError) as failed:
+            client.send("GET", url, seconds=0.2)
+        assert failed.value.fault is http.Fault.TIMEOUT
+        assert client.send("GET", url).status == 200
+        client.close()
+    assert len(heads) == 2
+
+
+def test_a_redirect_is_an_answer_like_another(client: http.Http) -> None:
     with server(answering(b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n")) as (
         port,
         _,
     ):
-        assert CLIENT.send("GET", f"http://127.0.0.1:{port}/").status == 302
+        assert client.send("GET", f"http://127.0.0.1:{port}/").status == 302
 
 
 def drip(connection: socket.socket, _: bytes) -> None:
@@ -95,30 +162,32 @@ def drip(connection: socket.socket, _: bytes) -> None:
     ],
     ids=["nothing", "half", "half of a chunk", "another protocol", "silence", "a byte now and then"],
 )
-def test_a_part_of_an_answer_is_none_and_may_have_been_carried_out(behave: Behaviour, fault: http.Fault) -> None:
+def test_a_part_of_an_answer_is_none_and_may_have_been_carried_out(
+    client: http.Http, behave: Behaviour, fault: http.Fault
+) -> None:
     with server(behave) as (port, _), pytest.raises(http.HttpError) as failed:
-        CLIENT.send("GET", f"http://127.0.0.1:{port}/", seconds=0.3)
+        client.send("GET", f"http://127.0.0.1:{port}/", seconds=0.3)
     assert (failed.value.fault, failed.value.sent, failed.value.transient) == (fault, True, True)
 
 
-def test_where_nothing_listens_nothing_was_carried_out() -> None:
+def test_where_nothing_listens_nothing_was_carried_out(client: http.Http) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with pytest.raises(http.HttpError) as failed:
-        CLIENT.send("POST", f"http://gitlab.localhost:{port}/")
+        client.send("POST", f"http://gitlab.localhost:{port}/")
     assert (failed.value.fault, failed.value.sent, failed.value.transient) == (http.Fault.REFUSED, False, True)
 
 
-def test_a_host_that_dns_does_not_know_stays_unknown() -> None:
+def test_a_host_that_dns_does_not_know_stays_unknown(client: http.Http) -> None:
     with pytest.raises(http.HttpError) as failed:
-        CLIENT.send("GET", "http://gitlab.nowhere.invalid/")
+        client.send("GET", "http://gitlab.nowhere.invalid/")
     assert failed.value.fault in (http.Fault.DNS, http.Fault.OTHER) and not failed.value.sent
 
 
 @pytest.mark.slow
-def test_a_server_without_tls_is_told_from_one_that_is_not_trusted() -> None:
+def test_a_server_without_tls_is_told_from_one_that_is_not_trusted(client: http.Http) -> None:
     with server(answering(OK)) as (port, _), pytest.raises(http.HttpError) as failed:
-        CLIENT.send("GET", f"https://127.0.0.1:{port}/", seconds=2)
+        client.send("GET", f"https://127.0.0.1:{port}/", seconds=2)
     assert failed.value.fault is not http.Fault.CERTIFICATE and not failed.value.sent
 
 
@@ -148,6 +217,7 @@ def test_proxies_are_read_as_curl_reads_them(environment: dict[str, str], used: 
             client.send("GET", "http://gitlab.lab.test/a")
         except http.HttpError as error:
             assert not used and error.fault in (http.Fault.DNS, http.Fault.OTHER)
+        client.close()
     assert bool(heads) is used
     if used:
         assert (
