@@ -25,9 +25,10 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
+from tests.cluster import turns  # noqa: E402
 from tests.support.cluster import Lab, read_lab  # noqa: E402
 from tests.support.compiled import compile_program  # noqa: E402
-from tests.support.depth import SHARES, draws, every, left_out, settle_the_draw  # noqa: E402
+from tests.support.depth import CLUSTER, SHARES, draws, every, left_out, settle_the_draw  # noqa: E402
 from tests.support.leftovers import temporary_folder  # noqa: E402
 from tests.support.questions import labs_with  # noqa: E402
 from tests.support.rendering import VALID, read_answers, recorded_answers, rendered  # noqa: E402
@@ -41,7 +42,7 @@ def _keep_temporary_files_in_memory() -> None:
 
     The cluster tests stay on the disk: their database and their mounts are part of what they look at.
     """
-    if "TMPDIR" in os.environ or "CLUSTER_TESTS" in os.environ or not os.access(MEMORY, os.W_OK | os.X_OK):
+    if "TMPDIR" in os.environ or CLUSTER in os.environ or not os.access(MEMORY, os.W_OK | os.X_OK):
         return
     there = os.statvfs(MEMORY)
     if there.f_bavail * there.f_frsize >= ROOM and not there.f_flag & os.ST_NOEXEC:
@@ -189,6 +190,18 @@ def pytest_report_header() -> str:
         if draws()
         else "the slow tests wait for CI, and for LONG=1"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test of a cluster that measures be alone."""
+    if CLUSTER not in os.environ:
+        return (yield)
+    turns.enter(alone=item.get_closest_marker(turns.MARK) is not None)
+    try:
+        return (yield)
+    finally:
+        turns.leave()
 
 
 @pytest.hookimpl(trylast=True)

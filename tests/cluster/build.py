@@ -14,7 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,16 +78,20 @@ def _kubernetes() -> Program:
     )
 
 
-PROGRAM_LIST = (
-    Program("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, {}),
+# Two rows, which are built side by side: while one program is linked, the other row has a core to compile on. Each row's programs have
+# many packages in common, which are compiled once.
+OF_KUBERNETES = (
     Program("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, {}),
     _kubernetes(),
     Program("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, {"helm.sh/helm/v4/internal/version.version": "v4.2.4"}),
     *(Program(name, {name: f"github.com/fluxcd/{name}"}, {}) for name in CONTROLLERS),
-    # What k3s holds network policies with is this controller.
-    Program("kube-router", {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"}, {}),
     # Its own program is a module that no proxy serves: main.go runs cert-manager's controllers from their packages.
     Program("cert-manager", {"cert-manager": "."}, {}),
+)
+OTHERS = (
+    Program("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, {}),
+    # What k3s holds network policies with is this controller.
+    Program("kube-router", {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"}, {}),
     # Asks visitors of an application to log in at GitLab.
     Program(
         "oauth2-proxy",
@@ -147,12 +154,26 @@ def build() -> None:
         BuildError: Go could not build a program.
     """
     BIN.mkdir(parents=True, exist_ok=True)
-    for program in PROGRAM_LIST:
-        _build(program, [])
+    failed = threading.Event()
+    with ThreadPoolExecutor() as rows:
+        for row in [rows.submit(_build_row, programs, failed) for programs in (OF_KUBERNETES, OTHERS)]:
+            row.result()
     if not _is_built(FLUX_CLI):
         with tempfile.TemporaryDirectory(prefix="flux-sources.") as folder:
             _build(FLUX_CLI, _flux_sources(Path(folder)))
     _note_modules()
+
+
+def _build_row(programs: Iterable[Program], failed: threading.Event) -> None:
+    """Build programs one after another, until one of this row or of the other has failed."""
+    for program in programs:
+        if failed.is_set():
+            return
+        try:
+            _build(program, [])
+        except BaseException:
+            failed.set()
+            raise
 
 
 def definitions() -> list[Path]:

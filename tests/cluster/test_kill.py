@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.cluster import turns
 from tests.cluster.conftest import Figure, Worlds
 from tests.cluster.world import World
 from tests.support.depth import every, settle_the_draw
@@ -72,6 +73,7 @@ def test_a_killed_run_is_gone_on_with_by_the_next(worlds: Worlds, figure: Figure
         for lines in places():
             kill_at(world, stage, lines)
             kills += 1
+            turns.give_way()
             now = world.uids(world.answers["gitlab_namespace"], "gitlab")
             assert not pods or now == pods, f"GitLab's pod was replaced after a kill in {stage}"
             pods = now

@@ -66,6 +66,7 @@ def follow_all(world: World, tags: dict[str, str], seconds: float = 60) -> dict[
     return found
 
 
+@pytest.mark.alone
 def test_an_image_is_deployed_within_five_seconds_of_its_push(world: World, figure: Figure) -> None:
     """Webhooks tell Flux of image and commit; nothing waits for a poll, a retry or another part."""
     push_and_follow(world, "demo", "v1.1.0")

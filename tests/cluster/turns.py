@@ -1,0 +1,39 @@
+"""Whose turn it is: a test that measures how fast Flux is has the machine's cores for itself.
+
+Several processes run tests at once, each with a world of its own. A test with the mark `alone` waits until the others have ended
+theirs, and they wait until it has ended. Locks of the kernel see to it, which go with the process that holds them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from functools import cache
+from typing import IO
+
+from tests.cluster.paths import BIN
+
+MARK = "alone"
+
+
+@cache
+def _file(name: str) -> IO[str]:
+    BIN.parent.mkdir(exist_ok=True)
+    return (BIN.parent / f"{name}.lock").open("w")
+
+
+def enter(*, alone: bool = False) -> None:
+    """Wait for a turn. Who waits to be alone stands at the door: nobody else comes in before."""
+    fcntl.flock(_file("door"), fcntl.LOCK_EX)
+    fcntl.flock(_file("room"), fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    fcntl.flock(_file("door"), fcntl.LOCK_UN)
+
+
+def leave() -> None:
+    """End a turn."""
+    fcntl.flock(_file("room"), fcntl.LOCK_UN)
+
+
+def give_way() -> None:
+    """Let another test be alone now, in the middle of a long one."""
+    leave()
+    enter()
