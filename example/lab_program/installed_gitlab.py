@@ -8,21 +8,20 @@ from .clients.kubectl import Cluster
 from .clients.objects import KubeObject
 
 
-def version_of_data(cluster: Cluster, namespace: str) -> str:
+def version_of_data(cluster: Cluster, deployment: KubeObject | None) -> str:
     """Return the version of GitLab that has its data; nothing where none has run.
 
     A Deployment may name a version that has never started, because its image does not exist. Then it is the version
     before it.
 
     Args:
-        namespace: GitLab's.
+        deployment: GitLab's; None if there is none.
     """
-    deployment = cluster.find("deployment", "gitlab", namespace)
     if deployment is None or deployment.is_rolled_out:
         return installed_version(deployment)
     selector = "app.kubernetes.io/instance=gitlab"
-    pods = cluster.list_of("pods", namespace, selector)
-    return version_that_ran(deployment, cluster.list_of("replicasets", namespace, selector), pods)
+    pods = cluster.list_of("pods", deployment.namespace, selector)
+    return version_that_ran(deployment, cluster.list_of("replicasets", deployment.namespace, selector), pods)
 
 
 def version_that_ran(deployment: KubeObject, sets: Sequence[KubeObject], pods: Sequence[KubeObject]) -> str:

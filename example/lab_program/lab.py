@@ -16,6 +16,7 @@ from .clients.helm import Helm
 from .clients.http import Http
 from .clients.kubectl import Cluster, KubectlError
 from .clients.machine import Machine
+from .clients.objects import KubeObject
 from .clients.pod import Pod, Session
 from .clients.sops import Sops
 from .console import Console
@@ -106,6 +107,15 @@ class Lab:
     @cached_property
     def cluster(self) -> Cluster:
         return Cluster(self.programs, self.patience, self.console, dry_run=self.dry_run, before_change=self.consent)
+
+    @cached_property
+    def gitlab_at_start(self) -> KubeObject | None:
+        """GitLab's Deployment as the run found it, read once; None if GitLab was not installed.
+
+        Raises:
+            Failure: the cluster refuses, or cannot be reached.
+        """
+        return self.cluster.find("deployment", "gitlab", self.settings.gitlab_namespace)
 
     @cached_property
     def helm(self) -> Helm:

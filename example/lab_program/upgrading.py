@@ -57,7 +57,7 @@ class Upgrading:
             Failure: it is nowhere, or on a way that GitLab cannot go.
         """
         namespace = self.settings.gitlab_namespace
-        installed = versions.shown(version_of_data(self.cluster, namespace))
+        installed = versions.shown(version_of_data(self.cluster, self.cluster.find("deployment", "gitlab", namespace)))
         if not installed or self.cluster.find(HELM_RELEASE, "gitlab", namespace) is None:
             raise Failure("Flux keeps no GitLab in this cluster yet.", "./lab status", "./lab up builds the lab")
         committed = self._committed()

@@ -1,6 +1,6 @@
 """Compares what two versions of the chart render, byte for byte: for a change of its templates that should change nothing.
 
-    python tests/chart/compare.py REVISION [--draws 500] [--only-drawn]
+    python tests/chart/compare.py REVISION [--draws 500] [--show 5] [--only-drawn]
 
 REVISION is a commit, a branch or a tag whose chart is the old one; the new one is this working tree's. Compared are the releases of every
 lab in tests/answers/valid, the article's values, and drawn values: half of them agree with each other and render, half are as the
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,8 @@ def texts(chart: Chart, release: Release) -> dict[str, str]:
     return {Path(name).name: text for name, text in files.items() if text.strip()}
 
 
-def difference(old: Chart, new: Chart, release: Release) -> str:
-    """Return how the two renderings of a release differ; nothing, if they are the same byte for byte."""
-    before, after = texts(old, release), texts(new, release)
-    if before == after:
-        return ""
+def difference(before: Mapping[str, str], after: Mapping[str, str], release: Release) -> str:
+    """Return how the two renderings of a release differ."""
     lines = [f"{release.what}: {release.values}"]
     for name in sorted(before.keys() | after.keys()):
         sides = [side.get(name, "").splitlines() for side in (before, after)]
@@ -133,10 +130,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare what two versions of the chart render, byte for byte.")
     parser.add_argument("revision", help="the commit, branch or tag whose chart is the old one")
     parser.add_argument("--draws", type=int, default=500, help="how many drawn values (default: %(default)s)")
+    parser.add_argument("--show", type=int, default=5, help="how many of each kind to show (default: %(default)s)")
     parser.add_argument("--only-drawn", action="store_true", help="leave out the labs, which have to be rendered first")
     arguments = parser.parse_args()
     counts = {"rendered": 0, "refused": 0}
-    differing = []
+    otherwise: list[str] = []
+    in_other_words: list[str] = []
     with (
         tempfile.TemporaryDirectory() as name,
         Chart.load(CHART) as new,
@@ -144,9 +143,11 @@ def main() -> None:
     ):
 
         def look(release: Release) -> None:
-            counts["refused" if "refusal" in texts(new, release) else "rendered"] += 1
-            if found := difference(old, new, release):
-                differing.append(found)
+            before, after = texts(old, release), texts(new, release)
+            counts["refused" if "refusal" in after else "rendered"] += 1
+            if before != after:
+                both_refuse = "refusal" in before and "refusal" in after
+                (in_other_words if both_refuse else otherwise).append(difference(before, after, release))
 
         for release in written_down():
             look(release)
@@ -154,11 +155,12 @@ def main() -> None:
             for release in of_labs(Path(name)):
                 look(release)
         drawn(arguments.draws, look)
-    print("\n\n".join(differing[:5]))
+    print("\n\n".join([*otherwise[: arguments.show], *in_other_words[: arguments.show]]))
     print(
-        f"{counts['rendered']} releases rendered and {counts['refused']} refused; {len(differing)} differ from {arguments.revision}."
+        f"{counts['rendered']} releases rendered and {counts['refused']} refused. Compared with {arguments.revision}, "
+        f"{len(otherwise)} differ, and {len(in_other_words)} are refused in other words."
     )
-    sys.exit(1 if differing else 0)
+    sys.exit(1 if otherwise or in_other_words else 0)
 
 
 if __name__ == "__main__":

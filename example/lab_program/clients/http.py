@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import http.client
+import select
 import socket
 import ssl
 import time
 import urllib.request
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,6 +20,11 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ClientError
 
 CONNECT_SECONDS = 10
+# What may be sent over a kept connection. The server may close that in the same moment; a POST would then be uncertain.
+_REPEATABLE = ("GET", "HEAD", "PUT", "DELETE")
+
+# Open connections, by scheme and host.
+_Connections = dict[str, list[http.client.HTTPConnection]]
 
 
 class Fault(Enum):
@@ -59,7 +66,7 @@ class Answer:
 
 
 class Http:
-    """Sends requests.
+    """Sends requests, and keeps its connections for the next ones until it is closed, or goes.
 
     Args:
         authority: the certificate of the lab's own authority, where it has one. Then nobody else's is trusted.
@@ -70,6 +77,8 @@ class Http:
 
     def __init__(self, authority: Path | None, environment: Mapping[str, str], *, forgives_form: bool = False) -> None:
         self._authority, self._forgives_form = authority, forgives_form
+        self._kept: _Connections = {}
+        weakref.finalize(self, _close, self._kept)
         # The proxy of http:// in capitals comes from a request's header "Proxy" in a CGI program; curl reads it not.
         self._proxies = {
             name[:-6].lower(): value
@@ -103,22 +112,50 @@ class Http:
             HttpError: no whole answer came.
         """
         deadline = time.monotonic() + seconds
-        sent = False
+        sent = keep = False
         try:
-            connection, path, more = self._connect(url, min(CONNECT_SECONDS, seconds))
+            connection, path, more = self._prepare(url, min(CONNECT_SECONDS, seconds))
+            server = "://".join(urlsplit(url)[:2])
+            kept = self._take(server, method)
             try:
-                connection.connect()
+                if kept is not None:
+                    connection = kept
+                else:
+                    connection.connect()
                 sent = True
                 connection.sock.settimeout(max(0.01, deadline - time.monotonic()))
                 connection.request(method, path, body=body or None, headers={**more, **(headers or {})})
-                return _read(connection, deadline, largest)
+                answer = _read(connection, deadline, largest)
+                keep = connection.sock is not None
+                return answer
             finally:
-                connection.close()
+                if keep:
+                    self._kept.setdefault(server, []).append(connection)
+                else:
+                    connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise HttpError(*_fault(error), sent=sent) from error
 
-    def _connect(self, url: str, seconds: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
-        """Return a connection, the path to ask it for, and the headers that its proxy wants."""
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        _close(self._kept)
+
+    def _take(self, server: str, method: str) -> http.client.HTTPConnection | None:
+        """Return a connection that was kept to a server and is still open; others are closed.
+
+        Nothing is read from a kept connection, so what arrives is its end.
+        """
+        while method in _REPEATABLE and (kept := self._kept.get(server)):
+            connection = kept.pop()
+            arrived = select.poll()
+            arrived.register(connection.sock, select.POLLIN)
+            if not arrived.poll(0):
+                return connection
+            connection.close()
+        return None
+
+    def _prepare(self, url: str, seconds: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+        """Return a connection to open, the path to ask it for, and the headers that its proxy wants."""
         parts = urlsplit(url)
         host, secure = parts.hostname or "", parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
@@ -149,6 +186,12 @@ class Http:
                 f"the proxy {proxy.scheme}://{proxy.hostname} is of a kind that is not supported: give an http:// one"
             )
         return proxy
+
+
+def _close(connections: _Connections) -> None:
+    for kept in connections.values():
+        while kept:
+            kept.pop().close()
 
 
 class _Verified(http.client.HTTPSConnection):
@@ -200,6 +243,7 @@ def _read(connection: http.client.HTTPConnection, deadline: float, largest: int)
             raise http.client.HTTPException(f"an answer of more than {largest} bytes")
     if response.length:
         raise http.client.IncompleteRead(b"".join(parts), response.length)
+    response.close()  # not the connection, which may take the next request
     headers = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, headers, b"".join(parts))
 

@@ -72,7 +72,7 @@ class InstallGitLab(Stage):
 
     def _refuse_forbidden_upgrade(self) -> None:
         """End the run where the lab's version cannot be reached in one step from what is installed."""
-        installed = version_of_data(self.cluster, self.settings.gitlab_namespace)
+        installed = version_of_data(self.cluster, self.lab.gitlab_at_start)
         problem = versions.upgrade_problem(installed, self.lab.gitlab_version)
         if problem:
             raise Failure(

@@ -56,7 +56,7 @@ def look_from_inside(lab: Lab, *, again: bool) -> Iterator[Finding]:
     Args:
         again: whether to look although GitLab is installed, so that the cluster has reached the hosts once.
     """
-    installed = lab.cluster.find("deployment", "gitlab", lab.settings.gitlab_namespace) is not None
+    installed = lab.gitlab_at_start is not None
     if CHECK in lab.limits.skip:
         yield Nothing("whether the cluster reaches the hosts, too: LAB_SKIP has it")
     elif lab.dry_run:

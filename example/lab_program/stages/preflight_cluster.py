@@ -288,7 +288,7 @@ def who_has_port(services: Sequence[KubeObject], settings: Settings) -> str:
 
 def upgrade(lab: Lab) -> Iterator[Finding]:
     """The step from the GitLab that has the data to the lab's version."""
-    installed = version_of_data(lab.cluster, lab.settings.gitlab_namespace)
+    installed = version_of_data(lab.cluster, lab.gitlab_at_start)
     problem = versions.upgrade_problem(installed, lab.gitlab_version)
     if problem:
         yield Problem("upgrade", problem, versions.way_from(installed, lab.gitlab_version))

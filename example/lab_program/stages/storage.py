@@ -28,7 +28,7 @@ class Storage(Stage):
             self.console.skip(
                 f'nothing to prepare: the storage class "{settings.storage_class}" makes its volumes itself'
             )
-        elif self.cluster.find("deployment", "gitlab", settings.gitlab_namespace):
+        elif self.lab.gitlab_at_start:
             self.console.have(f"GitLab runs on {settings.storage_root}/gitlab already")
         else:
             for backend, folders in by_backend.items():
