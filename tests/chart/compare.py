@@ -73,7 +73,9 @@ def texts(chart: Chart, release: Release) -> dict[str, str]:
 
 
 def difference(before: Mapping[str, str], after: Mapping[str, str], release: Release) -> str:
-    """Return how the two renderings of a release differ."""
+    """Return how two renderings of a release differ; nothing, if they are the same byte for byte."""
+    if before == after:
+        return ""
     lines = [f"{release.what}: {release.values}"]
     for name in sorted(before.keys() | after.keys()):
         sides = [side.get(name, "").splitlines() for side in (before, after)]
@@ -145,9 +147,9 @@ def main() -> None:
         def look(release: Release) -> None:
             before, after = texts(old, release), texts(new, release)
             counts["refused" if "refusal" in after else "rendered"] += 1
-            if before != after:
+            if found := difference(before, after, release):
                 both_refuse = "refusal" in before and "refusal" in after
-                (in_other_words if both_refuse else otherwise).append(difference(before, after, release))
+                (in_other_words if both_refuse else otherwise).append(found)
 
         for release in written_down():
             look(release)

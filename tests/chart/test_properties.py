@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+import yaml
 from helm_python.errors import HelmError
 from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
 
 from tests.chart.support.api_rules import complaints
 from tests.chart.support.consistent_values import settled
 from tests.chart.support.drawn_values import Drawer
-from tests.chart.support.rendering import SCHEMA, manifests, objects_of, render
+from tests.chart.support.releases import ARTICLE, merged
+from tests.chart.support.rendering import DEFAULTS, SCHEMA, manifests, objects_of, render
 from tests.support.depth import every
+from tests.support.rendering import ROOT
 from tests.support.schemas import schema_errors
 
 LONG = every()
 # With the half and the six twentieths below: 216 in all, and 4,500 with LONG=1.
 EXAMPLES = 2500 if LONG else 120
 EVERYTHING = Drawer(SCHEMA, breadth=9).draw(SCHEMA)
+HARMLESS = yaml.safe_load((ROOT / "hooks/effects.yml").read_text(encoding="utf-8"))["not_in_pods"]
 often = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -66,3 +72,32 @@ def test_rendering_twice_gives_the_same_text_whatever_the_release_is_called(name
     first = manifests(values, name=name)
     assert manifests(values, name=name) == first
     assert complaints(objects_of(first)) == []
+
+
+@pytest.mark.slow
+def test_pods_depend_on_each_value_but_those_that_the_update_calls_harmless() -> None:
+    """An update without Helm knows from hooks/effects.yml after which values no pod is replaced."""
+    base = settled(merged(ARTICLE, {"image": {"imagePolicy": False}}))
+    unseen = set(DEFAULTS) - set(HARMLESS)
+    one_value = st.sampled_from(sorted(unseen)).flatmap(
+        lambda name: Drawer(SCHEMA, breadth=9).draw(SCHEMA["properties"][name]).map(lambda drawn: (name, drawn))
+    )
+
+    @settings(often, max_examples=1000, derandomize=True, phases=[Phase.generate])
+    @given(one_value)
+    def look(value: tuple[str, Any]) -> None:
+        if value[0] in unseen:
+            with contextlib.suppress(HelmError):
+                values = settled({**base, value[0]: value[1]})
+                without = {name: one for name, one in values.items() if name != value[0] or name in base}
+                if pods(values) != pods({**without, **{name: base[name] for name in {value[0]} & base.keys()}}):
+                    unseen.discard(value[0])
+
+    look()
+    assert unseen == set()
+
+
+def pods(values: Any) -> list[Any]:
+    """Return what pods are made from, and the name of what makes them."""
+    workloads = [thing for thing in render(values) if thing["kind"] in ("Deployment", "StatefulSet")]
+    return [(thing["kind"], thing["metadata"]["name"], thing["spec"]["template"]) for thing in workloads]
