@@ -16,7 +16,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,8 @@ def _kubernetes() -> Program:
     )
 
 
-# Two rows, which are built side by side: while one program is linked, the other row has a core to compile on. Each row's programs have
-# many packages in common, which are compiled once.
+# Two rows, which are built side by side: while one program is linked, the other row has a core to compile on. The programs of the first
+# have many packages in common, which are compiled once; the second, when it is done, takes from the first one's end.
 OF_KUBERNETES = (
     Program("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, {}),
     _kubernetes(),
@@ -154,9 +155,11 @@ def build() -> None:
         BuildError: Go could not build a program.
     """
     BIN.mkdir(parents=True, exist_ok=True)
+    of_kubernetes, others = deque(OF_KUBERNETES), deque(OTHERS)
+    rows = [[of_kubernetes.popleft], [others.popleft, of_kubernetes.pop]]
     failed = threading.Event()
-    with ThreadPoolExecutor() as rows:
-        for row in [rows.submit(_build_row, programs, failed) for programs in (OF_KUBERNETES, OTHERS)]:
+    with ThreadPoolExecutor() as pool:
+        for row in [pool.submit(_build_row, row, failed) for row in rows]:
             row.result()
     if not _is_built(FLUX_CLI):
         with tempfile.TemporaryDirectory(prefix="flux-sources.") as folder:
@@ -164,16 +167,24 @@ def build() -> None:
     _note_modules()
 
 
-def _build_row(programs: Iterable[Program], failed: threading.Event) -> None:
-    """Build programs one after another, until one of this row or of the other has failed."""
-    for program in programs:
-        if failed.is_set():
-            return
-        try:
-            _build(program, [])
-        except BaseException:
-            failed.set()
-            raise
+def _build_row(sources: Sequence[Callable[[], Program]], failed: threading.Event) -> None:
+    """Build programs one after another, until one of this row or of the other has failed.
+
+    Args:
+        sources: each returns the next program to build; IndexError if it has none left.
+        failed: whether a program has failed.
+    """
+    for next_program in sources:
+        while not failed.is_set():
+            try:
+                program = next_program()
+            except IndexError:
+                break
+            try:
+                _build(program, [])
+            except BaseException:
+                failed.set()
+                raise
 
 
 def definitions() -> list[Path]:
