@@ -12,9 +12,10 @@ from tests.cluster.paths import ROOT
 
 
 def main() -> None:
-    """Say what is missing, or become the test run."""
+    """Say what is missing, or build in a process namespace, and become the test run there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build-only", action="store_true", help="build the programs, run no test")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("tests", nargs=argparse.REMAINDER, help="what pytest gets; all of tests/cluster without it")
     options = parser.parse_args()
     lacking = missing_tools()
@@ -24,6 +25,10 @@ def main() -> None:
             sys.exit(message)
         sys.stdout.write(f"{message}\n")
         return
+    if not options.inside:
+        # When the first process of a process namespace ends, for whatever reason, the kernel kills all others in it.
+        wrapper = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        os.execvp(wrapper[0], [*wrapper, sys.executable, "-m", "tests.cluster.run", "--inside", *sys.argv[1:]])
     started = time.monotonic()
     try:
         build()
@@ -34,8 +39,6 @@ def main() -> None:
     if options.build_only:
         return
     os.chdir(ROOT)
-    # A process namespace: when its first process ends, for whatever reason, the kernel kills all others in it.
-    wrapper = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
     # A world waits for Flux as often as it works: one more of them than the machine has cores keeps those busy.
     many = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--no-loadscope-reorder"]
     tests = options.tests or [
@@ -49,7 +52,7 @@ def main() -> None:
         "--durations-min=10",
     ]
     environment = {**os.environ, "CLUSTER_TESTS": "named" if options.tests else "all"}
-    os.execvpe(wrapper[0], [*wrapper, sys.executable, "-m", "pytest", *tests], environment)
+    os.execve(sys.executable, [sys.executable, "-m", "pytest", *tests], environment)
 
 
 if __name__ == "__main__":
