@@ -141,7 +141,7 @@ def missing_tools() -> str:
         return "root (the cluster runs in network and mount namespaces): sudo make cluster-test"
     missing = [
         name
-        for name in ("unshare", "ip", "iptables", "ipset", "ssh", "ssh-keygen", "openssl")
+        for name in ("unshare", "setpriv", "ip", "iptables", "ipset", "ssh", "ssh-keygen", "openssl")
         if shutil.which(name) is None
     ]
     missing += [] if Path("/usr/sbin/sshd").exists() else ["sshd"]

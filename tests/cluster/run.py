@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -26,9 +28,7 @@ def main() -> None:
         sys.stdout.write(f"{message}\n")
         return
     if not options.inside:
-        # When the first process of a process namespace ends, for whatever reason, the kernel kills all others in it.
-        wrapper = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        os.execvp(wrapper[0], [*wrapper, sys.executable, "-m", "tests.cluster.run", "--inside", *sys.argv[1:]])
+        sys.exit(_run_inside())
     started = time.monotonic()
     try:
         build()
@@ -53,6 +53,21 @@ def main() -> None:
     ]
     environment = {**os.environ, "CLUSTER_TESTS": "named" if options.tests else "all"}
     os.execve(sys.executable, [sys.executable, "-m", "pytest", *tests], environment)
+
+
+def _run_inside() -> int:
+    """Run this module again in a process namespace, and return how it ended.
+
+    However this process ends, the kernel ends the namespace's first one, and with that all others in it.
+    """
+    wrapper = ["setpriv", "--pdeathsig", "KILL"]
+    wrapper += ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    with subprocess.Popen([*wrapper, sys.executable, "-m", "tests.cluster.run", "--inside", *sys.argv[1:]]) as inside:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: inside.kill())
+        # A terminal sends it to all of them: the tests end by themselves, with their report.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return inside.returncode if inside.returncode >= 0 else 128 - inside.returncode
 
 
 if __name__ == "__main__":
