@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.support.alerts import facts, judge, looking, settings, web
+from tests.support.http_server import Handler, HttpServer
 
 NOW = facts.seconds("2026-11-28T12:00:00Z")
 IMAGE = {"spec": {"template": {"spec": {"containers": [{"image": "gitlab/gitlab-ce:19.3.1-ce.0@sha256:0"}]}}}}
@@ -51,26 +49,17 @@ class GitLab:
     def __enter__(self) -> GitLab:
         gitlab = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Api(Handler):
             def do_GET(self) -> None:
                 status, headers, content = gitlab.answer(self.path, self.headers.get("PRIVATE-TOKEN", ""))
-                text = json.dumps(content).encode()
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(text))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(text)
+                self.reply_json(status, content, headers)
 
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.server = HttpServer(Api)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
 
     def answer(self, path: str, token: str) -> tuple[int, dict[str, str], Any]:
         self.asked.append(path)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.chart.support.releases import HTTP, LEAST, Values, merged
 from tests.chart.support.rendering import Object, container, of_kind, pod_template, render
+from tests.support.http_server import Handler, HttpServer
 from tests.support.tools import tool
 
 NAMES = ["A", "B", "C", "DB_PASSWORD", "URL", "Z", "_X"]
@@ -171,23 +171,16 @@ class Greeter:
                 one.close()
 
 
-class Answer(BaseHTTPRequestHandler):
+class Answer(Handler):
     def do_GET(self) -> None:
-        self.send_response(int(self.path.strip("/") or 200))
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(int(self.path.strip("/") or 200))
 
 
 @pytest.fixture
 def web() -> Iterator[int]:
     """Return the port of a web server that answers with the status that the path names."""
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with HttpServer(Answer) as server:
+        yield server.server_port
 
 
 def call(values: Values, port: int) -> tuple[str, int]:

@@ -262,14 +262,8 @@ class Handler(gitlab_http.Handler):
         ours = (world.answers["gitlab_host"], world.answers["registry_host"])
         return host not in ours or world.gitlab_is_ready()
 
-    def _json(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        self.reply(status, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
-
-    def _body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
     def _allowed(self) -> None:
-        asked = json.loads(self._body())
+        asked = json.loads(self.body())
         world = self.server.world
         if asked["action"] == "key":
             return self.reply(200 if world.knows_key(asked["key"]) else 404, b"", {})
@@ -282,26 +276,26 @@ class Handler(gitlab_http.Handler):
         with self.server.world.lock:
             accepted = self.server.world.gitlab.registry_accepts(user, password)
         if accepted:
-            return self._json(200, {"token": "registry", "access_token": "registry", "expires_in": 300})
-        return self._json(401, {"errors": [{"code": "UNAUTHORIZED", "message": "HTTP Basic: Access denied"}]})
+            return self.reply_json(200, {"token": "registry", "access_token": "registry", "expires_in": 300})
+        return self.reply_json(401, {"errors": [{"code": "UNAUTHORIZED", "message": "HTTP Basic: Access denied"}]})
 
     def _registry(self, path: str) -> None:
         """The registry's API as far as a scan needs it: https://distribution.github.io/distribution/spec/api/"""
         world = self.server.world
         if not self.headers.get("Authorization"):
             realm = f'Bearer realm="{world.settings["gitlab_url"]}/jwt/auth",service="container_registry"'
-            return self._json(401, {"errors": [{"code": "UNAUTHORIZED"}]}, {"Www-Authenticate": realm})
+            return self.reply_json(401, {"errors": [{"code": "UNAUTHORIZED"}]}, {"Www-Authenticate": realm})
         parts = path.removeprefix("/v2/").split("/")
         if path == "/v2/":
-            return self._json(200, {})
+            return self.reply_json(200, {})
         with world.lock:
             tags = list(world.gitlab.images.get("/".join(parts[:-2]), []))
         if path.endswith("/tags/list"):
             if not tags:
-                return self._json(
+                return self.reply_json(
                     404, {"errors": [{"code": "NAME_UNKNOWN", "message": "repository name not known to registry"}]}
                 )
-            return self._json(200, {"name": "/".join(parts[:-2]), "tags": list(dict.fromkeys(tags))})
+            return self.reply_json(200, {"name": "/".join(parts[:-2]), "tags": list(dict.fromkeys(tags))})
         if parts[-2] == "manifests" and parts[-1] in tags:
             config = {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
@@ -312,42 +306,42 @@ class Handler(gitlab_http.Handler):
             body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}).encode()
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
             return self.reply(200, body, {"Content-Type": MANIFEST, "Docker-Content-Digest": digest})
-        return self._json(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+        return self.reply_json(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
 
     def _docker_hub(self, path: str) -> None:
         """What an anonymous client is told of public images: https://distribution.github.io/distribution/spec/auth/token/"""
         if path == "/token":
-            return self._json(200, {"token": "anonymous", "expires_in": 300})
+            return self.reply_json(200, {"token": "anonymous", "expires_in": 300})
         if self.headers.get("Authorization") != "Bearer anonymous":
             repository = path.removeprefix("/v2/").partition("/manifests/")[0]
             realm = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
-            return self._json(401, {}, {"Www-Authenticate": f'{realm},scope="repository:{repository}:pull"'})
+            return self.reply_json(401, {}, {"Www-Authenticate": f'{realm},scope="repository:{repository}:pull"'})
         published, name = self.server.world.published, path.removeprefix("/v2/").removesuffix("/tags/list")
         if path.endswith("/tags/list") and name in published:
-            return self._json(200, {"name": name, "tags": published[name]})
+            return self.reply_json(200, {"name": name, "tags": published[name]})
         image = path.removeprefix("/v2/").replace("/manifests/", ":")
         if self.server.world.has_image(image):
             return self.reply(200, b"{}", {"Content-Type": INDEX})
-        return self._json(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+        return self.reply_json(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
 
     def _commit_status(self, path: str) -> None:
         """https://docs.gitlab.com/api/commits/#commit-status, for whom has a token of the project."""
         world = self.server.world
         token = self.headers.get("PRIVATE-TOKEN") or (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        body = self._body()
+        body = self.body()
         with world.lock:
             if not world.gitlab.known_token(token):
-                return self._json(401, {"message": "401 Unauthorized"})
+                return self.reply_json(401, {"message": "401 Unauthorized"})
             parts = path.split("/")
             if self.command == "POST":
                 told = json.loads(body)
                 commit = parts[parts.index("statuses") + 1]
                 name = told.get("name") or told.get("context") or "default"
                 world.statuses.append(Status(commit, name, told["state"], told.get("description", "")))
-                return self._json(201, {"id": len(world.statuses), "sha": commit, "status": told["state"]})
+                return self.reply_json(201, {"id": len(world.statuses), "sha": commit, "status": told["state"]})
             commit = parts[parts.index("commits") + 1]
             newest = {s.name: s for s in world.statuses if s.commit == commit}
-        return self._json(200, [{"sha": commit, "name": s.name, "status": s.state} for s in newest.values()])
+        return self.reply_json(200, [{"sha": commit, "name": s.name, "status": s.state} for s in newest.values()])
 
 
 def _context(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -6,15 +6,11 @@ KWOK's node has no figures. This server answers what a test says; who may ask, i
 
 from __future__ import annotations
 
-import json
-import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from tests.cluster.api import Api, Object
 from tests.cluster.control_plane import KUBELET_PORT
+from tests.support.http_server import Handler, HttpServer
 
 GIB = 2**30
 
@@ -39,30 +35,17 @@ class Kubelet:
     def __enter__(self) -> Kubelet:
         kubelet = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Figures(Handler):
             def do_GET(self) -> None:
                 token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-                status, content = kubelet.answer(self.path, token)
-                text = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
+                self.reply_json(*kubelet.answer(self.path, token))
 
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.pki / "apiserver.crt", self.pki / "apiserver.key")
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.is_nodes(self.server.server_address[1])
+        self.server = HttpServer(Figures, tls=(self.pki / "apiserver.crt", self.pki / "apiserver.key"))
+        self.is_nodes(self.server.server_port)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
 
     def is_nodes(self, port: int = KUBELET_PORT) -> None:
         """Let the node's kubelet be the one at a port; KWOK's own runs commands in pods, and has no figures."""

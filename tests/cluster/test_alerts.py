@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from tests.cluster.node_agent import FAIL, NEVER_READY
 from tests.cluster.world import World
 from tests.gitlab.support.authority import Authority
 from tests.gitlab.support.mail_server import MailServer
+from tests.support.http_server import Handler, HttpServer
 from tests.support.loopback import free_port
 
 pytestmark = [
@@ -44,24 +43,16 @@ class VersionCheck:
     def __enter__(self) -> VersionCheck:
         check = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Check(Handler):
             def do_GET(self) -> None:
                 check.asked += 1
-                text = json.dumps({"severity": check.severity, "latest_stable_versions": ["19.9.9"]}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
+                self.reply_json(200, {"severity": check.severity, "latest_stable_versions": ["19.9.9"]})
 
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", CHECK), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = HttpServer(Check, CHECK)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
 
 
 class Alarm:
@@ -546,8 +537,16 @@ def test_flux_keeps_the_state_and_the_stage_has_nothing_to_do_again(alarm: Alarm
     assert alarm.state() == before and before["looked"]
     alarm.kubelet.is_nodes()
     again = alarm.world.run("./lab", "up", "--yes", "--only", "alerts")
-    alarm.kubelet.is_nodes(alarm.kubelet.server.server_address[1])
+    alarm.kubelet.is_nodes(alarm.kubelet.server.server_port)
     assert again.status == 0 and "done" not in again.text and TOKEN not in again.text, again.text
+
+
+def mail_password(world: World, password: str) -> None:
+    """Let GitLab's own Secret hold a login at the mail server, and no other."""
+    secret, login = ("gitlab-env", "-n", "gitlab"), {"SMTP_USER_NAME": "alarm", "SMTP_PASSWORD": password}
+    world.plane.kubectl("delete", "secret", *secret, "--ignore-not-found")
+    literals = (f"--from-literal={name}={value}" for name, value in login.items())
+    world.plane.kubectl("create", "secret", "generic", *secret, *literals)
 
 
 def test_mail_goes_out_by_gitlabs_own_settings_while_gitlab_is_down(alarm: Alarm, lab_of: Any, tmp_path: Path) -> None:
@@ -581,34 +580,14 @@ def test_mail_goes_out_by_gitlabs_own_settings_while_gitlab_is_down(alarm: Alarm
                 )
             ),
         )
-        kubectl = world.plane.kubectl
-        kubectl(
-            "create",
-            "secret",
-            "generic",
-            "gitlab-env",
-            "-n",
-            "gitlab",
-            "--from-literal=SMTP_USER_NAME=alarm",
-            "--from-literal=SMTP_PASSWORD=wrong",
-        )
+        mail_password(world, "wrong")
         refused = world.run("./lab", "alerts", "test", "--yes")
         assert refused.status == 1 and "535" in refused.text and not server.received, refused.text
-        kubectl("delete", "secret", "gitlab-env", "-n", "gitlab")
-        kubectl(
-            "create",
-            "secret",
-            "generic",
-            "gitlab-env",
-            "-n",
-            "gitlab",
-            "--from-literal=SMTP_USER_NAME=alarm",
-            "--from-literal=SMTP_PASSWORD=password of the alarm",
-        )
+        mail_password(world, "password of the alarm")
         world.agent.fate_of = lambda pod: (
             NEVER_READY if pod["metadata"]["labels"].get("app.kubernetes.io/instance") == "gitlab" else ""
         )
-        kubectl("delete", "pods", "-n", "gitlab", "-l", "app.kubernetes.io/instance=gitlab")
+        world.plane.kubectl("delete", "pods", "-n", "gitlab", "-l", "app.kubernetes.io/instance=gitlab")
         world.wait(
             "GitLab to be down",
             lambda: not (world.api.get("deployments", "gitlab", "gitlab") or {})["status"].get("readyReplicas"),

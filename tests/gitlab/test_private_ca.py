@@ -8,10 +8,9 @@ import re
 import shutil
 import stat
 import subprocess
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +22,7 @@ from tests.gitlab.support.rendered_labs import RenderedLab
 from tests.gitlab.support.traefik_cluster import TraefikCluster
 from tests.support import program
 from tests.support.cluster import Lab
+from tests.support.http_server import Handler, HttpServer
 from tests.support.program import credential, objects
 from tests.support.references import references
 from tests.support.tools import run, tool
@@ -44,23 +44,20 @@ def site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iter
         ("-C", folder / "www/homelab/lab.git", "update-server-info"),
     ):
         assert run(tool("git"), *command).returncode == 0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder / "www")))
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     lab = RenderedLab({"base_domain": "lab", "tls_source": "secret"})
     made = authority.sign("the owner's", "gitlab.lab", "registry.lab").secret("lab-tls", "gitlab")
-    pod = {80: ("127.0.0.1", server.server_port)}
     with (
-        TraefikCluster(folder / "traefik", [*lab.objects, made], lab.traefik, pod, authority) as cluster,
+        HttpServer(partial(Files, directory=str(folder / "www"))) as server,
+        TraefikCluster(
+            folder / "traefik", [*lab.objects, made], lab.traefik, {80: server.address}, authority
+        ) as cluster,
         AddressBook(lambda host, port: cluster.exposed(port)) as book,
     ):
         yield book.url
-    server.shutdown()
-    server.server_close()
 
 
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
+class Files(Handler, SimpleHTTPRequestHandler):
+    """Serves a folder."""
 
 
 @pytest.fixture

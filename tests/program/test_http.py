@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.http_server import serve_each
 from tests.support.program import http
 
 Behaviour = Callable[[socket.socket, bytes], None]
@@ -29,17 +30,7 @@ def server(behave: Behaviour) -> Iterator[tuple[int, list[bytes]]]:
             heads.append(head)
             behave(connection, head)
 
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threads.append(threading.Thread(target=serve, args=(connection,), daemon=True))
-            threads[-1].start()
-
-    threads = [threading.Thread(target=accept, daemon=True)]
-    threads[0].start()
+    threads = serve_each(listener, serve)
     try:
         yield listener.getsockname()[1], heads
     finally:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.delivery.support.registry_server import Registry, make_image, push, registry, skopeo
+from tests.support.http_server import Handler, HttpServer
 from tests.support.program import http, image_registry, secret
 
 EXISTS, MISSING, UNKNOWN = image_registry.Existence
@@ -104,24 +104,18 @@ class Stand:
         self.asked: list[tuple[str, str, str]] = []
         stand = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Answers(Handler):
+            # The client outlives this server, and must not keep a connection to it.
+            protocol_version = "HTTP/1.0"
+
             def do_GET(self) -> None:
                 stand.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
                 status, headers, body = stand.answer(self.path, self.headers.get("Authorization", ""))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
+                self.reply(status, body, headers)
 
             do_HEAD = do_GET
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = HttpServer(Answers)
         self.address = f"127.0.0.1:{self.server.server_port}"
         self.realm = f"http://{self.address}/token"
         self.tags = ["1.0.0", *(f"2.{number:04}" for number in range(2500)), "3.0.0"]
@@ -147,14 +141,8 @@ class Stand:
 
 @contextmanager
 def standing(stand: Stand) -> Iterator[Stand]:
-    thread = threading.Thread(target=stand.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with stand.server:
         yield stand
-    finally:
-        stand.server.shutdown()
-        stand.server.server_close()
-        thread.join()
 
 
 @pytest.fixture

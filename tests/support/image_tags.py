@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from tests.support.http_server import Handler, HttpServer
 
 PATH = "/v2/gitlab/gitlab-ce/"
 MANIFEST = "application/vnd.oci.image.index.v1+json"
@@ -18,33 +17,17 @@ UNKNOWN = {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"
 def image_tags(tags: Sequence[str]) -> Iterator[str]:
     """Serve gitlab/gitlab-ce in these tags; yield the registry's address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Registry(Handler):
         def do_GET(self) -> None:
             path = urlsplit(self.path).path.removeprefix(PATH)
-            status, kind, content = 404, "application/json", dict(UNKNOWN)
             if path == "tags/list":
-                status, content = 200, {"name": "gitlab/gitlab-ce", "tags": list(tags)}
+                self.reply_json(200, {"name": "gitlab/gitlab-ce", "tags": list(tags)})
             elif path.removeprefix("manifests/") in tags:
-                status, kind, content = 200, MANIFEST, {}
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+                self.reply_json(200, {}, {"Content-Type": MANIFEST})
+            else:
+                self.reply_json(404, UNKNOWN)
 
         do_HEAD = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with HttpServer(Registry) as server:
         yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -25,6 +25,15 @@ def finished(wizard: Wizard) -> str:
     return wizard.said
 
 
+def stop_after_the_first_answer(labs: Labs) -> None:
+    """Begin a lab, and leave one answer behind."""
+    wizard = labs.plain()
+    answer(wizard, setup_level="full")
+    wizard.until("lab_name: ")
+    wizard.type(CTRL_C)
+    wizard.wait()
+
+
 @pytest.mark.slow(each_commit=True)
 def test_the_lab_is_the_one_that_copier_makes_of_the_same_answers(labs: Labs) -> None:
     wizard = labs.plain()
@@ -124,11 +133,7 @@ def test_a_lab_that_was_begun_may_begin_anew(labs: Labs) -> None:
 
 @pytest.mark.slow
 def test_another_folder_is_another_lab(labs: Labs) -> None:
-    wizard = labs.plain()
-    answer(wizard, setup_level="full")
-    wizard.until("lab_name: ")
-    wizard.type(CTRL_C)
-    wizard.wait()
+    stop_after_the_first_answer(labs)
     wizard = labs.wizard(folder="elsewhere", PLAIN="1")
     wizard.until("setup_level: ")
     assert "Resume" not in wizard.said
@@ -284,11 +289,7 @@ def test_ctrl_c_while_the_lab_is_written_leaves_no_half_of_it_and_keeps_the_answ
 @pytest.mark.parametrize("content", ["{", "[]", '{"answers": 1}'])
 @pytest.mark.slow(keep=1)
 def test_answers_that_cannot_be_read_are_set_aside(labs: Labs, content: str) -> None:
-    wizard = labs.plain()
-    answer(wizard, setup_level="full")
-    wizard.until("lab_name: ")
-    wizard.type(CTRL_C)
-    wizard.wait()
+    stop_after_the_first_answer(labs)
     (file,) = labs.kept
     file.write_text(content)
     again = labs.plain()
@@ -301,11 +302,7 @@ def test_answers_that_cannot_be_read_are_set_aside(labs: Labs, content: str) -> 
 
 @pytest.mark.slow
 def test_answers_of_another_version_are_asked_again_if_they_are_refused_now(labs: Labs) -> None:
-    wizard = labs.plain()
-    answer(wizard, setup_level="full")
-    wizard.until("lab_name: ")
-    wizard.type(CTRL_C)
-    wizard.wait()
+    stop_after_the_first_answer(labs)
     (file,) = labs.kept
     held = '{"answers": {"setup_level": "quick", "base_domain": "UPPER.lan", "gone": 1, "tls_source": "traefik"}}'
     file.write_text(held)

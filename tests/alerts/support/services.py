@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
 from tests.gitlab.support.authority import Certificate
+from tests.support.http_server import Handler, HttpServer
 
 Answer = tuple[int, Any]
 TOKEN = "tk_AgQdq7mVBoFD37zQVN29RhuMzNIz2"
@@ -42,42 +40,24 @@ class Services:
     def __enter__(self) -> Services:
         services = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Service(Handler):
             def _serve(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, content = services.answer(
-                    self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, raw
-                )
-                text = (
-                    b""
-                    if content is None
-                    else content.encode()
-                    if isinstance(content, str)
-                    else json.dumps(content).encode()
-                )
-                self.send_response(status)
-                if status in (301, 302):
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
+                given = {name.lower(): value for name, value in self.headers.items()}
+                status, content = services.answer(self.command, self.path, given, self.body())
+                headers = {"Location": "/elsewhere"} if status in (301, 302) else {}
+                if isinstance(content, dict):
+                    self.reply_json(status, content, headers)
+                else:
+                    self.reply(status, (content or "").encode(), headers)
 
             do_GET = do_POST = do_PUT = _serve
 
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self.server.daemon_threads = True
-        if self.certificate:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(self.certificate.crt, self.certificate.key)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        tls = (self.certificate.crt, self.certificate.key) if self.certificate else None
+        self.server = HttpServer(Service, self.port, tls)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
 
     @property
     def url(self) -> str:

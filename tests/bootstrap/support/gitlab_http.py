@@ -8,12 +8,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.bootstrap.support.gitlab_api_table import Endpoint, complaints, find_endpoint
 from tests.bootstrap.support.stand_in_infrastructure import STATE
+from tests.support import http_server
 
 if TYPE_CHECKING:
     from tests.bootstrap.support.world_server import WorldServer
@@ -21,22 +21,13 @@ if TYPE_CHECKING:
 Reply = tuple[int, bytes, dict[str, str]]
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http_server.Handler):
     """One request: to the API, to Git, to the registry, or to the page of the sample application."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = (
-        True  # the body would wait 40 ms for the header's acknowledgement, which GitLab's servers do not do
-    )
     server: WorldServer
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
     def do_ANY(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        raw = self.rfile.read(length) if length else b""
-        url = urlsplit(self.path)
+        raw, url = self.body(), urlsplit(self.path)
         try:
             with self.server.world.lock:
                 if ".git/" in url.path:
@@ -50,15 +41,6 @@ class Handler(BaseHTTPRequestHandler):
             self.drop()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_ANY
-
-    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
     def drop(self) -> None:
         """The connection breaks without an answer."""
@@ -76,9 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         fault = world.fault_for(source, request)
         kind = fault.kind if fault else ""
         if fault and isinstance(kind, int):
-            headers = {"Content-Type": "application/json"}
-            headers |= {"Retry-After": fault.retry_after} if fault.retry_after else {}
-            return self.reply(kind, json.dumps({"message": fault.message or f"{kind} by order"}).encode(), headers)
+            later = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            return self.reply_json(kind, {"message": fault.message or f"{kind} by order"}, later)
         if kind == "reset":
             return self.drop()
         before = world.fingerprint(reading=self.command == "GET")

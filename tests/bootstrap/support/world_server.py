@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
-from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from tests.bootstrap.support import gitlab_http
 from tests.bootstrap.support.stand_in_programs import Caller
+from tests.support.http_server import HttpServer
 
 if TYPE_CHECKING:
     from tests.bootstrap.support.lab_world import World
@@ -29,25 +28,16 @@ class Handler(gitlab_http.Handler):
                 self.wfile.write("\n".join([str(answer.status), *answer.command]).encode() + b"\n")
 
 
-class WorldServer(ThreadingHTTPServer):
+class WorldServer(HttpServer):
     """Listens on a free port of the loopback, in a thread of its own."""
 
-    daemon_threads = True
-    request_queue_size = 64
-
     def __init__(self, world: World) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.world, self.port = world, self.server_address[1]
-        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.thread.start()
+        self.world = world
+        super().__init__(Handler)
+        self.port = self.server_port
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Tell the world, unless a run was killed that waited for an answer."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError):
             self.world.errors.append(f"a stand-in failed: {error!r}")
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.thread.join()
-        self.server_close()

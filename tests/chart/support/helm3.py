@@ -13,12 +13,11 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from tests.chart.support.rendering import CHART
+from tests.support.http_server import Handler, HttpServer
 from tests.support.tools import NODE_MODULES
 
 # Linux on x86-64 only: the platform for which a registry of packages has a program with Helm 3.19 in it.
@@ -56,24 +55,17 @@ class CommandLine:
         """Nothing runs between two questions."""
 
 
-class Cluster(ThreadingHTTPServer):
+class Cluster(HttpServer):
     """A Kubernetes API that knows kinds, holds nothing, and takes nothing; it keeps the release that Helm wants to store.
 
     Helm writes its record of a release, with all that it rendered, before it makes the first object: refused there, it stops.
     Sources: kubernetes.io/docs/concepts/overview/kubernetes-api (discovery), helm.sh/docs/topics/advanced (storage backends).
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Api)
         self.kinds: set[Kind] = set()
         self.release: dict[str, Any] = {}
-        Thread(target=self.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.shutdown()
-        self.server_close()
+        super().__init__(_Api)
 
     def answer(self, path: str) -> tuple[int, dict[str, Any]]:
         """Return the status and the body for a GET."""
@@ -119,26 +111,24 @@ class Cluster(ThreadingHTTPServer):
         }
 
 
-class _Api(BaseHTTPRequestHandler):
+class _Api(Handler):
     server: Cluster
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet: a client of ours waits 40 ms for the second
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if (
             path == "/openapi/v2"
         ):  # no byte at all is a document without a schema: Helm leaves the checking to the cluster
-            self._reply(200, b"", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
+            self.reply(200, b"", {"Content-Type": "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"})
             return
         status, body = self.server.answer(path)
         kind = "application/json"
         if body.get("kind") == "APIGroupDiscoveryList":
             kind += ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-        self._reply(status, json.dumps(body).encode(), kind)
+        self.reply_json(status, body, {"Content-Type": kind})
 
     def do_POST(self) -> None:
-        secret = self.rfile.read(int(self.headers["Content-Length"]))
+        secret = self.body()
         if self.headers["Content-Type"] == "application/json":
             record = base64.b64decode(json.loads(secret)["data"]["release"])
         else:  # protobuf, where the value stands as it is; gzip in base64 begins like this
@@ -152,17 +142,7 @@ class _Api(BaseHTTPRequestHandler):
             "message": "seen enough",
             "code": 403,
         }
-        self._reply(403, json.dumps(refused).encode())
-
-    def _reply(self, status: int, body: bytes, kind: str = "application/json") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        self.reply_json(403, refused)
 
 
 class Server:
@@ -246,7 +226,7 @@ class Server:
 
     def close(self) -> None:
         self._stop()
-        self._cluster.close()
+        self._cluster.stop()
 
     def _stop(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from tests.gitlab.support.listening import serve_each
+from tests.support.http_server import serve_each
 
 Address = tuple[str, int]
 

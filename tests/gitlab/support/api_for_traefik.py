@@ -10,11 +10,10 @@ import json
 import re
 import threading
 from collections import defaultdict
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.gitlab.support.listening import HttpServer
+from tests.support.http_server import Handler, HttpServer
 
 Object = dict[str, Any]
 PATH = re.compile(
@@ -54,34 +53,26 @@ class ApiForTraefik:
             self._objects[group, plural(thing["kind"])].append({**thing, "metadata": metadata})
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # One write an answer: two would wait for each other (Nagle), 40 ms each time.
-            wbufsize = -1
-
+        class Api(Handler):
             def do_GET(self) -> None:
                 outer._get(self)
 
             def do_PUT(self) -> None:
                 outer._put(self)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = HttpServer(("127.0.0.1", 0), Handler)
+        self._server = HttpServer(Api)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._server.in_background()
 
     def close(self) -> None:
         self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
-    def _get(self, request: BaseHTTPRequestHandler) -> None:
+    def _get(self, request: Handler) -> None:
         url = urlsplit(request.path)
         match = PATH.fullmatch(url.path)
+        missing = {"kind": "Status", "apiVersion": "v1", "code": 404}
         if match is None:
-            self._answer(request, {"kind": "Status", "apiVersion": "v1", "code": 404}, 404)
+            request.reply_json(404, missing)
             return
         self.asked.add(match["plural"])
         items = self._objects[match["group"] or "", match["plural"]]
@@ -90,28 +81,20 @@ class ApiForTraefik:
         version = f"{match['group']}/{match['version']}" if match["group"] else "v1"
         if match["name"]:
             found = next((one for one in items if one["metadata"]["name"] == match["name"]), None)
-            self._answer(request, found or {"kind": "Status", "apiVersion": "v1", "code": 404}, 200 if found else 404)
+            request.reply_json(200 if found else 404, found or missing)
         elif "watch" in (query := parse_qs(url.query)):
             kind = {"apiVersion": version, "kind": KIND_OF[match["plural"]]}
             self._watch(request, kind, items if "sendInitialEvents" in query else [])
         else:
             kind = {"apiVersion": version, "kind": f"{KIND_OF[match['plural']]}List"}
-            self._answer(request, {**kind, "metadata": {"resourceVersion": "1"}, "items": items})
+            request.reply_json(200, {**kind, "metadata": {"resourceVersion": "1"}, "items": items})
 
-    def _put(self, request: BaseHTTPRequestHandler) -> None:
-        body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+    def _put(self, request: Handler) -> None:
+        body = json.loads(request.body())
         self.statuses[f"{body['metadata']['namespace']}/{body['metadata']['name']}"] = body.get("status")
-        self._answer(request, body)
+        request.reply_json(200, body)
 
-    def _answer(self, request: BaseHTTPRequestHandler, body: object, status: int = 200) -> None:
-        text = json.dumps(body).encode()
-        request.send_response(status)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Content-Length", str(len(text)))
-        request.end_headers()
-        request.wfile.write(text)
-
-    def _watch(self, request: BaseHTTPRequestHandler, kind: Object, items: list[Object]) -> None:
+    def _watch(self, request: Handler, kind: Object, items: list[Object]) -> None:
         """Send what there is, say that this is all, and stay silent until the end, as a cluster that does not change does.
 
         Source: kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists
@@ -126,6 +109,5 @@ class ApiForTraefik:
         for event in events:
             line = json.dumps(event).encode() + b"\n"
             request.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
-        request.wfile.flush()
         self._closing.wait()
         request.close_connection = True

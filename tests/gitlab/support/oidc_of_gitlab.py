@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import secrets
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+
+from tests.support.http_server import Handler, HttpServer
 
 
 @dataclass
@@ -59,33 +58,23 @@ class OidcOfGitlab:
         self._tokens: dict[str, Person] = {}
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-
+        class Provider(Handler):
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
                 query = {key: values[0] for key, values in parse_qs(url.query).items()}
                 outer._answer(self, url.path, query, {})
 
             def do_POST(self) -> None:
-                text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-                outer._answer(
-                    self, urlsplit(self.path).path, {}, {key: values[0] for key, values in parse_qs(text).items()}
-                )
+                form = {key: values[0] for key, values in parse_qs(self.body().decode()).items()}
+                outer._answer(self, urlsplit(self.path).path, {}, form)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = ("127.0.0.1", self._server.server_port)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server = HttpServer(Provider)
+        self.address = self._server.address
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
-    def _answer(self, request: BaseHTTPRequestHandler, path: str, query: dict[str, str], form: dict[str, str]) -> None:
+    def _answer(self, request: Handler, path: str, query: dict[str, str], form: dict[str, str]) -> None:
         pages = {
             "/.well-known/openid-configuration": lambda: (200, self._discovery(), ""),
             "/oauth/discovery/keys": lambda: (200, {"keys": [self._key.as_dict(private=False)]}, ""),
@@ -94,14 +83,7 @@ class OidcOfGitlab:
             "/oauth/userinfo": lambda: self._userinfo(request.headers.get("Authorization", "")),
         }
         status, body, location = (502, {}, "") if self.is_down else pages.get(path, lambda: (404, {}, ""))()
-        text = json.dumps(body).encode()
-        request.send_response(status)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Content-Length", str(len(text)))
-        if location:
-            request.send_header("Location", location)
-        request.end_headers()
-        request.wfile.write(text)
+        request.reply_json(status, body, {"Location": location} if location else {})
 
     def _discovery(self) -> dict[str, Any]:
         ends = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}

@@ -11,10 +11,8 @@ import base64
 import json
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +21,7 @@ import yaml
 
 from tests.gitlab.support.authority import signature
 from tests.gitlab.support.listening import Program
+from tests.support.http_server import Handler, HttpServer
 from tests.support.loopback import free_port
 from tests.support.tools import run, tool
 
@@ -67,48 +66,31 @@ class LogInStub:
         allowed = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # One write an answer: two would wait for each other (Nagle), 40 ms each time.
-            wbufsize = -1
-
+        class LogIn(Handler):
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
                 if url.path != "/jwt/auth":
-                    self.answer(404, {})
+                    self.reply_json(404, {})
                 elif self.headers.get("Authorization") != allowed:
-                    self.answer(401, {})
+                    self.reply_json(401, {})
                 else:
                     query = parse_qs(url.query)
-                    self.answer(200, {"token": outer._token(user, query.get("scope", []), query["service"][0])})
+                    self.reply_json(200, {"token": outer._token(user, query.get("scope", []), query["service"][0])})
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = json.loads(self.body())
                 outer.calls.append(body)
                 outer.events += [
                     (event["action"], event["target"]["repository"], event["target"].get("tag", ""))
                     for event in body["events"]
                 ]
-                self.answer(200, {})
+                self.reply_json(200, {})
 
-            def answer(self, status: int, body: object) -> None:
-                text = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = ("127.0.0.1", self._server.server_port)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server = HttpServer(LogIn)
+        self.address = self._server.address
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
     def _token(self, user: str, scopes: list[str], service: str) -> str:
         """Return a JSON Web Token for the scopes, signed with the key whose certificate the registry has."""

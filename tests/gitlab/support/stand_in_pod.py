@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import socket
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 
-from tests.gitlab.support.listening import HttpServer, serve_each
+from tests.support.http_server import Handler, HttpServer, serve_each
 
 BANNER = b"SSH-2.0-OpenSSH_9.9 GitLab\r\n"
 
@@ -18,11 +16,7 @@ class WebStub:
     """Answers every request with a JSON description of it, under a name that tells the servers of one pod apart."""
 
     def __init__(self, name: str) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # One write an answer: two would wait for each other (Nagle), 40 ms each time.
-            wbufsize = -1
-
+        class Web(Handler):
             def answer(self) -> None:
                 digest, size = hashlib.sha256(), 0
                 for piece in self.pieces():
@@ -36,23 +30,16 @@ class WebStub:
                     self.wfile.write(f"{name} speaks {self.headers['Upgrade']}".encode())
                     self.close_connection = True
                     return
-                body = json.dumps(
-                    {
-                        "name": name,
-                        "method": self.command,
-                        "path": self.path,
-                        "size": size,
-                        "sha256": digest.hexdigest(),
-                        "headers": {key.lower(): value for key, value in self.headers.items()},
-                        "peer": self.client_address[0],
-                    }
-                ).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
+                told = {
+                    "name": name,
+                    "method": self.command,
+                    "path": self.path,
+                    "size": size,
+                    "sha256": digest.hexdigest(),
+                    "headers": {key.lower(): value for key, value in self.headers.items()},
+                    "peer": self.client_address[0],
+                }
+                self.reply_json(200, told)
 
             def pieces(self) -> Iterator[bytes]:
                 if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -68,16 +55,11 @@ class WebStub:
 
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = HttpServer(("127.0.0.1", 0), Handler)
-        self.address: tuple[str, int] = ("127.0.0.1", self._server.server_port)
-        self._server.in_background()
+        self._server = HttpServer(Web)
+        self.address = self._server.address
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
 
 class SshStub:
