@@ -65,8 +65,7 @@ def built(world: World) -> World:
 
 
 @pytest.mark.parametrize("starter", ["mia", "dan"])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_job_of_the_labs_project_cannot_push_to_it(built: World, starter: str) -> None:
     """Not even one that a maintainer started, whose own hands could."""
     before = tips(built)
@@ -116,7 +115,6 @@ def test_a_stranger_sees_nothing(built: World) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_what_an_earlier_bootstrap_opened_is_closed_and_the_owner_is_told(built: World) -> None:
     project = built.gitlab.project(LAB)
     assert project is not None
@@ -131,7 +129,6 @@ def test_what_an_earlier_bootstrap_opened_is_closed_and_the_owner_is_told(built:
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_an_owner_who_lets_jobs_push_is_not_closed_out_by_the_next_run(make_world: Callable[..., World]) -> None:
     world = make_world(job_token_push=True)
     world.must_run("--from", "storage")
@@ -142,7 +139,6 @@ def test_an_owner_who_lets_jobs_push_is_not_closed_out_by_the_next_run(make_worl
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None:
     (branch,) = [b for b in built.gitlab.protected_branches if b["project"] == built.gitlab.project(LAB)["id"]]
     assert "rules the cluster" not in built.must_run("--only", "sync").text
@@ -176,8 +172,7 @@ def test_a_branch_that_developers_may_push_to_is_warned_of(built: World) -> None
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-@pytest.mark.deep(keep=2)
-@pytest.mark.slow(keep=1)
+@pytest.mark.deep(keep=1)
 def test_the_updates_token_is_replaced_where_it_would_fail_or_is_open(
     built: World, change: Callable[..., None], why: str
 ) -> None:
@@ -217,7 +212,6 @@ def test_a_developer_pushes_branches_and_the_cache_and_no_tag_that_flux_deploys(
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) -> None:
     """Also of an image below a project, and the filter means the same to who looks for it and to who compares whole tags."""
     policy = {
@@ -257,8 +251,7 @@ def test_a_policy_with_a_filter_of_its_own_protects_what_it_takes(built: World) 
         ),
     ],
 )
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_policy_that_no_rule_can_follow_is_warned_of(built: World, policy: dict[str, object], words: str) -> None:
     built.cluster.put(
         "ImagePolicy", "flux-system", "demo", spec={"imageRepositoryRef": {"name": "demo"}, **policy}, status={}
@@ -282,7 +275,6 @@ def test_an_application_is_protected_before_flux_knows_of_it(built: World) -> No
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_gitlab_without_such_rules_gives_a_warning(world: World) -> None:
     world.gitlab.knows_tag_rules = [False]
     run = world.must_run()
@@ -290,7 +282,6 @@ def test_a_gitlab_without_such_rules_gives_a_warning(world: World) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_an_owner_who_lets_developers_deploy_is_not_closed_out(built: World) -> None:
     change(built, deployers="developers")
     for _ in range(2):
@@ -309,7 +300,6 @@ def change(world: World, **answers: object) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_rule_that_lets_everyone_push_is_made_anew(built: World) -> None:
     """GitLab's settings take a rule that only keeps tags from being deleted."""
     (rule,) = built.gitlab.tag_rules
@@ -347,7 +337,6 @@ def test_the_groups_token_reaches_only_jobs_of_protected_branches_and_tags(make_
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_an_earlier_labs_group_variable_is_made_anew_and_its_token_with_it(make_world: Callable[..., World]) -> None:
     world = make_world(pipeline_auth="group-variable")
     world.must_run()
@@ -372,7 +361,6 @@ def test_an_earlier_labs_group_variable_is_made_anew_and_its_token_with_it(make_
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_another_administrators_run_elsewhere_keeps_its_token(world: World) -> None:
     """A run that was killed leaves its token valid: whoever works from another folder or machine leaves that alone."""
     world.must_run("--from", "storage")
@@ -405,7 +393,6 @@ def test_a_maintainer_of_the_applications_group_does_not_rule_the_cluster(make_w
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_an_earlier_labs_project_stays_in_its_group(built: World) -> None:
     assert {g["full_path"] for g in built.gitlab.groups} == {"HomeLAB"}
     assert push(built, LAB, "mia", built.maintainer, "refs/heads/main").returncode == 0, "which the report tells"

@@ -81,8 +81,7 @@ def test_a_backup_that_would_fill_the_disk_is_not_begun_and_the_sum_is_said(arti
 
 
 @pytest.mark.labs(backups=[True])
-@pytest.mark.deep(keep=3)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_the_registry_is_left_out_on_request(lab: Lab, tmp_path: Path) -> None:
     registry = "" if lab.answers["backup_registry"] else " SKIP=registry"
     # At AWS each archive has a folder there.

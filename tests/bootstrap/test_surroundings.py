@@ -35,8 +35,7 @@ def pythons() -> list[Path]:
 
 
 @pytest.mark.parametrize("python", pythons(), ids=lambda python: python.name)
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_every_python_here_runs_it_alone_and_through_a_symbolic_link(world: World, python: Path) -> None:
     """-I: without the environment's Python settings and the owner's own packages."""
     link = world.folder / "a link"

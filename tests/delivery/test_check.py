@@ -363,8 +363,7 @@ BROKEN: dict[str, tuple[dict[str, Change], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-@pytest.mark.deep(keep=14)
-@pytest.mark.slow(keep=5)
+@pytest.mark.deep(keep=5)
 def test_the_check_finds_what_breaks_a_lab(article: Lab, tmp_path: Path, case: str) -> None:
     changes, said = BROKEN[case]
     findings = judged(changed(article, tmp_path, changes))
@@ -632,8 +631,7 @@ RIGHT: dict[str, dict[str, Change]] = {
 
 
 @pytest.mark.parametrize("case", RIGHT)
-@pytest.mark.deep(keep=8)
-@pytest.mark.slow(keep=2)
+@pytest.mark.deep(keep=2)
 def test_the_check_lets_pass_what_flux_takes(article: Lab, tmp_path: Path, case: str) -> None:
     assert judged(changed(article, tmp_path, RIGHT[case])).faults == []
 

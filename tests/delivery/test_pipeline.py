@@ -113,8 +113,7 @@ def usual_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Ran]
     ("name", "pushes"),
     [("docker, job token", list(PUSHES)), ("buildkit, group's variable", ["v1.2.3", "a branch", "v1.2.3-rc1"])],
 )
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_exactly_versions_are_built(shared: Path, tmp_path: Path, name: str, pushes: list[str]) -> None:
     pipeline = pipeline_of(lab_folder(shared, PIPELINES[name])).read_text(encoding="utf-8")
     project = evaluator.make_project(tmp_path / "project", pipeline)

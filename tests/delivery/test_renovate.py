@@ -173,8 +173,7 @@ def test_renovate_finds_every_version_that_a_lab_pins(lab: Lab, tmp_path: Path) 
 
 
 @pytest.mark.labs(**LABS)
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_renovate_moves_a_tag_and_its_digest_together(lab: Lab, tmp_path: Path) -> None:
     """By its own code: what it extracts, what renovate.json says of it, and what it writes."""
     folder = shutil.copytree(lab.path, tmp_path / "lab")

@@ -336,8 +336,7 @@ WRONG: dict[str, tuple[Callable[[Lab], None], str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-@pytest.mark.deep(keep=2)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_wrong_file_is_named_by_check_and_program_in_one_line(own: Lab, what: str) -> None:
     own.set()
     change, of_check, of_program = WRONG[what]

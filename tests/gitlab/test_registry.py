@@ -163,8 +163,7 @@ def test_an_image_is_pushed_announced_and_pulled(chain: Chain, image: Path, tmp_
     }
 
 
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_push_is_announced_once_and_starts_one_scan(chain: Chain, image: Path, tmp_path: Path) -> None:
     """Of an image with six layers. A pull, which Flux itself does for each application, is no news."""
     folder = certs_d(tmp_path, chain.address, chain.cluster.authority.crt)

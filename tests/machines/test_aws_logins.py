@@ -50,9 +50,8 @@ def test_the_valid_answers_have_each_way_to_log_in(shared: Path) -> None:
     assert found == {("oidc", True), ("oidc", False), ("roles-anywhere", False), ("keys", False)}
 
 
-@pytest.mark.deep(keep=1)
+@pytest.mark.deep
 @pytest.mark.parametrize("name", LABS)
-@pytest.mark.slow
 def test_the_code_is_applied_and_a_second_plan_is_empty(shared: Path, tmp_path: Path, name: str, engine: str) -> None:
     lab = lab_of(shared, name)
     answers = recorded_answers(lab)

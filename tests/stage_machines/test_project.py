@@ -178,7 +178,6 @@ def test_what_the_owner_changed_in_the_project_outlives_what_an_update_brings(ca
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_second_change_joins_the_merge_request_that_waits(carried: Carried) -> None:
     world = carried.again()
     lab_changes(world, "runner.tf", '"x86-64-v2-AES"', '"host"')
@@ -189,9 +188,8 @@ def test_a_second_change_joins_the_merge_request_that_waits(carried: Carried) ->
     assert len(world.commits(world.gitlab.repository(PROJECT))["from-the-lab"]) == 3
 
 
-@pytest.mark.deep(keep=1)
+@pytest.mark.deep
 @pytest.mark.parametrize("squash", [True, False])
-@pytest.mark.slow
 def test_a_branch_that_was_removed_after_its_merge_comes_back_and_takes_nothing_of_the_owners_away(
     carried: Carried, squash: bool
 ) -> None:
@@ -210,7 +208,6 @@ def test_a_branch_that_was_removed_after_its_merge_comes_back_and_takes_nothing_
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_conflict_is_the_owners_to_solve_and_nothing_moves_until_then(carried: Carried) -> None:
     world = carried.again()
     owner_writes(world, runner__tf=files(world, "main")["runner.tf"].replace('"x86-64-v2-AES"', '"max"'))
@@ -223,7 +220,6 @@ def test_a_conflict_is_the_owners_to_solve_and_nothing_moves_until_then(carried:
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_merge_request_that_the_owner_closed_stays_closed_until_something_else_changes(carried: Carried) -> None:
     world = carried.again()
     lab_changes(world, "runner.tf", '"x86-64-v2-AES"', '"host"')
@@ -296,7 +292,6 @@ def comparable(summary: dict[str, Any]) -> str:
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_merge_request_whose_answer_was_lost_is_not_opened_twice(carried: Carried) -> None:
     world = carried.again()
     lab_changes(world, "runner.tf", '"x86-64-v2-AES"', '"host"')

@@ -278,8 +278,7 @@ def test_the_checkouts_copier_is_taken_where_there_is_no_other(house: Path, tmp_
 
 
 @pytest.mark.parametrize("version", ["9.4.1", "9.19.0", "10.0.0"])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_copier_that_does_not_fit_is_passed_over(house: Path, tmp_path: Path, version: str) -> None:
     stub = f"#!/bin/sh\n[ $1 = --version ] && echo copier {version}\n[ $1 = --version ] || exit 99\n"
     path = programs(tmp_path / "bin", copier=stub)

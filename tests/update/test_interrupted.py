@@ -262,8 +262,7 @@ def expected(mine: Path, start: Path, undisturbed: dict[str, tuple[bytes, bool]]
 @pytest.mark.parametrize(
     ("committed", "number"), [(False, 15), (True, 22), (False, 7), (False, 22), (True, 7), (True, 15)]
 )
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_the_next_run_finishes_what_was_cut_off(
     mine: Path, expected: dict[str, tuple[bytes, bool]], number: int, committed: bool
 ) -> None:
@@ -323,8 +322,7 @@ def test_a_plain_copier_says_how_the_cut_off_update_is_finished(mine: Path) -> N
 
 
 @pytest.mark.parametrize("number", [3, 10, 21])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_signal_while_it_writes_lets_it_finish(
     mine: Path, expected: dict[str, tuple[bytes, bool]], number: int
 ) -> None:
@@ -334,8 +332,7 @@ def test_a_signal_while_it_writes_lets_it_finish(
 
 
 @pytest.mark.parametrize("number", [10, 14, 21])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_ctrl_c_at_each_step_of_the_roll_back_lets_it_finish(mine: Path, number: int) -> None:
     before = state(mine)
     done = faulty(mine, f"impatient:{number}")
@@ -346,8 +343,7 @@ def test_ctrl_c_at_each_step_of_the_roll_back_lets_it_finish(mine: Path, number:
 
 # But for a link, which falls back to a copy.
 @pytest.mark.parametrize("number", [10, 21, 2, 6, 14, 20])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_full_disk_leaves_the_lab_as_it_was(mine: Path, number: int) -> None:
     before = state(mine)
     done = faulty(mine, f"full:{number}")
@@ -587,8 +583,7 @@ ENDINGS: dict[str, tuple[Callable[[Path], int], int]] = {
 @pytest.mark.parametrize(
     "ending", sorted(ENDINGS, key=lambda name: name not in ("killed while it writes", "full disk"))
 )
-@pytest.mark.deep(keep=2)
-@pytest.mark.slow(keep=1)
+@pytest.mark.deep(keep=1)
 def test_whatever_the_end_nothing_of_the_owners_is_touched(lived_in: Path, ending: str) -> None:
     large, act, expected = lived_in.parent, *ENDINGS[ending]
     before, module = state(large), state(lived_in / "module")

@@ -493,8 +493,7 @@ KNOWN: dict[str, tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, A
 
 
 @pytest.mark.parametrize("name", KNOWN)
-@pytest.mark.deep(keep=2)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_what_once_went_wrong_comes_out_right(start: Path, name: str) -> None:
     check_nothing_is_lost(start, *KNOWN[name])
 

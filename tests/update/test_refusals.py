@@ -71,8 +71,7 @@ def test_copiers_own_folders_are_no_new_files_of_the_owners(house: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_terminal_that_closes_at_a_question(house: Path, name: str) -> None:
     def close() -> CompletedProcess[str]:
         terminal = Terminal(COPIER, "update", "--trust", cwd=house)
@@ -318,8 +317,7 @@ def test_the_labs_own_script_updates(house: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_the_labs_own_script_reads_a_path_that_yaml_folds(house: Path, end: str) -> None:
     template, answers = house.parent / "template", house / ".copier-answers.yml"
     moved = template.rename(house.parent / f"the owner's {'long ' * 20}path")

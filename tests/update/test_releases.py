@@ -204,8 +204,7 @@ def test_edits_of_a_renamed_file_go_along(any_updated: Updated) -> None:
     assert "row 2, mine\n" in text and "row 20, newer\n" in text
 
 
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_moved_folder_takes_edits_modes_and_the_owners_own_files_along(any_updated: Updated) -> None:
     lab = any_updated.lab
     text = (lab / "tools" / "run.sh").read_text()
@@ -215,8 +214,7 @@ def test_a_moved_folder_takes_edits_modes_and_the_owners_own_files_along(any_upd
     assert not (lab / "extra" / "tools").exists()
 
 
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_edits_of_a_split_file_find_their_half(any_updated: Updated) -> None:
     rules = any_updated.lab / "extra" / "rules"
     assert (
@@ -298,7 +296,6 @@ def test_a_second_update_changes_nothing_and_a_revert_gives_back_the_lab(from_se
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_a_recorded_answer_that_is_refused_today_stops_the_update_with_its_name(template: Path, tmp_path: Path) -> None:
     lab = make_lab(template, tmp_path / "lab", {"motto": "much longer than ten"}, "v1.0.0")
     edit(lab / "extra" / "renamed.yaml", lambda text: "mine\n" + text)
@@ -314,7 +311,6 @@ def test_a_recorded_answer_that_is_refused_today_stops_the_update_with_its_name(
 
 
 @pytest.mark.deep
-@pytest.mark.slow
 def test_the_report_tells_what_happens_in_the_cluster(template: Path, tmp_path: Path) -> None:
     lab = make_lab(template, tmp_path / "lab", {}, "v1.2.0")
     done = update(lab, "--data", "smtp_enabled=true", "--data", "runner_concurrent=7")

@@ -91,8 +91,7 @@ def test_an_answer_of_a_file_moves_the_folder_that_is_named_after_it(named: Path
 
 
 @pytest.mark.parametrize("later", [False, True])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_an_answer_that_is_edited_by_hand_and_committed_is_carried_out(named: Path, later: bool) -> None:
     edit(named / ".copier-answers.yml", lambda text: text.replace("cluster_name: garage", "cluster_name: cellar"))
     commit(named)
@@ -154,8 +153,7 @@ def test_a_checksum_holds_in_every_lab(named: Path) -> None:
 
 
 @pytest.mark.parametrize("attributes", [True, False], ids=["with .gitattributes", "without"])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_line_endings_of_windows_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: bool
 ) -> None:
@@ -206,8 +204,7 @@ OF_GIT = ["post-checkout", "post-index-change", "reference-transaction"]
 
 
 @pytest.mark.parametrize("way", ["copier", "script"])
-@pytest.mark.deep(keep=1)
-@pytest.mark.slow
+@pytest.mark.deep
 def test_the_owners_hooks_run_in_no_repository_of_the_updates(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
