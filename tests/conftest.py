@@ -33,6 +33,7 @@ from tests.support.leftovers import temporary_folder  # noqa: E402
 from tests.support.questions import labs_with  # noqa: E402
 from tests.support.rendering import VALID, read_answers, recorded_answers, rendered  # noqa: E402
 
+FEW_PAIRS = ("pair-01", "pair-02", "pair-03")
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes; a whole run takes a tenth of it
 
@@ -239,9 +240,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         mark = metafunc.definition.get_closest_marker("labs")
         names = labs_with(**(mark.kwargs if mark else {}))
         assert names, f"{metafunc.definition.nodeid} says something of no lab at all: {mark}"
-        metafunc.parametrize(
-            "lab", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names], indirect=True
-        )
+        metafunc.parametrize("lab", [pytest.param(name, marks=_marks(name)) for name in names], indirect=True)
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a lab's tests. `make test` takes some of the pairs, which differ from one another in their answers alone."""
+    later = [] if name in FEW_PAIRS or not name.startswith("pair-") else [pytest.mark.slow(each_commit=True)]
+    return [pytest.mark.xdist_group(name), *later]
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def test_there_are_at_least_sixteen_files() -> None:
     assert len(VALID) >= 16
 
 
+@pytest.mark.slow(each_commit=True)
 def test_every_choice_of_every_question_is_used(recorded: list[dict[str, Any]]) -> None:
     for name, question in QUESTIONS.items():
         if question["type"] == "bool":
@@ -46,6 +47,7 @@ def test_every_choice_of_every_question_is_used(recorded: list[dict[str, Any]]) 
         assert {answers[name] for answers in recorded if name in answers} == choices, name
 
 
+@pytest.mark.slow(each_commit=True)
 def test_every_pair_of_choices_meets(recorded: list[dict[str, Any]]) -> None:
     for first, second in combinations(PAIRED, 2):
         met = {(answers[first], answers[second]) for answers in recorded}
@@ -57,6 +59,7 @@ def test_the_generated_files_are_fresh() -> None:
     assert there == generate_pairs.files(), "run `make answers`"
 
 
+@pytest.mark.slow(each_commit=True)
 def test_every_question_that_applies_is_recorded_whatever_the_level(recorded: list[dict[str, Any]]) -> None:
     always = {name for name, question in QUESTIONS.items() if "when" not in question}
     for answers in recorded:

@@ -46,6 +46,7 @@ def test_the_example_has_every_question_once_and_what_quick_asks_as_an_answer() 
     assert EXAMPLE.startswith("# yaml-language-server: $schema=docs/answers.schema.json\n")
 
 
+@pytest.mark.slow(each_commit=True)
 @pytest.mark.parametrize("whole", [False, True], ids=["as it is", "all that applies"])
 def test_copier_takes_the_example_and_makes_the_same_lab(tmp_path: Path, whole: bool) -> None:
     """Each default in a comment is the default."""

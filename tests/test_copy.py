@@ -427,6 +427,7 @@ def test_a_lab_that_a_hook_of_another_repository_makes_is_staged_in_its_own(clon
     assert "A  README.md" in git(lab, "status", "--porcelain").splitlines()
 
 
+@pytest.mark.slow(each_commit=True)
 def test_an_unchanged_lab_updates_to_a_newer_commit(clone: Path, tmp_path: Path) -> None:
     template, lab = tmp_path / "template", tmp_path / "lab"
     shutil.copytree(clone, template)

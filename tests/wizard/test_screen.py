@@ -109,6 +109,7 @@ def test_what_is_cut_of_a_help_is_told_where_to_read() -> None:
     assert layout.explained("one\ntwo", 40, 3, "timezone") == ["one", "two"]
 
 
+@pytest.mark.slow(each_commit=True)
 def test_the_quick_wizard_on_80_by_24(tmux: Tmux, labs: Labs) -> None:
     """Each question is seen whole: name, address, help, choices, the answer's line; then back two, and the summary."""
     steps = {
