@@ -24,11 +24,13 @@ def test_whatever_ends_the_run_ends_what_it_has_started(tmp_path: Path, number: 
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\nsetsid sleep {seconds} &\ntouch {started}\nwait\n", encoding="utf-8")
     program.chmod(0o755)
-    running = subprocess.Popen([sys.executable, "-c", RUN, program], cwd=ROOT)
-    wait_for("the program", started.exists)
-    assert lives(seconds)
-    running.send_signal(number)
-    running.wait(10)
+    with subprocess.Popen([sys.executable, "-c", RUN, program], cwd=ROOT) as running:
+        try:
+            wait_for("the program", lambda: started.exists() and lives(seconds))
+            running.send_signal(number)
+            running.wait(10)
+        finally:
+            running.kill()
     wait_for("the end of what it started", lambda: not lives(seconds), seconds=10)
 
 

@@ -7,8 +7,8 @@ theirs, and they wait until it has ended. Locks of the kernel see to it, which g
 from __future__ import annotations
 
 import fcntl
+import os
 from functools import cache
-from typing import IO
 
 from tests.cluster.paths import BIN
 
@@ -16,9 +16,10 @@ MARK = "alone"
 
 
 @cache
-def _file(name: str) -> IO[str]:
+def _file(name: str) -> int:
+    """Return the descriptor of a file that stays open as long as this process."""
     BIN.parent.mkdir(exist_ok=True)
-    return (BIN.parent / f"{name}.lock").open("w")
+    return os.open(BIN.parent / f"{name}.lock", os.O_RDWR | os.O_CREAT)
 
 
 def enter(*, alone: bool = False) -> None:
