@@ -33,7 +33,8 @@ from tests.support.leftovers import temporary_folder  # noqa: E402
 from tests.support.questions import labs_with  # noqa: E402
 from tests.support.rendering import VALID, read_answers, recorded_answers, rendered  # noqa: E402
 
-FEW_PAIRS = ("pair-01", "pair-02", "pair-03")
+# Labs that differ little from another one. CI looks at them at each commit.
+LATER = re.compile(r"pair-(?!01$)|tls-(cloudflare|rfc2136|route53)$|machines-dhcp$|docker-hub-cache-cluster$")
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes; a whole run takes a tenth of it
 
@@ -244,8 +245,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    """Return the marks of a lab's tests. `make test` takes some of the pairs, which differ from one another in their answers alone."""
-    later = [] if name in FEW_PAIRS or not name.startswith("pair-") else [pytest.mark.slow(each_commit=True)]
+    """Return the marks of a lab's tests: `make test` leaves some labs out."""
+    later = [pytest.mark.slow(each_commit=True)] if LATER.match(name) else []
     return [pytest.mark.xdist_group(name), *later]
 
 

@@ -66,6 +66,7 @@ def test_a_lab_is_a_git_repository_with_everything_staged(clone: Path, tmp_path:
     assert [command.split()[0] for command in commands] == ["cd", "git", "./lab"]
 
 
+@pytest.mark.slow(each_commit=True)
 def test_the_closing_messages_first_commands_work(clone: Path, tmp_path: Path) -> None:
     done = copier_cli("copy", "--trust", "--defaults", clone, tmp_path / "a lab")
     commands = [
@@ -230,6 +231,7 @@ def test_a_lab_that_was_made_before_the_questions_stays_where_it_is_and_is_told_
     )
 
 
+@pytest.mark.slow(each_commit=True)
 def test_make_lab_takes_a_file_of_answers(clone: Path, tmp_path: Path) -> None:
     done = make_lab(clone, str(tmp_path / "lab"), str(ARTICLE), cwd=tmp_path)
     assert done.returncode == 0, done.stderr

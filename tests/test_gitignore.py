@@ -65,6 +65,7 @@ def drawn(pattern: str, name: str) -> str:
     return pattern.replace("{}", name)
 
 
+@pytest.mark.slow(each_commit=True)
 @settings(deadline=None)
 @given(st.lists(st.tuples(folders, patterns, names), min_size=20, max_size=60))
 def test_git_leaves_out_keys_backups_and_what_was_decrypted(

@@ -137,7 +137,7 @@ def accepted(answers: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("part", range(2))
-@pytest.mark.deep(keep=1)
+@pytest.mark.slow(each_commit=True)
 def test_hostile_text_is_refused_or_stays_text(tmp_path: Path, part: int) -> None:
     """Hypothesis draws one set of answers at a time: a larger draw outgrows its buffer, and is mostly thrown away."""
     kept: list[dict[str, Any]] = []

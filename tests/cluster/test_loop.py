@@ -124,8 +124,8 @@ def test_three_applications_whose_images_come_at_one_moment_are_all_deployed(wor
     figure(f"three next images at once: {follow_all(world, dict.fromkeys(names, 'v1.0.1'))}")
 
 
-# Each that is not ready takes a worker of two controllers, which have four by themselves.
-@pytest.mark.deep
+# Each that is not ready takes a worker of two controllers, which have four by themselves. Minutes, as of a world: it is drawn as one.
+@pytest.mark.world
 @pytest.mark.parametrize("number", [6, 20])
 def test_broken_applications_do_not_hold_up_a_healthy_one(world: World, figure: Figure, number: int) -> None:
     alone = statistics.median(push_and_follow(world, "demo", f"v1.{number}.{patch}")[1] for patch in range(3))
