@@ -86,12 +86,15 @@ def test_pods_depend_on_each_value_but_those_that_the_update_calls_harmless() ->
     @settings(often, max_examples=1000, derandomize=True, phases=[Phase.generate])
     @given(one_value)
     def look(value: tuple[str, Any]) -> None:
-        if value[0] in unseen:
+        name, drawn = value
+        if name in unseen:
             with contextlib.suppress(HelmError):
-                values = settled({**base, value[0]: value[1]})
-                without = {name: one for name, one in values.items() if name != value[0] or name in base}
-                if pods(values) != pods({**without, **{name: base[name] for name in {value[0]} & base.keys()}}):
-                    unseen.discard(value[0])
+                values = settled({**base, name: drawn})
+                without = {other: one for other, one in values.items() if other != name}
+                if name in base:
+                    without[name] = base[name]
+                if pods(values) != pods(without):
+                    unseen.discard(name)
 
     look()
     assert unseen == set()

@@ -10,14 +10,12 @@ from ..errors import AnswerLostError, ClientError, Failure
 from ..patience import Patience
 from ..secret import Secret, as_json
 from ..settings import Settings
-from .http import Answer, Fault, Http, HttpError
+from .http import IDEMPOTENT, Answer, Fault, Http, HttpError
 
 # Answers that say "later".
 LATER = (429, 500, 502, 503, 504)
 # GitLab turned the request away before it did anything.
 TURNED_AWAY = (429,)
-# Methods that may be sent twice: RFC 9110, section 9.2.2.
-IDEMPOTENT = ("GET", "PUT", "DELETE")
 
 
 class ApiError(ClientError):

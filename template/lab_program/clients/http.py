@@ -20,8 +20,9 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ClientError
 
 CONNECT_SECONDS = 10
-# What may be sent over a kept connection. The server may close that in the same moment; a POST would then be uncertain.
-_REPEATABLE = ("GET", "HEAD", "PUT", "DELETE")
+# Methods that may be sent twice: RFC 9110, section 9.2.2. They alone use a kept connection: the server may close it
+# in the same moment, and a POST would then be uncertain.
+IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")
 
 # Open connections, by scheme and host.
 _Connections = dict[str, list[http.client.HTTPConnection]]
@@ -145,7 +146,7 @@ class Http:
 
         Nothing is read from a kept connection, so what arrives is its end.
         """
-        while method in _REPEATABLE and (kept := self._kept.get(server)):
+        while method in IDEMPOTENT and (kept := self._kept.get(server)):
             connection = kept.pop()
             arrived = select.poll()
             arrived.register(connection.sock, select.POLLIN)
