@@ -34,7 +34,7 @@ DOCKER_HUB_CACHE_IMAGE = "docker.io/library/registry:3.1.1"
 PROXMOX_PROVIDER = "~> 0.111.1"
 AWS_PROVIDER = "~> 6.62"
 HTTP_PROVIDER = "~> 3.5"
-# The newest that is known: a new lab gets it, and messages name it. 19.3.2 mends what is critical in 19.3.0 and 19.3.1.
+# The newest that is known: a new lab gets it, and messages name it. 19.3.2 fixes what is critical in 19.3.0 and 19.3.1.
 DEFAULT_GITLAB_VERSION = "19.3.2"
 DEFAULT_DOCKER_VERSION = "29.8.1"
 # Debian 13's cloud image of one date. Two owners who have nothing to do with one another publish this checksum of it.

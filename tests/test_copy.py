@@ -276,7 +276,7 @@ def test_ctrl_c_in_the_wizard_ends_it_with_a_word_and_leaves_nothing(clone: Path
 
 @pytest.mark.slow
 def test_the_wizard_shows_a_message_whole_and_keeps_what_was_typed(clone: Path, tmp_path: Path) -> None:
-    """A terminal of 80 columns, in which no message ends at the edge; then the answer is mended, not typed again."""
+    """A terminal of 80 columns, in which no message ends at the edge; then the answer is fixed, not typed again."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
     process = subprocess.Popen(

@@ -18,7 +18,7 @@ REASONS = {
     "tests/bootstrap/test_run.py: test_a_run_builds_the_whole_lab_and_a_second_one_changes_nothing": "the lab as a whole, object by object",
     "tests/bootstrap/test_run.py: test_an_external_repository_over_https_serves_flux_which_installs_gitlab": "one run, whose world is costly to make",
     "tests/chart/test_objects.py": "one value a test, with the objects that come of it",
-    "tests/cluster/test_alerts.py": "one cluster, in which each fault is made and mended once",
+    "tests/cluster/test_alerts.py": "one cluster, in which each fault is made and fixed once",
     "tests/delivery/test_check.py": "two tables: what the check has to find, and what it has to let pass",
     "tests/delivery/test_lab_pipeline.py": "one forge, in which each step of the pipeline runs",
     "tests/delivery/test_new_app.py": "one option of the command a test, and a table of refusals",

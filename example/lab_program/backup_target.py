@@ -21,7 +21,7 @@ from .pipeline import Poured, pour
 CRON_JOB, DRILL, STATE = "gitlab-backup", "gitlab-backup-drill", "backups-state"
 DRILL_KEY, MANAGER = "drill.json", "lab-drill"
 DATA, CONFIG = "data.tar.age", "config.tar.age"
-WHOLE = "whole"
+COMPLETE = "complete"
 # The pod that looks ends by itself, even if this program was killed.
 POD_SECONDS = 6 * 3600
 # Two nights that were missed are told; so is a check that was.
@@ -44,9 +44,9 @@ class Stored:
     """A set at the target.
 
     Attributes:
-        state: whole, half, broken or foreign.
+        state: complete, incomplete, broken or foreign.
         made: when GitLab began the backup, in seconds since 1970.
-        why: what is wrong with it; empty for a whole one.
+        why: what is wrong with it; empty for a complete one.
         version: GitLab's; empty if no manifest says it.
         recipients: the public keys that it is encrypted for.
     """
@@ -99,10 +99,10 @@ class Target:
         return [stored(one) for one in json.loads(self._run("list"))]
 
     def check(self, name: str) -> None:
-        """Read a whole set there, and compare it with its manifest.
+        """Read a complete set there, and compare it with its manifest.
 
         Raises:
-            Failure: it is not whole.
+            Failure: it is not complete.
         """
         self._run("check", name)
 
@@ -116,8 +116,8 @@ class Target:
         if done.problem:
             raise Failure(f"{name}: {part.name} could not be read: {done.problem}", f"./lab backup check {name}")
         if (done.size, done.sha256) != (part.size, part.sha256):
-            what = f"{name} did not arrive whole: {part.name} has another checksum here than its manifest says"
-            raise Failure(f"{what}.", f"./lab backup check {name}", "call it again, if the check finds it whole")
+            what = f"{name} did not arrive complete: {part.name} has another checksum here than its manifest says"
+            raise Failure(f"{what}.", f"./lab backup check {name}", "call it again, if the check finds it complete")
 
     def _run(self, *words: str) -> str:
         done = self.lab.programs.run([*self._program, *words])
@@ -129,21 +129,21 @@ class Target:
 
 
 def find(sets: list[Stored], name: str, place: str) -> Stored:
-    """Return the whole set of a name, or the newest whole one if none is named.
+    """Return the complete set of a name, or the newest one if none is named.
 
     Raises:
-        Failure: there is none, or it is half, broken or foreign.
+        Failure: there is none, or it is incomplete, broken or foreign.
     """
     if not name:
-        newest = next((one for one in sets if one.state == WHOLE), None)
+        newest = next((one for one in sets if one.state == COMPLETE), None)
         if newest is None:
-            raise Failure(f"There is no whole backup at {place}.", "./lab backup list", "./lab backup makes one")
+            raise Failure(f"There is no complete backup at {place}.", "./lab backup list", "./lab backup makes one")
         return newest
     found = next((one for one in sets if one.name == name), None)
     if found is None:
         raise Failure(f"There is no backup {name} at {place}.", "./lab backup list")
-    if found.state != WHOLE:
-        raise Failure(f"The backup {name} is {found.state}: {found.why}.", "./lab backup list", "choose a whole one")
+    if found.state != COMPLETE:
+        raise Failure(f"The backup {name} is {found.state}: {found.why}.", "./lab backup list", "choose a complete one")
     return found
 
 
@@ -224,13 +224,13 @@ class Known:
 
     Attributes:
         looked: when the target was looked at last, in seconds since 1970; 0 for never.
-        whole, made: the newest set that was whole then, and when GitLab began it; empty and 0 if there was none.
+        complete, made: the newest set that was complete then, and when GitLab began it; empty and 0 if there was none.
         checked, checked_at, problem: the set whose checksums were compared last, when, and what was wrong.
         opened, opened_at: the set that was decrypted last, and when.
     """
 
     looked: float
-    whole: str
+    complete: str
     made: float
     checked: str
     checked_at: float
@@ -242,11 +242,11 @@ class Known:
 def known(data: Mapping[str, str]) -> Known:
     """Return what the ConfigMap says; one that cannot be read says nothing."""
     state, drilled = _json(data.get("state.json", "")), _json(data.get(DRILL_KEY, ""))
-    whole, checked = state.get("whole") or {}, state.get("checked") or {}
+    complete, checked = state.get("whole") or {}, state.get("checked") or {}
     return Known(
         float(state.get("looked") or 0),
-        str(whole.get("name") or ""),
-        float(whole.get("made") or 0),
+        str(complete.get("name") or ""),
+        float(complete.get("made") or 0),
         str(checked.get("name") or ""),
         float(checked.get("at") or 0),
         str(checked.get("problem") or ""),
@@ -262,7 +262,7 @@ def read_known(lab: Lab) -> Known | None:
 
 
 def remember_drill(lab: Lab, name: str) -> None:
-    """Write down that a set was decrypted and is whole."""
+    """Write down that a set was decrypted and is complete."""
     text = json.dumps({"name": name, "at": int(time.time())})
     metadata = {"name": STATE, "namespace": lab.settings.gitlab_namespace}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {DRILL_KEY: text}}
@@ -277,19 +277,19 @@ def status(lab: Lab) -> Iterator[tuple[str, str | None]]:
 
 
 def line(found: Known | None, place: str, now: float) -> tuple[str, str | None]:
-    """Return the last backup that is known to be whole, and what is wrong, or None."""
+    """Return the last backup that is known to be complete, and what is wrong, or None."""
     if found is None or not found.looked:
         return f"backups at {place}", "none was sent yet: ./lab backup"
-    if not found.whole:
-        return f"backups at {place}", "no whole one was there at the last look: ./lab backup list"
+    if not found.complete:
+        return f"backups at {place}", "no complete one was there at the last look: ./lab backup list"
     how = []
-    if found.checked == found.whole and not found.problem:
+    if found.checked == found.complete and not found.problem:
         how.append(f"checksums compared {day(found.checked_at)}")
     if found.opened:
-        which = "" if found.opened == found.whole else f"{found.opened} "
+        which = "" if found.opened == found.complete else f"{found.opened} "
         how.append(f"{which}decrypted {day(found.opened_at)}")
     detail = f" ({', '.join(how)})" if how else ""
-    what = f"the last backup that is known to be whole: {found.whole} of {day(found.made)} at {place}{detail}"
+    what = f"the last backup that is known to be complete: {found.complete} of {day(found.made)} at {place}{detail}"
     if found.problem:
         return what, f"its check failed {day(found.checked_at)}: {found.problem}"
     if now - found.made > LATE:

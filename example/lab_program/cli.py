@@ -37,7 +37,7 @@ def parser() -> Parser:
         prog="./lab",
         description="The lab's program.",
         epilog="./lab COMMAND --help shows an example of each.\n\n"
-        "Exit status: 0 done, 1 something to mend (the last lines say what), 2 wrong call,\n"
+        "Exit status: 0 done, 1 something to fix (the last lines say what), 2 wrong call,\n"
         "129, 130, 143 stopped by a signal.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -124,7 +124,7 @@ def _run(lab: Path, command: type[Command], invocation: Invocation, console: Con
         _complain(wrong, f"{command.name} ")
         return ExitCode.WRONG_CALL
     except Failure as failure:
-        console.failed(failure, made.go_on() if made else "mend that, then run it again")
+        console.failed(failure, made.go_on() if made else "fix that, then run it again")
         return ExitCode.FAILED
     except Interrupted as end:
         console.stopped(made.after_stop() if made else "nothing was done")

@@ -42,7 +42,7 @@ def ensure(lab: Lab, version: str) -> None:
 
     def failed(job: KubeObject) -> Failure:
         what = f"The backup failed, so GitLab was not touched: {job.condition('Failed').message}"
-        return Failure(what, logs, "mend that, then run ./lab upgrade again")
+        return Failure(what, logs, "fix that, then run ./lab upgrade again")
 
     wait(lab, name, logs, "run ./lab upgrade again", failed)
     lab.console.have(f"a backup of GitLab as it is: {logs} says where")

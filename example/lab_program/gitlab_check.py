@@ -34,10 +34,10 @@ class GitLabCheck:
 
     def failure(self, refusal: str) -> Failure:
         """Return the end of a run that the check has stopped."""
-        then = f"mend apps/gitlab/, commit, and run ./lab {'rescue' if self._lab.rescuing else 'up'} again"
+        then = f"fix apps/gitlab/, commit, and run ./lab {'rescue' if self._lab.rescuing else 'up'} again"
         if self._lab.upgrading:
             then = (
-                "mend apps/gitlab/ and commit, or take the new version back (git revert HEAD)\n"
+                "fix apps/gitlab/ and commit, or take the new version back (git revert HEAD)\n"
                 "push that (./lab up --only sync), then run ./lab upgrade again"
             )
         return Failure(

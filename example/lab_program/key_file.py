@@ -29,7 +29,7 @@ def problem(file: Path, keys: Sequence[age.Identity], recipients: Sequence[str],
     return f"{file} has the key of {mine}, and this lab is encrypted for {', '.join(recipients)}{elsewhere}"
 
 
-def mend(file: Path) -> str:
+def fix(file: Path) -> str:
     """Return how to give the program the key."""
     return (
         f"copy your key file to {file} (chmod 600), or name where it is in {KEY_FILE}\n"
@@ -70,4 +70,4 @@ def loose(file: Path) -> bool:
         return False
 
 
-__all__ = ["KEY_FILE", "add_key", "key_file", "keys_in", "loose", "mend", "of_this_lab", "problem"]
+__all__ = ["KEY_FILE", "add_key", "fix", "key_file", "keys_in", "loose", "of_this_lab", "problem"]

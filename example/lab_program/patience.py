@@ -63,7 +63,7 @@ class Patience:
     def settle(self, what: str, change: Callable[[], T]) -> T:
         """Run *change* until it is certain of the outcome.
 
-        It looks at the world and mends it. If the answer to a request that is not safe to repeat was lost, GitLab may
+        It looks at the world and fixes it. If the answer to a request that is not safe to repeat was lost, GitLab may
         have done it or not, so the next round begins with looking.
         """
         for number in itertools.count(1):

@@ -77,13 +77,13 @@ class Probes:
     def way_out(self) -> str:
         """Return how an owner gets out where GitLab does not run and Flux keeps its release; nothing elsewhere.
 
-        GitLab hosts the repository that would mend it, so a push is not possible.
+        GitLab hosts the repository that would fix it, so a push is not possible.
         """
         if not self._settings.self_hosted:
             return ""
         if self._cluster.find(HELM_RELEASE, "gitlab", self._settings.gitlab_namespace) is None:
             return ""
-        return "mend apps/gitlab/ (git revert COMMIT undoes a commit), commit, and run ./lab rescue"
+        return "fix apps/gitlab/ (git revert COMMIT undoes a commit), commit, and run ./lab rescue"
 
     def _activity(self) -> str:
         """Return what a GitLab that starts is busy with, from the end of its log."""

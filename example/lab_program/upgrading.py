@@ -162,7 +162,7 @@ class Upgrading:
             self.git.commit(f"GitLab {before} -> {version}", list(changed))
         except GitError as error:
             version_files.write(self.lab.folder, {name: texts[name] for name in changed})
-            raise Failure(f"Git made no commit: {error.words}", "git status", f"mend that, then {AGAIN}") from error
+            raise Failure(f"Git made no commit: {error.words}", "git status", f"fix that, then {AGAIN}") from error
         self.console.did(f"committed GitLab {version}, in {', '.join(changed)}")
 
     def _catch_up(self) -> None:
@@ -276,6 +276,6 @@ class Upgrading:
                 f"GitLab {version} does not run after {minutes} minutes: {late}",
                 f"./lab status; kubectl logs deploy/gitlab -n {namespace} --tail=80",
                 f"if it is only slow, {AGAIN}: it waits on. Otherwise\n"
-                f"{self.probes.way_out() or 'mend apps/gitlab/, commit, and push'}",
+                f"{self.probes.way_out() or 'fix apps/gitlab/, commit, and push'}",
             ) from late
         self.console.have(f"GitLab {version} runs")

@@ -82,7 +82,7 @@ refresh_lists() {
 }
 
 # What was left where an installation was cut off. Unlike apt, dpkg does not wait for its turn.
-mend_packages() {
+fix_packages() {
   [ -n "$(dpkg --audit)$(ls -A /var/lib/dpkg/updates)" ] || return 0
   tries=0
   until said=$(dpkg --force-confold --configure -a 2>&1 </dev/null 9>&-); do
@@ -91,11 +91,11 @@ mend_packages() {
     [ $tries -le 90 ] || fail "another program has held dpkg's lock for 15 minutes: $said"
     sleep 10
   done
-  # What was not unpacked to its end is not mended by being configured.
+  # What was not unpacked to its end is not fixed by being configured.
   broken=$(dpkg-query --show --showformat '${db:Status-Eflag} ${binary:Package}\n' | sed -n 's/^reinstreq //p')
   if [ -n "$broken" ]; then refresh_lists; fi
   # shellcheck disable=SC2086
-  said=$(apt --reinstall --fix-broken install $broken) || fail "an earlier installation was cut off, and apt cannot mend it: $(errors)"
+  said=$(apt --reinstall --fix-broken install $broken) || fail "an earlier installation was cut off, and apt cannot fix it: $(errors)"
   did "finished an installation that was cut off"
 }
 
@@ -167,7 +167,7 @@ fetch() {
 install_fetched() {
   [ -n "$missing" ] || return 0
   # shellcheck disable=SC2086
-  said=$(apt install $missing) || fail "apt could not install$missing: $(errors)" "Mend that, then run this again; it goes on."
+  said=$(apt install $missing) || fail "apt could not install$missing: $(errors)" "Fix that, then run this again; it goes on."
   did "installed$missing"
 }
 
@@ -206,7 +206,7 @@ try:
     if not isinstance(settings, dict):
         raise ValueError("no JSON object")
 except ValueError as error:
-    sys.exit(f"{path} is not what Docker reads: {error}. Mend it, then run this again; nothing was installed.")
+    sys.exit(f"{path} is not what Docker reads: {error}. Fix it, then run this again; nothing was installed.")
 said = []
 if "log-driver" not in settings and "log-opts" not in settings:
     settings.update({"log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "10m"}})
@@ -322,7 +322,7 @@ start_docker() {
 
 become_root
 look_around
-mend_packages
+fix_packages
 choose_engine
 add_source
 # Docker does not start a container where the kernel has AppArmor and its tools are missing.

@@ -213,7 +213,7 @@ def _refuse_unreadable_answers(copier: list[str]) -> None:
     if line:
         raise Stop(
             f"The answers that made this lab cannot be read: .copier-answers.yml is not YAML at line {line}.\n"
-            "Mend that line, and commit; or restore the file: git log -p -- .copier-answers.yml"
+            "Fix that line, and commit; or restore the file: git log -p -- .copier-answers.yml"
         )
 
 

@@ -96,7 +96,7 @@ def told(
     old = {key: one for key, one in old.items() if not one.files & {*broken} or key in new}
     lines = _left_behind(*answers)
     if broken:
-        lines.append(f"Flux cannot read this, and applies nothing of its folder until it is mended.{_some(broken)}")
+        lines.append(f"Flux cannot read this, and applies nothing of its folder until it is fixed.{_some(broken)}")
     releases_told, covered = _releases(old, new, before, after, table["not_in_pods"])
     lines += releases_told
     lines += _objects(old, new, table, differing)

@@ -134,7 +134,7 @@ def write(  # noqa: PLR0913, PLR0917 - where, what, and what is told of it
             _report(lab, folder)
         except (OSError, KeyError) as error:
             _roll_back(lab, git, folder, record, error)
-            raise Stopped(f"{_reason(error)}. Mend that, and update again; nothing was changed.") from error
+            raise Stopped(f"{_reason(error)}. Fix that, and update again; nothing was changed.") from error
         _discard(folder)
 
 
@@ -205,7 +205,7 @@ def _staged(  # noqa: PLR0913, PLR0917 - as above
         making.rename(folder)
     except OSError as error:
         shutil.rmtree(making, ignore_errors=True)
-        raise Stopped(f"{_reason(error)}. Mend that, and update again; nothing was changed.") from error
+        raise Stopped(f"{_reason(error)}. Fix that, and update again; nothing was changed.") from error
     return folder
 
 
@@ -342,7 +342,7 @@ def _roll_back(lab: Path, git: Git, folder: Path, record: dict[str, Any], error:
     except OSError as second:
         raise CutOff(
             f"The update stopped half-way ({_reason(error)}), and could not be undone ({_reason(second)})."
-            " Mend that, then run `./lab update`: it brings the update to its end."
+            " Fix that, then run `./lab update`: it brings the update to its end."
         ) from error
 
 

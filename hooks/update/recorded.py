@@ -20,7 +20,7 @@ from ..git import Git
 
 CHECKSUM = re.compile(r"^# Checksum[^\n]*: ([0-9a-f]{64})\r?\n", re.MULTILINE)
 Answers = dict[str, Any]
-MEND = "Mend it and commit, or restore an earlier one (`git log -p` shows them), and update again"
+FIX = "Fix it and commit, or restore an earlier one (`git log -p` shows them), and update again"
 
 
 class _Once(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -50,9 +50,9 @@ def parsed(text: str) -> Answers:
         loaded = yaml.load(text, _Once)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         why = " ".join(str(error).split())
-        raise ValueError(f"cannot be read: {why}. {MEND}") from error
+        raise ValueError(f"cannot be read: {why}. {FIX}") from error
     if not isinstance(loaded, dict):
-        raise ValueError(f"records no answers. {MEND}")  # noqa: TRY004 - as the line above
+        raise ValueError(f"records no answers. {FIX}")  # noqa: TRY004 - as the line above
     return {str(name): value for name, value in loaded.items()}
 
 

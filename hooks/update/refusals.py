@@ -1,4 +1,4 @@
-"""What stops an update before anything is touched: each with the reason, and the command that mends it."""
+"""What stops an update before anything is touched: each with the reason, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _no_lab(folder: Path, git: Git, error: GitError) -> str:
             "The lab has no commit yet, so an update could not be undone. Commit it first:"
             ' `git add --all && git commit -m "The lab"`.'
         )
-    return f"Git cannot read the lab: {error}. Mend that, and update again; nothing was changed."
+    return f"Git cannot read the lab: {error}. Fix that, and update again; nothing was changed."
 
 
 def refuse_unfinished(lab: Lab) -> None:

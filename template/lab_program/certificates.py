@@ -37,7 +37,7 @@ class Certificate:
 
     def in_words(self, now: datetime.datetime) -> str:
         kind = "" if self.is_authority else ", a server's, not an authority's"
-        return f"{self.subject} ({'ended on' if self.ends <= now else 'until'} {self.ends.date().isoformat()}{kind})"
+        return f"{self.subject} ({'expired on' if self.ends <= now else 'until'} {self.ends.date().isoformat()}{kind})"
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ class Console:
         self._labelled(self.err, "warn", text)
 
     def bad(self, check: str, what: str, fix: str) -> None:
-        """Say one of several things to mend, with its fix."""
+        """Say one of several things to fix, with its fix."""
         self._labelled(self.err, "bad", f"[{check}] {what}\n{fix}")
 
     def print(self, text: str) -> None:

@@ -47,7 +47,7 @@ def look_inside(lab: Lab, target: Target, backup: Stored, key: Key) -> None:
         what = ["data", backup.name] if part.name == DATA else ["config"]
         lab.console.doing(f"decrypting {part.of}, {in_words(part.plain_size)}, and reading it to its end")
         target.pour(backup.name, part, key.command, looker(program, what))
-        lab.console.have(f"{part.of} is whole")
+        lab.console.have(f"{part.of} is complete")
 
 
 def looker(program: Path, words: Sequence[str]) -> list[str]:
@@ -61,7 +61,7 @@ def looker(program: Path, words: Sequence[str]) -> list[str]:
 def bring_into_pod(lab: Lab, target: Target, backup: Stored, key: Key) -> None:
     """Bring a backup from the target into GitLab's pod, decrypted on its way through this machine.
 
-    A file has its name in the pod once it is whole: what is cut off is never taken for one.
+    A file has its name in the pod once it is complete: what is cut off is never taken for one.
 
     Raises:
         Failure: a part did not arrive whole.

@@ -22,7 +22,7 @@ class Failure(Exception):  # noqa: N818 - the field's word for a run that did no
     Args:
         what: what happened, with the value.
         look: what to look at; nothing if there is no more to see.
-        then: how to go on; nothing for "mend that, then run it again".
+        then: how to go on; nothing for "fix that, then run it again".
     """
 
     def __init__(self, what: str, look: str = "", then: str = "") -> None:

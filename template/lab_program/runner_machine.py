@@ -210,7 +210,7 @@ def _set_up(lab: Lab, found: Found) -> None:
             console.warn(f"{found.host}: {line.removeprefix('note: ')}")
         elif done.status == 0:
             console.did(f"{found.host}: {line}")
-    again = "mend that, then run ./lab up --only runner; it goes on where it stopped"
+    again = "fix that, then run ./lab up --only runner; it goes on where it stopped"
     if done.status:
         said = [line for line in done.words.splitlines() if not line.startswith("note: ")]
         raise Failure(

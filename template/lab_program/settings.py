@@ -130,17 +130,17 @@ class Settings:
         Raises:
             Failure: they are missing, are no JSON, or are not those that this program reads.
         """
-        mend = "git checkout HEAD -- " + FILE + "\n./lab update writes it anew from your answers, too"
+        fix = "git checkout HEAD -- " + FILE + "\n./lab update writes it anew from your answers, too"
         try:
             content = json.loads((lab / FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise Failure(f"The lab's settings, {FILE}, cannot be read: {error}", "", mend) from error
+            raise Failure(f"The lab's settings, {FILE}, cannot be read: {error}", "", fix) from error
         if not isinstance(content, dict):
-            raise Failure(f"The lab's settings, {FILE}, are no JSON object.", "", mend)
-        return cls.made_from(content, mend)
+            raise Failure(f"The lab's settings, {FILE}, are no JSON object.", "", fix)
+        return cls.made_from(content, fix)
 
     @classmethod
-    def made_from(cls, content: Mapping[str, Any], mend: str = "") -> Settings:
+    def made_from(cls, content: Mapping[str, Any], fix: str = "") -> Settings:
         """Make settings of what the file holds; `_…` is for people. See load."""
         kinds = {field.name: str(field.type) for field in fields(cls)}
         given = {name: value for name, value in content.items() if not name.startswith("_")}
@@ -152,7 +152,7 @@ class Settings:
             if not (_fits(kinds[name], given[name]) or (name in MAY_BE_EMPTY and given[name] == []))
         ]
         if wrong:
-            raise Failure(f"{FILE} does not fit this program: {'; '.join(sorted(wrong))}.", "", mend)
+            raise Failure(f"{FILE} does not fit this program: {'; '.join(sorted(wrong))}.", "", fix)
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
         }

@@ -91,7 +91,7 @@ class World:
     def back_up(self) -> str:
         """Make a backup by the command, and return its name."""
         self.must("backup", "--yes")
-        (found,) = [one for one in self.place.sender("lab").sets() if one.state == sets.WHOLE][:1]
+        (found,) = [one for one in self.place.sender("lab").sets() if one.state == sets.COMPLETE][:1]
         return found.name
 
     def objects(self) -> dict[str, Any]:
@@ -176,8 +176,8 @@ def world(shared: Path, tmp_path: Path, place: Place, request: pytest.FixtureReq
 def test_a_backup_now_is_sent_and_status_knows_it(world: World) -> None:
     said = world.must("backup", "--yes")
     (found,) = world.place.sender("lab").sets()
-    assert found.state == sets.WHOLE
-    assert f"the last backup that is known to be whole: {found.name} of " in said
+    assert found.state == sets.COMPLETE
+    assert f"the last backup that is known to be complete: {found.name} of " in said
 
 
 @FOLDER
@@ -189,8 +189,10 @@ def test_the_list_names_whole_half_broken_foreign_and_old_ones(world: World) -> 
     done = world.run("backup", "list")
     lines = {line.split()[1]: line for line in (done.stdout + done.stderr).splitlines() if len(line.split()) > 2}
     assert done.returncode == 0
-    assert "whole" in lines[name] and "GitLab 19.3.2" in lines[name]
-    assert "half" in lines["1700000000_2026_01_01_19.3.2"] and "there is no" in lines["1700000000_2026_01_01_19.3.2"]
+    assert "complete" in lines[name] and "GitLab 19.3.2" in lines[name]
+    assert (
+        "incomplete" in lines["1700000000_2026_01_01_19.3.2"] and "there is no" in lines["1700000000_2026_01_01_19.3.2"]
+    )
     assert "foreign" in lines["photos"]
     values = world.lab / "apps/gitlab/values.yaml"
     values.write_text(values.read_text().replace("19.3.2-ce.0", "19.2.4-ce.0"))
@@ -199,7 +201,7 @@ def test_the_list_names_whole_half_broken_foreign_and_old_ones(world: World) -> 
 
 def test_a_check_and_a_drill_pass_for_a_whole_one_and_leave_no_pod(world: World) -> None:
     name = world.back_up()
-    assert f"{name} is whole: sizes, checksums, and 1 keys that open it" in world.must("backup", "check", name)
+    assert f"{name} is complete: sizes, checksums, and 1 keys that open it" in world.must("backup", "check", name)
     said = world.must("backup", "drill")
     assert f"{RECIPIENT} opens it: the key is here" in said
     assert f"{name} can be restored, without the registry's images: ./lab restore --target {name}" in said
@@ -268,20 +270,20 @@ def test_without_a_name_the_newest_whole_one_is_restored(world: World) -> None:
     assert f"restored {name}" in world.must("restore", "--target", "--yes")
 
 
-@pytest.mark.parametrize("kind", ["half", "broken", "foreign", "old", "ee", "missing"])
+@pytest.mark.parametrize("kind", ["incomplete", "broken", "foreign", "old", "ee", "missing"])
 @FOLDER
 def test_what_cannot_be_restored_is_refused_by_name_before_anything_changes(kind: str, world: World) -> None:
     name = world.back_up()
     manifest = json.loads(world.place.read(f"{name}/{sets.MANIFEST}"))
     words = {
-        "half": f"The backup {name} is half: its upload was cut off",
+        "incomplete": f"The backup {name} is incomplete: its upload was cut off",
         "broken": f"The backup {name} is broken: config.tar.age is missing",
         "foreign": f"The backup {name} is foreign: it is of the lab theirs, and this is lab",
         "old": "The backup was written by GitLab 19.3.2; 19.4.0 runs.",
         "ee": f"The backup {name}-ee is foreign: it is of GitLab EE, and this lab runs CE",
         "missing": "There is no backup 1_2026_01_01_19.3.2",
     }[kind]
-    if kind == "half":
+    if kind == "incomplete":
         world.place.remove(f"{name}/{sets.MANIFEST}")
     elif kind == "broken":
         world.place.remove(f"{name}/{sets.CONFIG}")
@@ -310,7 +312,7 @@ def test_a_connection_that_is_lost_brings_no_archive_that_looks_whole(cut: int, 
     world.new_cluster()
     world.tell(cut=cut)
     said = world.refused("restore", "--target", name, "--yes")
-    assert "could not be read" in said or "did not arrive whole" in said
+    assert "could not be read" in said or "did not arrive complete" in said
     left = list((world.folder / "gitlab/var/opt/gitlab/backups").iterdir())
     assert not [file for file in left if not file.name.endswith(".part")]
     assert not any("gitlab-backup restore" in call for call in world.calls())

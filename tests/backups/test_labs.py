@@ -136,14 +136,14 @@ NAME = f"{NOW}_2026_09_21_19.3.0"
 
 
 def known(**more: Any) -> backup_target.Known:
-    state = program.seen({}, "nas:/x", [sets.Set(NAME, sets.WHOLE, NOW, 1)], NOW)
+    state = program.seen({}, "nas:/x", [sets.Set(NAME, sets.COMPLETE, NOW, 1)], NOW)
     return backup_target.known({"state.json": json.dumps({**state, **more})})
 
 
 def test_status_names_the_last_backup_that_is_known_to_be_whole() -> None:
     what, problem = backup_target.line(known(), "nas:/x", NOW + 3600)
     assert (
-        what == f"the last backup that is known to be whole: {NAME} of 2026-09-21 14:13 UTC at nas:/x"
+        what == f"the last backup that is known to be complete: {NAME} of 2026-09-21 14:13 UTC at nas:/x"
         and problem is None
     )
     checked = {"name": NAME, "at": NOW + 60, "problem": ""}
@@ -154,9 +154,9 @@ def test_status_names_the_last_backup_that_is_known_to_be_whole() -> None:
 def test_status_says_what_is_wrong_with_them() -> None:
     day = 86400
     assert backup_target.line(None, "nas:/x", NOW) == ("backups at nas:/x", "none was sent yet: ./lab backup")
-    state = program.seen({}, "nas:/x", [sets.Set(NAME, sets.HALF, NOW, 1)], NOW)
+    state = program.seen({}, "nas:/x", [sets.Set(NAME, sets.INCOMPLETE, NOW, 1)], NOW)
     _, problem = backup_target.line(backup_target.known({"state.json": json.dumps(state)}), "nas:/x", NOW)
-    assert problem is not None and "no whole one" in problem
+    assert problem is not None and "no complete one" in problem
     assert "none came for 4 days" in str(backup_target.line(known(), "nas:/x", NOW + 4 * day)[1])
     broken = {"name": NAME, "at": NOW, "problem": f"{NAME} is broken"}
     assert f"{NAME} is broken" in str(backup_target.line(known(checked=broken), "nas:/x", NOW)[1])
@@ -166,5 +166,5 @@ def test_status_says_what_is_wrong_with_them() -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"sets": 1}'])
 def test_a_state_that_cannot_be_read_is_as_good_as_none(text: str) -> None:
-    assert backup_target.known({"state.json": text, "drill.json": text}).whole == ""
+    assert backup_target.known({"state.json": text, "drill.json": text}).complete == ""
     assert target.PIECE % 65536 == 0

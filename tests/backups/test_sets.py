@@ -1,4 +1,4 @@
-"""Which sets are whole, half, broken or foreign, and which go: decided from what was seen, for drawn sets, too."""
+"""Which sets are complete, incomplete, broken or foreign, and which go: decided from what was seen, for drawn sets, too."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_a_manifest_says_when_it_is_read_what_was_written() -> None:
 
 def test_a_set_with_its_manifest_and_sizes_is_whole() -> None:
     found = sets.judged(NAME, FILES, manifest().text(), "lab")
-    assert (found.state, found.why, found.made, found.size) == (sets.WHOLE, "", NOW, 1150)
+    assert (found.state, found.why, found.made, found.size) == (sets.COMPLETE, "", NOW, 1150)
 
 
 @pytest.mark.parametrize("there", [{}, {sets.DATA: 1000}, {sets.CONFIG: 100}, {sets.DATA: 1000, sets.CONFIG: 100}])
 def test_without_a_manifest_it_is_half_whatever_is_there(there: dict[str, int]) -> None:
     found = sets.judged(NAME, there, None, "lab")
-    assert found.state == sets.HALF and sets.MANIFEST in found.why
+    assert found.state == sets.INCOMPLETE and sets.MANIFEST in found.why
 
 
 @pytest.mark.parametrize(
@@ -82,31 +82,31 @@ def test_what_is_no_backup_is_foreign() -> None:
 @given(text=st.text(), cut=st.integers(0, 600))
 def test_no_text_makes_a_manifest_fall_over(text: str, cut: int) -> None:
     for one in (text, manifest().text()[:cut], json.dumps([text])):
-        assert sets.judged(NAME, FILES, one, "lab").state in (sets.BROKEN, sets.WHOLE)
+        assert sets.judged(NAME, FILES, one, "lab").state in (sets.BROKEN, sets.COMPLETE)
 
 
 @st.composite
 def some_sets(draw: st.DrawFn) -> list[sets.Set]:
     ages = draw(st.lists(st.integers(0, 60 * DAY), max_size=12, unique=True))
-    states = st.sampled_from([sets.WHOLE, sets.HALF, sets.BROKEN, sets.FOREIGN])
+    states = st.sampled_from([sets.COMPLETE, sets.INCOMPLETE, sets.BROKEN, sets.FOREIGN])
     return [sets.Set(f"{NOW - one}_2026_01_01_19.3.0", draw(states), NOW - one, 1) for one in ages]
 
 
 @given(found=some_sets(), keep=st.integers(1, 40))
 def test_the_newest_whole_set_is_never_removed_nor_what_is_foreign_or_young(found: list[sets.Set], keep: int) -> None:
     gone = sets.to_remove(found, keep, NOW)
-    whole = [one for one in found if one.state == sets.WHOLE]
+    whole = [one for one in found if one.state == sets.COMPLETE]
     if whole:
         assert max(whole, key=lambda one: one.made) not in gone
     else:
-        assert all(one.state == sets.HALF for one in gone)
+        assert all(one.state == sets.INCOMPLETE for one in gone)
     for one in gone:
         assert one.state != sets.FOREIGN
-        assert NOW - one.made > (DAY if one.state == sets.HALF else keep * DAY)
+        assert NOW - one.made > (DAY if one.state == sets.INCOMPLETE else keep * DAY)
     left = [one for one in found if one not in gone]
-    assert not [one for one in left if one.state == sets.HALF and NOW - one.made > DAY]
+    assert not [one for one in left if one.state == sets.INCOMPLETE and NOW - one.made > DAY]
     if whole:
-        old = [one for one in left if one.state in (sets.WHOLE, sets.BROKEN) and NOW - one.made > keep * DAY]
+        old = [one for one in left if one.state in (sets.COMPLETE, sets.BROKEN) and NOW - one.made > keep * DAY]
         assert len(old) <= 1
     # Once they are gone, nothing more goes.
     assert sets.to_remove(left, keep, NOW) == []
@@ -192,14 +192,14 @@ def test_an_archive_in_another_format_of_tar_is_read(tmp_path: Path) -> None:
 
 
 def test_an_empty_place_where_sets_were_is_refused_and_not_begun_anew() -> None:
-    state = program.seen({}, "nas:/backups", [sets.Set(NAME, sets.WHOLE, NOW, 1)], NOW)
+    state = program.seen({}, "nas:/backups", [sets.Set(NAME, sets.COMPLETE, NOW, 1)], NOW)
     with pytest.raises(
         program.RefusedError, match=r"nas:/backups is empty, and 1 sets were there: is the disk mounted"
     ):
         program.check_place(state, "nas:/backups", [])
     program.check_place(state, "another:/place", [])
     program.check_place({}, "nas:/backups", [])
-    program.check_place(state, "nas:/backups", [sets.Set(NAME, sets.HALF, NOW, 1)])
+    program.check_place(state, "nas:/backups", [sets.Set(NAME, sets.INCOMPLETE, NOW, 1)])
 
 
 def test_the_keys_come_from_the_lab_or_from_the_owner(tmp_path: Path) -> None:

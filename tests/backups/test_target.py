@@ -1,4 +1,4 @@
-"""Sets go to a real folder and to a real server of S3, by the real rclone: whole or not at all, encrypted, and only for so long."""
+"""Sets go to a real folder and to a real server of S3, by the real rclone: complete or not at all, encrypted, and only for so long."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_set_arrives_whole_and_its_owner_opens_it(place: Place, volumes: Volum
     name = volumes.back_up(size=1_000_000)
     assert place.sender().sets() == []
     found = send(place, volumes, key)
-    assert found.state == sets.WHOLE and states(place) == {name: sets.WHOLE}
+    assert found.state == sets.COMPLETE and states(place) == {name: sets.COMPLETE}
     assert set(place.files()) == {f"{name}/{part}" for part in (sets.DATA, sets.CONFIG, sets.MANIFEST)}
     plain = {
         sets.DATA: (volumes.data / f"{name}_gitlab_backup.tar").read_bytes(),
@@ -75,7 +75,7 @@ def test_sending_it_again_sends_nothing(place: Place, volumes: Volumes, key: Key
     before = place.read(f"{name}/{sets.DATA}")
     send(place, volumes, key)
     assert place.read(f"{name}/{sets.DATA}") == before
-    assert place.said[-1] == f"{name} is at the target already, whole"
+    assert place.said[-1] == f"{name} is at the target already, complete"
 
 
 @pytest.mark.parametrize("part", [sets.DATA, sets.CONFIG, sets.MANIFEST])
@@ -84,10 +84,10 @@ def test_a_half_is_no_set_and_is_sent_anew(part: str, place: Place, volumes: Vol
     send(place, volumes, key)
     place.remove(f"{name}/{part}")
     (found,) = place.sender().sets()
-    assert found.state == (sets.HALF if part == sets.MANIFEST else sets.BROKEN) and part in found.why
+    assert found.state == (sets.INCOMPLETE if part == sets.MANIFEST else sets.BROKEN) and part in found.why
     with pytest.raises(sending.RefusedError, match=f"{name} is {found.state}: "):
-        place.sender().whole(name)
-    assert send(place, volumes, key).state == sets.WHOLE
+        place.sender().complete(name)
+    assert send(place, volumes, key).state == sets.COMPLETE
 
 
 def test_a_check_reads_everything_and_finds_a_changed_byte(place: Place, volumes: Volumes, key: Key) -> None:
@@ -97,7 +97,7 @@ def test_a_check_reads_everything_and_finds_a_changed_byte(place: Place, volumes
     for part in (sets.DATA, sets.CONFIG):
         content = place.read(f"{name}/{part}")
         place.write(f"{name}/{part}", content[:-1] + bytes([content[-1] ^ 1]))
-        assert states(place) == {name: sets.WHOLE}, "its size is the same"
+        assert states(place) == {name: sets.COMPLETE}, "its size is the same"
         with pytest.raises(sending.RefusedError, match=rf"{name} is broken: {part} has another checksum"):
             place.sender().check(name)
         place.write(f"{name}/{part}", content)
@@ -135,8 +135,8 @@ def test_what_is_old_goes_and_the_newest_whole_set_stays(place: Place, volumes: 
         place.sender().send(pair, [key.recipient], NOW)
     assert [one.name for one in place.sender().sets()] == names[::-1]
     gone = place.sender().prune(7, NOW + 18 * DAY)
-    assert [one.name for one in gone] == names[:2] and states(place) == {names[2]: sets.WHOLE}
-    assert place.sender().prune(7, NOW + 1000 * DAY) == [] and states(place) == {names[2]: sets.WHOLE}
+    assert [one.name for one in gone] == names[:2] and states(place) == {names[2]: sets.COMPLETE}
+    assert place.sender().prune(7, NOW + 1000 * DAY) == [] and states(place) == {names[2]: sets.COMPLETE}
     if place.folder is not None:
         assert [one.name for one in place.folder.iterdir()] == [names[2]], "no empty folder stays"
 
@@ -149,10 +149,10 @@ def test_halves_go_after_a_day_and_what_is_not_the_labs_never(place: Place, volu
     place.write("photos/cat.jpg", b"a cat")
     theirs = volumes.back_up(NOW + 5)
     send(place, volumes, key, lab="theirs")
-    assert states(place) == {mine: sets.WHOLE, half: sets.HALF, "photos": sets.FOREIGN, theirs: sets.FOREIGN}
+    assert states(place) == {mine: sets.COMPLETE, half: sets.INCOMPLETE, "photos": sets.FOREIGN, theirs: sets.FOREIGN}
     assert place.sender().prune(1, NOW + 3600) == []
     assert [one.name for one in place.sender().prune(1, NOW + 900 * DAY)] == [half]
-    assert states(place) == {mine: sets.WHOLE, "photos": sets.FOREIGN, theirs: sets.FOREIGN}
+    assert states(place) == {mine: sets.COMPLETE, "photos": sets.FOREIGN, theirs: sets.FOREIGN}
 
 
 def test_a_set_of_another_lab_is_not_written_over(place: Place, volumes: Volumes, key: Key) -> None:
@@ -190,7 +190,7 @@ def test_a_removal_that_is_cut_off_leaves_a_half(
     monkeypatch.setattr(sender.target, "delete", once)
     with pytest.raises(target.TargetError):
         sender.remove(found)
-    assert states(place) == {name: sets.HALF}
+    assert states(place) == {name: sets.INCOMPLETE}
 
 
 def test_there_is_no_room_and_nothing_is_begun(
@@ -273,9 +273,9 @@ def test_a_network_that_is_lost_leaves_no_set_that_looks_whole(
         send(place, volumes, key)
     assert not any(value in str(failed.value) or value in "\n".join(place.said) for value in KEYS.values())
     place.settings["endpoint"] = direct
-    assert states(place) in ({}, {name: sets.HALF})
+    assert states(place) in ({}, {name: sets.INCOMPLETE})
     assert f"{name}/{sets.MANIFEST}" not in place.files()
-    assert send(place, volumes, key).state == sets.WHOLE
+    assert send(place, volumes, key).state == sets.COMPLETE
     assert key.opens(place.read(f"{name}/{sets.DATA}")) == (volumes.data / f"{name}_gitlab_backup.tar").read_bytes()
 
 
@@ -294,7 +294,7 @@ def test_a_short_loss_is_tried_again(place: Place, volumes: Volumes, key: Key, h
 
     sender._pause = pause
     found = sender.send(archives.newest(volumes.data, volumes.config), [key.recipient], NOW)
-    assert found.state == sets.WHOLE and waited == [sending.PAUSE]
+    assert found.state == sets.COMPLETE and waited == [sending.PAUSE]
     assert any("trying again" in line for line in place.said)
 
 
@@ -324,8 +324,8 @@ def test_what_is_large_goes_in_parts_and_is_there_once_all_are(
         with pytest.raises(target.TargetError):
             send(place, volumes, key)
         place.settings["endpoint"] = direct
-        assert f"{name}/{sets.DATA}" not in place.files() and states(place) in ({}, {name: sets.HALF})
-    assert send(place, volumes, key).state == sets.WHOLE
+        assert f"{name}/{sets.DATA}" not in place.files() and states(place) in ({}, {name: sets.INCOMPLETE})
+    assert send(place, volumes, key).state == sets.COMPLETE
     stored = place.client.head_object(Bucket=BUCKET, Key=f"{PREFIX}/{name}/{sets.DATA}")
     assert "-" in stored["ETag"], "it was sent in one part"
     assert place.sender().check(name).set == name
@@ -374,10 +374,10 @@ def test_a_pod_that_is_killed_leaves_a_half_at_most(after: float, place: Place, 
             os.killpg(process.pid, signal.SIGKILL)
     found = states(place)
     if f"{name}/{sets.MANIFEST}" in place.files():
-        assert found == {name: sets.WHOLE} and place.sender().check(name)
+        assert found == {name: sets.COMPLETE} and place.sender().check(name)
     else:
-        assert found in ({}, {name: sets.HALF})
-    assert send(place, volumes, key).state == sets.WHOLE
+        assert found in ({}, {name: sets.INCOMPLETE})
+    assert send(place, volumes, key).state == sets.COMPLETE
     assert place.sender().check(name).set == name
 
 

@@ -107,7 +107,7 @@ def test_check_is_uvs_to_run_and_says_so_where_there_is_none(world: World) -> No
 
 
 @pytest.mark.slow
-def test_a_lab_whose_settings_are_broken_says_how_to_mend_them(world: World) -> None:
+def test_a_lab_whose_settings_are_broken_says_how_to_fix_them(world: World) -> None:
     settings = world.lab / "lab_program/settings.json"
     text = settings.read_text()
     for broken, words in (

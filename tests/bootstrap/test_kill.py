@@ -1,4 +1,4 @@
-"""A run that is killed at any moment is mended by the next one: the same end, and nothing twice.
+"""A run that is killed at any moment is fixed by the next one: the same end, and nothing twice.
 
 A kill is the harshest end there is: SIGKILL to the program and all its children, right after the world has changed and
 before the program hears of it.
@@ -26,7 +26,7 @@ def killed_run(world: World, stage: str) -> None:
     assert not world.errors, world.errors
 
 
-def check_mended(world: World, journey: Journey, stage: str, point: str) -> None:
+def check_fixed(world: World, journey: Journey, stage: str, point: str) -> None:
     world.changes.clear()
     run = world.run(*alone(stage))
     assert run.status == 0, (stage, point, run.text)
@@ -37,14 +37,14 @@ def check_mended(world: World, journey: Journey, stage: str, point: str) -> None
 
 @pytest.mark.parametrize("stage", [s for s in STAGES if s != "preflight"])
 @pytest.mark.deep(keep=3)
-def test_a_run_killed_after_a_change_is_mended_by_the_next(journey: Journey, stage: str) -> None:
+def test_a_run_killed_after_a_change_is_fixed_by_the_next(journey: Journey, stage: str) -> None:
     for number, what in enumerate(journey.changes[stage], 1):
         if not LONG and not any(word in what for word in TELLING):
             continue
         world = journey.to(stage)
         world.kill_after = after_change(number)
         killed_run(world, stage)
-        check_mended(world, journey, stage, f"killed after change {number}: {what}")
+        check_fixed(world, journey, stage, f"killed after change {number}: {what}")
 
 
 def after_change(number: int) -> Callable[[str, int], bool]:
@@ -53,7 +53,7 @@ def after_change(number: int) -> Callable[[str, int], bool]:
 
 @pytest.mark.skipif(not LONG, reason="a kill at each of some 200 calls takes minutes: LONG=1")
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_run_killed_before_any_call_is_mended_by_the_next(journey: Journey, stage: str) -> None:
+def test_a_run_killed_before_any_call_is_fixed_by_the_next(journey: Journey, stage: str) -> None:
     for number in range(1, len(journey.calls[stage]) + 1):
         world = journey.to(stage)
         point: list[Call] = []
@@ -65,7 +65,7 @@ def test_a_run_killed_before_any_call_is_mended_by_the_next(journey: Journey, st
 
         world.kill_before = kill
         killed_run(world, stage)
-        check_mended(world, journey, stage, f"killed before call {number}: {point}")
+        check_fixed(world, journey, stage, f"killed before call {number}: {point}")
 
 
 @pytest.mark.slow
@@ -109,11 +109,11 @@ def test_a_stopped_run_cleans_up_and_says_how_to_go_on(journey: Journey, number:
     assert world.summary()["root tokens that are valid"] == []
     assert not list(world.private.iterdir()), "no temporary file is left"
     world.kill_before = None
-    check_mended(world, journey, "registry", f"signal {number}")
+    check_fixed(world, journey, "registry", f"signal {number}")
 
 
 def test_helm_is_called_again_only_where_something_would_change(journey: Journey) -> None:
-    """Before Flux keeps the release, a second run installs what the owner has mended meanwhile, and only that."""
+    """Before Flux keeps the release, a second run installs what the owner has fixed meanwhile, and only that."""
     world = journey.to("groups")
     world.must_run("--only", "gitlab")
     assert not [c for c in world.calls if c.source == "helm" and "--install" in c.arguments]

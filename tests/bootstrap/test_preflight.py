@@ -303,7 +303,7 @@ def test_all_problems_are_listed_at_once_each_with_its_fix(
     for number in numbers:
         check, _, _, what, fix = PROBLEMS[number]
         assert what in found[check] and fix in found[check], (check, found[check])
-    assert f"{len(numbers)} thing(s) to mend" in run.err and world.changes == []
+    assert f"{len(numbers)} thing(s) to fix" in run.err and world.changes == []
 
 
 @pytest.mark.slow(keep=1)

@@ -1,4 +1,4 @@
-"""Whatever is lost or changed behind its back, the program mends; a token shown once is replaced, never doubled."""
+"""Whatever is lost or changed behind its back, the program fixes; a token shown once is replaced, never doubled."""
 
 from __future__ import annotations
 
@@ -193,10 +193,10 @@ def test_what_was_lost_is_made_anew_and_nothing_twice(journey: Journey, names: l
     assert {n for together in TOGETHER for n in together} == {d[0] for d in DAMAGE}
     world = journey.to("end")
     stages: set[str] = set()
-    for name, damage, mended_by in DAMAGE:
+    for name, damage, fixed_by in DAMAGE:
         if name in names:
             damage(world)
-            stages |= set(mended_by)
+            stages |= set(fixed_by)
     for stage in [s for s in STAGES if s in stages]:
         world.must_run("--only", stage)
     repaired, wanted = world.summary(), json.loads(json.dumps(journey.after["verify"]))

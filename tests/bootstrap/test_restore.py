@@ -260,7 +260,7 @@ def test_a_configuration_without_the_secrets_is_refused_before_anything_stops(
     file = world.folder / "config.tar"
     packed(file, name) if name else file.write_text("no archive")
     run = world.run("--yes", BACKUP, "--config", str(file), command="restore", yes=False)
-    assert run.status == 1 and "is no whole archive with a gitlab-secrets.json" in run.err
+    assert run.status == 1 and "is no complete archive with a gitlab-secrets.json" in run.err
     assert pod.order() == [] and untouched(world)
 
 

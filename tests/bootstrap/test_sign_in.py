@@ -1,4 +1,4 @@
-"""`./lab up` makes GitLab's OAuth application for the sign-in, keeps its secret where the sign-in reads it, and mends either."""
+"""`./lab up` makes GitLab's OAuth application for the sign-in, keeps its secret where the sign-in reads it, and fixes either."""
 
 from __future__ import annotations
 

@@ -304,7 +304,7 @@ def test_the_cluster_is_shown_and_confirmed_before_its_first_change(world: World
     assert "1 node(s) ready" in world.run("--only", "preflight", yes=False).out, "looking asks nothing"
 
 
-def test_missing_tools_are_named_with_everything_else_that_is_to_mend(world: World) -> None:
+def test_missing_tools_are_named_with_everything_else_that_is_to_fix(world: World) -> None:
     for name in ("helm", "flux"):
         (world.bin / name).unlink()
     world.cluster.admin = False
@@ -312,7 +312,7 @@ def test_missing_tools_are_named_with_everything_else_that_is_to_mend(world: Wor
     assert run.status == 1 and world.changes == []
     for words in ("missing on this machine: flux, helm", "mise install", "https://helm.sh", "no administrator"):
         assert words in run.out + run.err, words
-    assert "2 thing(s) to mend" in run.err
+    assert "2 thing(s) to fix" in run.err
 
 
 def test_without_kubectl_preflight_says_what_it_could_not_look_at(world: World) -> None:

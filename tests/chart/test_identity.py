@@ -92,7 +92,7 @@ def test_the_charts_version_stands_for_this_content_and_no_other() -> None:
     )
     assert versions()[version] == digest(), (
         f"the content of template/charts/app is not that of version {version}: Flux deploys a changed chart only under a new "
-        "version. Raise `version` in Chart.yaml (the last part for a mend, the middle one for a new value), then run: "
+        "version. Raise `version` in Chart.yaml (the last part for a fix, the middle one for a new value), then run: "
         ".venv/bin/python tests/chart/version_digests.py"
     )
 

@@ -94,7 +94,7 @@ class Alarm:
         self.change(sent=[], gathering=False)
 
     def tells(
-        self, title: str, make: Callable[[], Any], mend: Callable[[], Any], *, settled: Callable[[], Any] = lambda: True
+        self, title: str, make: Callable[[], Any], fix: Callable[[], Any], *, settled: Callable[[], Any] = lambda: True
     ) -> str:
         """Make a fault, see it told once and its end once, and return what was told."""
         self.an_hour_passes()
@@ -104,7 +104,7 @@ class Alarm:
         assert len(told) == 1 and title in told[0] and "FAULT" in told[0], (told, self.state())
         assert self.run() == [], "it was told already"
         self.an_hour_passes()
-        mend()
+        fix()
         over = self.run()
         assert len(over) == 1 and title in over[0] and "OVER" in over[0], (over, self.state())
         assert title not in json.dumps(self.state()["faults"])
@@ -326,7 +326,7 @@ def test_a_certificate_within_two_weeks_of_its_end_is_told(alarm: Alarm) -> None
         "namespace": "gitlab",
     }
     alarm.tells(
-        f"The certificate gitlab/{meta['name']} ends soon",
+        f"The certificate gitlab/{meta['name']} expires soon",
         lambda: certified(alarm.world, meta, 13),
         lambda: certified(alarm.world, meta, 89),
     )

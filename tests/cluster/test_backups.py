@@ -177,7 +177,7 @@ def test_a_lost_gitlab_comes_back_from_the_folder_up_to_its_own_commands(
     listed = world.run("./lab", "backup", "list")
     assert listed.status == 0 and f"{name}  whole" in listed.text, listed.text
     checked = world.run("./lab", "backup", "check", name)
-    assert checked.status == 0 and f"{name} is whole" in checked.text, checked.text
+    assert checked.status == 0 and f"{name} is complete" in checked.text, checked.text
     drilled = world.run("./lab", "backup", "drill")
     assert drilled.status == 0 and f"{name} can be restored" in drilled.text, drilled.text
     assert f"the last backup that is known to be whole: {name}" in world.run("./lab", "status").text
@@ -205,7 +205,7 @@ def test_a_half_and_a_foreign_one_are_refused_by_name_on_the_cluster(
     content = json.loads(manifest.read_text(encoding="utf-8"))
     manifest.unlink()
     refused = house.world.run("./lab", "restore", "--target", name, "--yes")
-    assert refused.status == 1 and f"The backup {name} is half" in refused.text
+    assert refused.status == 1 and f"The backup {name} is incomplete" in refused.text
     manifest.write_text(json.dumps({**content, "lab": "theirs"}), encoding="utf-8")
     refused = house.world.run("./lab", "restore", "--target", name, "--yes")
     assert refused.status == 1 and f"The backup {name} is foreign: it is of the lab theirs" in refused.text

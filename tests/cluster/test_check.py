@@ -59,7 +59,7 @@ REFUSED = {
 }
 
 
-# The fix of each of these is pushed and followed; the others are refused one after another, and mended by one commit.
+# The fix of each of these is pushed and followed; the others are refused one after another, and fixed by one commit.
 FIXED = (
     "a missing quote",
     "a section that GitLab does not know",
@@ -102,14 +102,14 @@ def read_good(world: World) -> dict[str, str]:
     return {name: (world.lab / name).read_text(encoding="utf-8") for name in (SETTINGS, VALUES)}
 
 
-def mended(world: World, figure: Figure, what: str, good: dict[str, str]) -> None:
+def fixed(world: World, figure: Figure, what: str, good: dict[str, str]) -> None:
     """Push a right commit after what was refused, and see it deployed."""
     file, namespace = REFUSED[what][0], world.answers["gitlab_namespace"]
     before = world.uids(namespace, "gitlab")
     for name, text in good.items():
         text_now = text + f"# right again: {what}\n" if name == file else text
         (world.lab / name).write_text(text_now, encoding="utf-8")
-    world.push(f"Mend GitLab: {what}")
+    world.push(f"Fix GitLab: {what}")
     pushed = time.monotonic()
     world.wait("GitLab's release", lambda: deployed(world) and world.gitlab.gitlab_is_ready(), 60)
     figure(f"the commit after {what}: deployed after {time.monotonic() - pushed:.0f} s")
@@ -126,7 +126,7 @@ def test_a_commit_that_would_stop_gitlab_is_refused_and_the_next_is_deployed(
 ) -> None:
     good = read_good(world)
     refused(world, figure, what, good)
-    mended(world, figure, what, good)
+    fixed(world, figure, what, good)
 
 
 @pytest.mark.deep
@@ -135,7 +135,7 @@ def test_one_refused_commit_after_another_and_the_fix_of_them_all(world: World, 
     others = [what for what in REFUSED if what not in FIXED]
     for what in others:
         refused(world, figure, what, good)
-    mended(world, figure, others[-1], good)
+    fixed(world, figure, others[-1], good)
 
 
 def test_an_image_that_nobody_can_pull_does_not_hold_up_the_next_commit(world: World, figure: Figure) -> None:

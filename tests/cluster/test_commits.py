@@ -1,4 +1,4 @@
-"""Commits that are wrong, and the ones that mend them; and commits that bring things in one go."""
+"""Commits that are wrong, and the ones that fix them; and commits that bring things in one go."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_the_fix_of_a_commit_that_never_becomes_ready_is_deployed_within_a_minut
     time.sleep(10)  # Flux's health checks are well under way
     assert not world.gitlab.gitlab_is_ready()
     breaking = False
-    settings.write_text(good + "# mended\n", encoding="utf-8")
-    push(world, "Mend GitLab")
+    settings.write_text(good + "# fixed\n", encoding="utf-8")
+    push(world, "Fix GitLab")
     started = time.monotonic()
     world.wait(
         "GitLab", lambda: world.uids(namespace, "gitlab").isdisjoint(broken) and world.gitlab.gitlab_is_ready(), 120

@@ -86,7 +86,7 @@ def test_a_pod_that_breaks_the_standard_is_refused_and_named_by_the_status(world
     assert world.uids(NAMESPACE, "demo") >= before, "what ran before runs on"
     release.write_text(text, encoding="utf-8")
     world.push("As it was")
-    world.wait("the mended one", lambda: not refusal(world, "demo"), 120)
+    world.wait("the fixed one", lambda: not refusal(world, "demo"), 120)
 
 
 def test_a_new_application_whose_pods_are_refused_is_named_by_the_status(world: World) -> None:

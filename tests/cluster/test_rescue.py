@@ -48,15 +48,15 @@ def stop_gitlab(world: World) -> tuple[str, Callable[[], bool]]:
     return good, lambda: deployed(world) and world.gitlab.gitlab_is_ready()
 
 
-def mend(world: World, good: str, note: str) -> None:
+def fix(world: World, good: str, note: str) -> None:
     """Commit a gitlab.rb that is right. It cannot be pushed: GitLab is down."""
-    (world.lab / SETTINGS).write_text(f"{good}# mended: {note}\n", encoding="utf-8")
-    world.git("commit", "--quiet", "--all", "--message", f"Mend GitLab: {note}")
+    (world.lab / SETTINGS).write_text(f"{good}# fixed: {note}\n", encoding="utf-8")
+    world.git("commit", "--quiet", "--all", "--message", f"Fix GitLab: {note}")
 
 
 def test_a_run_names_the_way_out_at_once(world: World, figure: Figure) -> None:
     good, well = stop_gitlab(world)
-    mend(world, good, "the way out")
+    fix(world, good, "the way out")
     run = world.run("./bootstrap.sh", "--yes", "--only", "gitlab")
     assert run.status == 1
     assert "./lab rescue" in run.text, run.text
@@ -84,7 +84,7 @@ def test_a_run_names_the_way_out_at_once(world: World, figure: Figure) -> None:
 @pytest.mark.deep
 def test_a_killed_rescue_is_gone_on_with_by_the_next(world: World, figure: Figure) -> None:
     good, well = stop_gitlab(world)
-    mend(world, good, "killed at each step")
+    fix(world, good, "killed at each step")
     kills = 0
     for stage in ("suspend", *(one.name for one in rescue.ORDER)):
         for lines in places():
@@ -106,7 +106,7 @@ def test_flux_may_be_down_as_well(world: World) -> None:
     good, well = stop_gitlab(world)
     for name in ("kustomize-controller", "helm-controller", "source-controller"):
         world.plane.kubectl("delete", "deployment", name, "--namespace=flux-system")
-    mend(world, good, "without Flux")
+    fix(world, good, "without Flux")
     run = world.run("./lab", "rescue", "--yes")
     assert run.status == 0, run.text
     assert well(), world.report()

@@ -1,4 +1,4 @@
-"""A lab whose credentials are wrong: what each of them is for stops, and is told; the next bootstrap mends it."""
+"""A lab whose credentials are wrong: what each of them is for stops, and is told; the next bootstrap fixes it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_webhook_with_another_token_is_refused(world: World) -> None:
     assert world.wait("the webhook", lambda: world.gitlab.deliveries[count:])[0].answer == 200
 
 
-def test_a_deploy_key_without_the_right_to_push_is_told_and_mended(world: World) -> None:
+def test_a_deploy_key_without_the_right_to_push_is_told_and_fixed(world: World) -> None:
     with world.gitlab.lock:
         world.gitlab.gitlab.deploy_keys[0]["can_push"] = False
     world.tag_sample(world.next_sample_tag())

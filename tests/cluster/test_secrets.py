@@ -202,7 +202,7 @@ def test_a_file_that_flux_cannot_decrypt_is_named_by_program_and_commit(owner: O
 
 
 @pytest.mark.parametrize("there", ["no key", "another's key"])
-def test_a_cluster_without_the_key_is_named_and_the_next_up_mends_it(owner: Owner, there: str) -> None:
+def test_a_cluster_without_the_key_is_named_and_the_next_up_fixes_it(owner: Owner, there: str) -> None:
     world = owner.world
     before = owner.secret(owner.namespace, "shop-db")
     if there == "no key":

@@ -100,7 +100,7 @@ def test_an_argument_that_the_provider_does_not_know_is_refused(engine: Engine, 
     assert engine.run(workplace, "validate", "-no-color").code == 1
 
 
-def test_what_changed_by_hand_is_seen_and_mended(engine: Engine, workplace: Path, proxmox: Fake, code: Path) -> None:
+def test_what_changed_by_hand_is_seen_and_fixed(engine: Engine, workplace: Path, proxmox: Fake, code: Path) -> None:
     apply(engine, workplace, proxmox)
     number = recorded_answers(code.parent)["runner_vm_id"]
     proxmox.ask(vm=number, **{"is": {"cores": 1}})

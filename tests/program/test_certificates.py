@@ -57,7 +57,7 @@ def test_one_that_has_ended_is_said_and_refused_where_no_other_is_left(made: dic
     assert (
         good == []
         and len(problems) == 1
-        and problems[0].startswith("every certificate in ca.crt has expired: Labs & Sons, 2nd floor (ended on ")
+        and problems[0].startswith("every certificate in ca.crt has expired: Labs & Sons, 2nd floor (expired on ")
     )
 
 

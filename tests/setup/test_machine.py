@@ -119,7 +119,7 @@ def test_a_run_that_is_killed_after_any_change_is_finished_by_the_next(machine_w
 
 
 @pytest.mark.deep
-def test_a_machine_that_stopped_while_dpkg_worked_is_mended(machine_with: MakeMachine) -> None:
+def test_a_machine_that_stopped_while_dpkg_worked_is_fixed(machine_with: MakeMachine) -> None:
     machine = machine_with("trixie")
     for point in (
         "status: docker-cli: half-installed",

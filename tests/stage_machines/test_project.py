@@ -266,7 +266,7 @@ def test_only_what_is_committed_is_carried(carried: Carried) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_killed_after_any_change_is_mended_by_the_next(carried: Carried) -> None:
+def test_a_run_killed_after_any_change_is_fixed_by_the_next(carried: Carried) -> None:
     for number, what in enumerate(carried.changes, 1):
         if not LONG and not ("push" in what or "POST /projects/ops%2Fiac/variables" in what):
             continue

@@ -70,7 +70,7 @@ def test_a_server_that_has_everything_is_good_and_only_looked_at(proxmox: Proxmo
 
 MANY = ("VM.Allocate", "VM.Config.Disk")
 LACKING: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
-    # What the server is like, what the lab asks for, what is said, how it is mended.
+    # What the server is like, what the lab asks for, what is said, how it is fixed.
     ({"content": {"local": "iso,vztmpl,backup"}}, {}, "local may not hold the system's image: its content is backup,iso,vztmpl", "pvesm set local --content backup,import,iso,vztmpl"),
     ({"content": {"local": "import,iso", "local-lvm": "rootdir"}}, {}, "local-lvm may not hold the machine's disk: its content is rootdir", "pvesm set local-lvm --content images,rootdir"),
     ({"sees": "/storage"}, {"proxmox_image_store": "nas"}, "the node pve has no storage nas", "for the system's image there are: local"),

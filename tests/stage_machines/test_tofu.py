@@ -194,7 +194,7 @@ def tofu_processes(world: World) -> list[int]:
     return found
 
 
-def test_a_run_that_is_cut_off_before_the_state_knows_the_machine_is_mended(
+def test_a_run_that_is_cut_off_before_the_state_knows_the_machine_is_fixed(
     world: World, proxmox: ProxmoxServer
 ) -> None:
     """Power fails: everything ends at once, with the machine made, no word of it in the state, and the lock held."""

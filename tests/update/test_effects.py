@@ -247,7 +247,7 @@ def test_a_file_with_conflict_markers_is_named_and_the_rest_is_told(article: Lab
     after = {**before, path: marked, "apps/gitlab/gitlab.rb": before["apps/gitlab/gitlab.rb"] + b"# newer\n"}
     said = "\n".join(effects.told(before, after, (article.answers, article.answers), TABLE))
     assert (
-        "Flux cannot read this, and applies nothing of its folder until it is mended. (`apps/demo/helmrelease.yaml`)"
+        "Flux cannot read this, and applies nothing of its folder until it is fixed. (`apps/demo/helmrelease.yaml`)"
         in said
     )
     assert "Pushing this restarts GitLab." in said and "removes" not in said

@@ -401,7 +401,7 @@ def test_a_lab_without_apps_and_chart_is_updated_and_reported(house: Path) -> No
     release(template, "1.3.0")
     done = update(house)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    told = "Flux cannot read this, and applies nothing of its folder until it is mended. (`apps/demo/helmrelease.yaml`)"
+    told = "Flux cannot read this, and applies nothing of its folder until it is fixed. (`apps/demo/helmrelease.yaml`)"
     assert told in done.stderr and "- changed: `a.txt`" in done.stderr
 
 

@@ -85,7 +85,7 @@ def _follow(root: Path, cluster: Cluster, findings: Findings) -> None:
                 findings.skip(f"{title}: it takes from {source_of(one)}, which is not this repository")
             elif not folder.is_dir():
                 findings.fault(
-                    title, f"there is no folder {one.spec.get('path')}; mend its path, or remove the Kustomization"
+                    title, f"there is no folder {one.spec.get('path')}; fix its path, or remove the Kustomization"
                 )
             else:
                 _apply(root, cluster, one, title, findings)

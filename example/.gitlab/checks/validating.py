@@ -158,7 +158,7 @@ def _schema(
         return None, ""
     found = _built_in(api_version, kind)
     if found is None and (not group or "." not in group):
-        return f"Kubernetes has no {kind} in {api_version}; mend apiVersion or kind", scope
+        return f"Kubernetes has no {kind} in {api_version}; fix apiVersion or kind", scope
     return found, scope if found else ""
 
 

@@ -160,7 +160,7 @@ class Session:
         except Failure as failure:
             why = failure.what.removeprefix(f"GitLab did not {what}: ")
             self._console.warn(
-                f"the token of this run ({self._name}) could not be revoked: {why}.\nIt ends in two days; the "
+                f"the token of this run ({self._name}) could not be revoked: {why}.\nIt expires in two days; the "
                 f"next run removes it."
             )
         self._transport.token = None

@@ -1,4 +1,4 @@
-"""`./lab backup`: a backup now; which there are where they are sent to; whether one is whole, and can be opened."""
+"""`./lab backup`: a backup now; which there are where they are sent to; whether one is complete, and can be opened."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import time
 
 from .. import backup_target, decrypting, fresh_backup, registry_use, versions
-from ..backup_target import CRON_JOB, WHOLE, Stored, Target, day
+from ..backup_target import COMPLETE, CRON_JOB, Stored, Target, day
 from ..clients.objects import KubeObject
 from ..errors import ExitCode, Failure, WrongCall
 from ..lab import Lab
@@ -17,10 +17,10 @@ WORDS = ("list", "check", "drill")
 NOTES = """\
 Without an argument it makes a backup now, as the nightly CronJob does, and sends it if the lab sends backups (backup_target).
 
-list          which backups lie there: whole, half, broken or foreign, and of which GitLab
+list          which backups lie there: complete, incomplete, broken or foreign, and of which GitLab
 check NAME    reads one in the cluster, and compares sizes, checksums, and for how many keys it is encrypted
 drill [NAME]  decrypts one with your private key on this machine, and reads both archives to their end: NAME, or the
-              newest whole one. Nothing of it is written to a disk. It needs age.
+              newest complete one. Nothing of it is written to a disk. It needs age.
 
 Exit status: 0 done, or all is well; 1 something is wrong; 2 wrong call.
 """
@@ -85,20 +85,20 @@ class Backup(Command):
             raise Failure(f"There is no backup at {place} yet.", "", "./lab backup makes one")
         for one in sets:
             words = row(one, lab.gitlab_version)
-            if one.state == WHOLE:
+            if one.state == COMPLETE:
                 self.console.have(words)
             else:
                 self.console.warn(words)
-        whole = [one for one in sets if one.state == WHOLE]
+        complete = [one for one in sets if one.state == COMPLETE]
         size = decrypting.in_words(sum(one.size for one in sets))
-        self.console.print(f"{len(whole)} of {len(sets)} at {place} are whole; all take {size}")
-        return ExitCode.DONE if whole else ExitCode.FAILED
+        self.console.print(f"{len(complete)} of {len(sets)} at {place} are complete; all take {size}")
+        return ExitCode.DONE if complete else ExitCode.FAILED
 
     def _check(self, target: Target, name: str) -> int:
         found = backup_target.find(target.sets(), name, self.settings.backup_place)
         self.console.doing(f"reading {name}, {decrypting.in_words(found.size)}, in the cluster")
         target.check(name)
-        self.console.have(f"{name} is whole: sizes, checksums, and {len(found.recipients)} keys that open it")
+        self.console.have(f"{name} is complete: sizes, checksums, and {len(found.recipients)} keys that open it")
         return ExitCode.DONE
 
     def _drill(self, lab: Lab, target: Target, name: str) -> int:
@@ -121,7 +121,7 @@ def row(one: Stored, installed: str) -> str:
     """Return a line of the list."""
     made = day(one.made) if one.made else "no backup of GitLab"
     words = f"{one.name}  {one.state}  {made}  {decrypting.in_words(one.size)}"
-    if one.state != WHOLE:
+    if one.state != COMPLETE:
         return f"{words}: {one.why}"
     old = age_of(one, installed)
     return f"{words}  GitLab {one.version}{f' (old: {old})' if old else ''}"

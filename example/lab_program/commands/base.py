@@ -91,7 +91,7 @@ class Command(ABC):
 
     def go_on(self) -> str:
         """Return how to go on after a failure that does not say so itself."""
-        return f"mend that, then run ./lab {self.name} again"
+        return f"fix that, then run ./lab {self.name} again"
 
     def after_stop(self) -> str:
         """Return how to go on after a signal."""

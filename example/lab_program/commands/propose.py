@@ -94,7 +94,7 @@ class Propose(Command):
             *words,
             self.remote,
             f"HEAD:refs/heads/{BRANCH}",
-            then="mend that, and run the schedule again" if os.environ.get(UPDATE_VARIABLE) else WITHOUT_TOKEN,
+            then="fix that, and run the schedule again" if os.environ.get(UPDATE_VARIABLE) else WITHOUT_TOKEN,
         )
         self._say(f"Proposed: {os.environ['CI_PROJECT_URL']}/-/merge_requests?source_branch={BRANCH}")
 
@@ -156,7 +156,7 @@ class Propose(Command):
     def _differs(self, *arguments: str) -> bool:
         return self._run("git", "diff", *arguments, "--quiet").returncode != 0
 
-    def _git(self, *arguments: str, then: str = "mend that, and run the schedule again") -> str:
+    def _git(self, *arguments: str, then: str = "fix that, and run the schedule again") -> str:
         done = self._run("git", *arguments)
         if done.returncode:
             raise Failure(

@@ -36,12 +36,12 @@ init     makes a private key if there is none, and has an update set the answer 
 edit     opens the Secret APPLICATION/NAME in your editor (VISUAL, EDITOR), and encrypts it; it is made if it is
          missing. With --from FILE it takes lines NAME=value from a file instead, and keeps the other values.
 rotate   encrypts every file anew, with new data keys, for the recipients that the answer names now.
-check    says whether each file is whole, encrypted, and for these recipients.
+check    says whether each file is intact, encrypted, and for these recipients.
 
 Plain text is in memory only: your editor's file lies in /dev/shm or XDG_RUNTIME_DIR, for you alone, and is gone when
 the editor ends. It needs sops; the private key is read where SOPS looks for it (SOPS_AGE_KEY_FILE).
 
-Exit status: 0 done, 1 refused or something to mend, 2 wrong call.
+Exit status: 0 done, 1 refused or something to fix, 2 wrong call.
 """
 
 
@@ -82,7 +82,7 @@ class Secrets(Command):
         file = self.sops.key_file
         wrong = key_file.problem(file, key_file.keys_in(file), recipients, os.environ)
         if wrong:
-            raise Failure(f"{wrong[0].upper()}{wrong[1:]}.", "", key_file.mend(file))
+            raise Failure(f"{wrong[0].upper()}{wrong[1:]}.", "", key_file.fix(file))
         if key_file.loose(file):
             self.console.warn(f"Others on this machine can read {file}: chmod 600 {file}")
 
@@ -235,5 +235,5 @@ What comes next:
                 self.console.bad(str(path), wrong, "")
         if not opens and recipients:
             why = "sops is not installed" if keys else "no key of a recipient is here"
-            self.console.skip(f"whether each file is whole was not looked at: {why}")
+            self.console.skip(f"whether each file is intact was not looked at: {why}")
         return ExitCode.FAILED if faults else ExitCode.DONE

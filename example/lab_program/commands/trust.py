@@ -164,7 +164,7 @@ class Trust(Command):
             raise Failure(
                 f"{state} by {', '.join(failed)}.",
                 "the lines above",
-                "mend that, then run it again: it goes on",
+                "fix that, then run it again: it goes on",
             )
         return ExitCode.DONE
 

@@ -213,7 +213,7 @@ class Update(Command):
             place = said.rpartition(", line ")[2].partition(",")[0]
             raise Stop(
                 f"The answers that made this lab cannot be read: {ANSWERS} is not YAML at line {place}.",
-                f"Mend that line, and commit; or restore the file: git log -p -- {ANSWERS}",
+                f"Fix that line, and commit; or restore the file: git log -p -- {ANSWERS}",
             )
         return copier
 

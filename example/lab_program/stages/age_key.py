@@ -35,7 +35,7 @@ def ensure_age_key(lab: Lab) -> None:
             lab.console.have(f"Flux has the key of a recipient, in Secret {FLUX}/{NAME}; this machine has none")
             return
         wrong = key_file.problem(file, key_file.keys_in(file), recipients, lab.environment)
-        raise Failure(f"Flux needs the private age key of this lab: {wrong}.", "", key_file.mend(file))
+        raise Failure(f"Flux needs the private age key of this lab: {wrong}.", "", key_file.fix(file))
     # Another administrator's key stays, as long as it is a recipient's.
     wanted = list(dict.fromkeys([*key_file.of_this_lab(there, recipients), *mine]))
     if wanted == there:
@@ -65,7 +65,7 @@ def secrets_can_be_read(lab: Lab, *, cluster_answers: bool) -> Iterator[Finding]
     keys = key_file.keys_in(file)
     wrong = key_file.problem(file, keys, recipients, lab.environment)
     if wrong and not (cluster_answers and key_file.of_this_lab(in_cluster(lab), recipients)):
-        yield Problem("age", wrong, key_file.mend(file))
+        yield Problem("age", wrong, key_file.fix(file))
     elif wrong:
         yield Advice(f"{wrong}; Flux has the key, and only you can put it into another cluster")
     else:

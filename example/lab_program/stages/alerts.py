@@ -91,7 +91,7 @@ class Alerts(Stage):
     def _ensure_gitlab_token(self) -> None:
         """Keep the token with which the alarm reads access tokens and runners. GitLab shows both to maintainers alone.
 
-        It ends after a year at most, and is replaced within its last month; the alarm itself tells when that is due.
+        It expires after a year at most, and is replaced within its last month; the alarm itself tells when that is due.
         """
         project, namespace = self.settings.lab_project, self.settings.gitlab_namespace
         if self.lab.dry_run:

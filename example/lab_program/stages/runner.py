@@ -55,7 +55,7 @@ class Runner(Stage):
                 self.console.would(f"set up {settings.runner_host} if it lacks Docker ({runner_machine.SCRIPT})")
             self.console.would(f"start the runner ({kind})")
             return
-        # Before anything is looked at: without GitLab there is nothing to mend.
+        # Before anything is looked at: without GitLab there is nothing to fix.
         _ = self.lab.gitlab
         if kind == "docker":
             runner_machine.prepare(self.lab)

@@ -10,7 +10,7 @@ from ..lab import Lab
 
 UPDATE_TOKEN = "template-update"  # noqa: S105 - its name
 UPDATE_VARIABLE = "LAB_UPDATE_TOKEN"
-# A token is replaced when it ends within this time.
+# A token is replaced when it expires within this time.
 MONTH = datetime.timedelta(days=30)
 # The last day that GitLab lets such a token end.
 YEAR = datetime.timedelta(days=364)

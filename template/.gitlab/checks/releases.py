@@ -53,7 +53,7 @@ def render_all(root: Path, cluster: Cluster, findings: Findings) -> int:
             cluster.unseen.add(release_namespace(release))
             findings.skip(f"{title}: its chart is not in this repository")
         elif not (root / chart / "Chart.yaml").is_file():
-            findings.fault(title, f"there is no chart in {chart}; mend spec.chart.spec.chart")
+            findings.fault(title, f"there is no chart in {chart}; fix spec.chart.spec.chart")
         else:
             try:
                 values = _values(root, cluster, release, title, findings)
@@ -79,7 +79,7 @@ def _values(root: Path, cluster: Cluster, release: Applied, title: str, findings
     for name in mapping(mapping(release.spec.get("chart")).get("spec")).get("valuesFiles") or []:
         file = root / str(name)
         if not file.is_file():
-            findings.fault(title, f"there is no file {name}; mend spec.chart.spec.valuesFiles")
+            findings.fault(title, f"there is no file {name}; fix spec.chart.spec.valuesFiles")
             continue
         values = merge(values, _read(file.read_text(encoding="utf-8"), title, str(name), findings))
     for source in mappings(release.spec.get("valuesFrom")):
@@ -98,14 +98,14 @@ def _with_source(
         raise _UnknownValueError(f"its values come from {name}, which is not in Git")
     if there is None:
         if not source.get("optional"):
-            findings.fault(title, f"its values come from {name}, which nothing here makes; mend spec.valuesFrom")
+            findings.fault(title, f"its values come from {name}, which nothing here makes; fix spec.valuesFrom")
         return values
     if is_encrypted(there.thing):
         raise _UnknownValueError(f"its values come from {name}, which is encrypted")
     key = str(source.get("valuesKey") or "values.yaml")
     text = _entry(there.thing, key)
     if text is None:
-        findings.fault(title, f"its values come from {key} of {name}, which has no such entry; mend spec.valuesFrom")
+        findings.fault(title, f"its values come from {key} of {name}, which has no such entry; fix spec.valuesFrom")
         return values
     if source.get("targetPath"):
         return merge(values, _at(str(source["targetPath"]), text))

@@ -53,7 +53,7 @@ class DeployToken:
 
 @dataclass(frozen=True)
 class AccessToken:
-    """A project's or a person's access token; it ends on the day `expires_at`, or never."""
+    """A project's or a person's access token; it expires on the day `expires_at`, or never."""
 
     id: int
     name: str

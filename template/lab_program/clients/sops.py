@@ -97,16 +97,16 @@ class Sops:
             Failure: it holds no Secret of the file's name, or values that are no texts.
         """
         content, name = json.loads(self._decrypt(path, text, "json")), path.name.removesuffix(SUFFIX)
-        mend = f"./lab secret edit {name_of(path)}"
+        fix = f"./lab secret edit {name_of(path)}"
         if content.get("kind") != "Secret" or (content.get("metadata") or {}).get("name") != name:
-            raise Failure(f"{path} does not hold a Secret of the name {name}.", "", mend)
+            raise Failure(f"{path} does not hold a Secret of the name {name}.", "", fix)
         plain = content.get("stringData") or {}
         numbers = [key for key, value in plain.items() if not isinstance(value, str)]
         if content.get("data") or not plain or numbers:
             what = (
                 f"{', '.join(numbers)} is no text" if numbers else "it needs values below stringData, and there alone"
             )
-            raise Failure(f"Kubernetes would not take {path} so: {what}.", "", f'{mend}: NAME: "value", in quotes')
+            raise Failure(f"Kubernetes would not take {path} so: {what}.", "", f'{fix}: NAME: "value", in quotes')
         return {key: Secret(value) for key, value in plain.items()}
 
     def _decrypt(self, path: Path, text: str, kind: str) -> str:

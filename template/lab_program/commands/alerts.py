@@ -88,7 +88,7 @@ class Alerts(Command):
             look = f"kubectl describe job/{name} -n {lab.settings.gitlab_namespace}"
             raise Failure(f"The message was not sent: {late}", look, "./lab alerts test") from late
         if not outcome["well"]:
-            then = f"mend it as docs/alerts.md says, then ./lab alerts test; another token or webhook: kubectl delete secret alerts -n {lab.settings.gitlab_namespace}, then ./lab up --only alerts"
+            then = f"fix it as docs/alerts.md says, then ./lab alerts test; another token or webhook: kubectl delete secret alerts -n {lab.settings.gitlab_namespace}, then ./lab up --only alerts"
             raise Failure(f"The server did not take the message: {outcome['words']}", "docs/alerts.md", then)
         self.console.did(f"the message was taken by {lab.settings.alerts}: {outcome['words']}")
         return ExitCode.DONE

@@ -105,7 +105,7 @@ spec:
         kind: GitRepository
         name: flux-system
         namespace: flux-system
-  # The release is done when its objects are in the cluster. Waiting for them would keep out the image that mends a broken
+  # The release is done when its objects are in the cluster. Waiting for them would keep out the image that fixes a broken
   # one, and an image policy is not ready before the first image. What runs: kubectl get deployments -A
   install:
     disableWait: true

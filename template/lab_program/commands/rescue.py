@@ -21,7 +21,7 @@ from .base import Command
 from .up import YES, Up
 from .update import refuse_half_an_update
 
-# GitLab first: nothing else can be mended without it.
+# GitLab first: nothing else can be fixed without it.
 ORDER: tuple[type[Stage], ...] = (Storage, InstallGitLab, InstallFlux, Groups, Registry, Sync)
 
 
@@ -48,7 +48,7 @@ class Rescue(Command):
             raise Failure(
                 f"This lab's repository is at {settings.gitops_url}, which does not need this GitLab.",
                 "./lab status",
-                f"push the commit that mends it there: git push {settings.gitops_url} HEAD:{settings.gitops_branch}",
+                f"push the commit that fixes it there: git push {settings.gitops_url} HEAD:{settings.gitops_branch}",
             )
         refuse_half_an_update(self.folder)
         with self.lab(dry_run=self.options.dry_run) as lab:

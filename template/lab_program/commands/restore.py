@@ -195,7 +195,7 @@ class Restoring:
         self.console.doing("checking the result")
         self._check_secrets()
         self.console.have(
-            f"GitLab runs on the backup {backup}; its tokens are those of that day: ./lab up mends what no longer fits"
+            f"GitLab runs on the backup {backup}; its tokens are those of that day: ./lab up fixes what no longer fits"
         )
 
     def _ask(self, backup: str, configuration: Configuration | None) -> None:
@@ -238,7 +238,7 @@ class Restoring:
             config = next((data.parent / name for name in beside if holds_secrets(data.parent / name)), None)
         elif config is not None and not holds_secrets(config):
             then = f"give the gitlab_config_*.tar that was saved with {backup}"
-            raise Failure(f'"{config}" is no whole archive with a gitlab-secrets.json.', f"tar -tf {config}", then)
+            raise Failure(f'"{config}" is no complete archive with a gitlab-secrets.json.', f"tar -tf {config}", then)
         if config is not None:
             return Configuration(configuration_name(backup), config)
         names = [] if data is not None else self.pod.run("ls", "-1", CONFIGS_IN_POD).out.splitlines()

@@ -43,7 +43,7 @@ Environment, all of it optional (the value here is the default):
   NO_COLOR=1                   no colours, no line that moves
 KUBECONFIG, the proxies, SSL_CERT_FILE and SSH's own configuration are used as they are.
 
-Exit status: 0 done, 1 something to mend (the last lines say what), 2 wrong call, 129, 130, 143 stopped by a signal.
+Exit status: 0 done, 1 something to fix (the last lines say what), 2 wrong call, 129, 130, 143 stopped by a signal.
 """
 
 
@@ -90,7 +90,7 @@ class Up(Command):
         refuse_half_an_update(self.folder)
         with self.lab(dry_run=self.options.dry_run) as lab:
             needed = {name for stage in chosen for name in stage.programs(self.settings)}
-            # Preflight names what is missing with everything else that is to mend.
+            # Preflight names what is missing with everything else that needs a fix.
             if PreflightStage not in chosen:
                 self.require(needed)
             for stage in chosen:
@@ -120,12 +120,12 @@ class Up(Command):
 
     def go_on(self) -> str:
         if self.stage == VerifyStage.name:
-            return "mend that, then run ./lab verify"
+            return "fix that, then run ./lab verify"
         skips = f" (--from {self.stage} skips what comes before)" if self.stage else ""
-        return f"mend that, then run ./lab up again{skips}"
+        return f"fix that, then run ./lab up again{skips}"
 
     def after_stop(self) -> str:
-        return "run ./lab up again to go on: it mends what was left unfinished"
+        return "run ./lab up again to go on: it fixes what was left unfinished"
 
 
 class Verify(Up):

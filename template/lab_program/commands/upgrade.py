@@ -171,7 +171,7 @@ class Upgrade(Command):
             self.console.print("./lab up --only runner brings the runner of the same version to its machine.")
 
     def go_on(self) -> str:
-        return f"mend that, then {self._again()}: it goes on where it was stopped"
+        return f"fix that, then {self._again()}: it goes on where it was stopped"
 
     def after_stop(self) -> str:
         return f"{self._again()}: it goes on where it was stopped"

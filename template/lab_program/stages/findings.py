@@ -1,4 +1,4 @@
-"""What a check of preflight finds: something good, something to mend or to know, or nothing to check."""
+"""What a check of preflight finds: something good, something to fix or to know, or nothing to check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..lab import Lab
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend.
+    """One thing to fix.
 
     Attributes:
         check: the check's name, for LAB_SKIP.

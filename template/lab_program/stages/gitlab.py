@@ -187,7 +187,7 @@ class InstallGitLab(Stage):
     def _leave_it_to_flux(self, release: KubeObject) -> None:
         """Say that Flux keeps GitLab, and end the run at once where that cannot bring it back.
 
-        A GitLab that does not run cannot take the commit that mends it.
+        A GitLab that does not run cannot take the commit that fixes it.
         """
         if release.spec.get("suspend"):
             raise Failure(

@@ -114,7 +114,7 @@ class Loop:
             raise Failure(
                 f'The pipeline of {project} {tag} ended as "{pipeline.status}".',
                 pipeline.url,
-                "mend what its log says, then run ./lab verify; it makes a new tag",
+                "fix what its log says, then run ./lab verify; it makes a new tag",
             )
         if pipeline.status == "success":
             return None

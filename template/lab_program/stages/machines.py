@@ -96,7 +96,7 @@ class Machines(Stage):
         if self.lab.dry_run:
             self._tell()
             return
-        # Before anything is looked at: without GitLab there is nothing to mend.
+        # Before anything is looked at: without GitLab there is nothing to fix.
         _ = self.lab.gitlab
         makes = makes_machine(settings)
         token = self._checked_token() if makes else Secret("")
@@ -172,9 +172,9 @@ class Machines(Stage):
                 self.console.warn(f"[{one.check}] {one.what} (skipped)")
         if len(problems) > len(skipped):
             what = (
-                f"{len(problems) - len(skipped)} thing(s) to mend before the machine can be made; each is listed above."
+                f"{len(problems) - len(skipped)} thing(s) to fix before the machine can be made; each is listed above."
             )
-            raise Failure(what, "", "mend them, then run ./lab up --from machines")
+            raise Failure(what, "", "fix them, then run ./lab up --from machines")
         return None
 
     # OpenTofu
@@ -288,7 +288,7 @@ class Machines(Stage):
         return Failure(
             f"OpenTofu could not {what}:\n{error.words[:3000]}",
             f"{self.settings.gitlab_url}/{self.settings.iac_project}; iac/README.md",
-            "mend that, then run ./lab up --from machines: it goes on where it stopped",
+            "fix that, then run ./lab up --from machines: it goes on where it stopped",
         )
 
     def _is_there(self, token: Secret) -> bool:

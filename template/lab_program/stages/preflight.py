@@ -77,9 +77,9 @@ class Preflight(Stage):
                 self._report(finding)
         if self.problems:
             raise Failure(
-                f"{self.problems} thing(s) to mend before the lab can be built; each is listed above with its fix.",
+                f"{self.problems} thing(s) to fix before the lab can be built; each is listed above with its fix.",
                 "",
-                "mend them, then run ./lab up again\n"
+                "fix them, then run ./lab up again\n"
                 'a check that is wrong about your lab can be passed over: LAB_SKIP="its-name" ./lab up',
             )
 

@@ -166,7 +166,7 @@ def reach_problem(error: ProxmoxError, settings: Settings) -> Problem:
         return TokenRefused(
             CHECK,
             f"Proxmox does not take the API token ({error})",
-            f"see Datacenter > Permissions > API Tokens: was it removed, has it ended? A new one, on {host}:\n"
+            f"see Datacenter > Permissions > API Tokens: was it removed, has it expired? A new one, on {host}:\n"
             f"pveum user token add {USER} {TOKEN_NAME} --privsep 0\nthen ./lab up --only machines, which asks for it",
         )
     if error.fault is Fault.DNS:

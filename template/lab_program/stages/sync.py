@@ -125,7 +125,7 @@ class Sync(Stage):
     def _ensure_status_token(self) -> None:
         """Keep the token with which Flux writes onto each commit whether it was deployed.
 
-        The branch is protected, so that takes the role of a maintainer. GitLab ends the token after a year at most;
+        The branch is protected, so that takes the role of a maintainer. The token expires after a year at most;
         within its last month this stage replaces it.
         """
         project = self.settings.lab_project

@@ -84,7 +84,7 @@ class Verify(Stage):
             raise Failure(f"Flux is not healthy: {reason}.", "kubectl get pods -n flux-system")
         reason = readiness(seen.get(("GitRepository", FLUX)))
         if reason is not None:
-            then = "mend that, then ./lab up --from sync"
+            then = "fix that, then ./lab up --from sync"
             raise Failure(f"Flux cannot read the lab's repository: {reason}.", "flux get sources git -A", then)
         for part in parts(self.settings):
             reason = readiness(seen.get(("Kustomization", part)))
@@ -153,17 +153,17 @@ class Verify(Stage):
         return found[1] if found else ""
 
     def _verify_runner(self) -> None:
-        where, mend = f"{self.settings.gitlab_url}/admin/runners", "./lab up --only runner"
+        where, fix = f"{self.settings.gitlab_url}/admin/runners", "./lab up --only runner"
         gitlab, wanted = self.lab.gitlab, runners.wanted(self.settings)
         there = gitlab.runners()
         for one in wanted:
             found = [runner for runner in there if one.is_in(runner)]
             if not found:
-                raise Failure(f"GitLab has no runner {one.name}.", where, mend)
+                raise Failure(f"GitLab has no runner {one.name}.", where, fix)
             states = [runner_status(gitlab.runner_managers(runner.id)) for runner in found]
             if "online" not in states:
                 what = f"The runner {one.name} is not online: GitLab calls it {states[-1]}."
-                raise Failure(what, f"{where}, and the runner's log", mend)
+                raise Failure(what, f"{where}, and the runner's log", fix)
             self.console.have(f"the runner {one.name} is online")
 
 

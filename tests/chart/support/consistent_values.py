@@ -17,7 +17,7 @@ OWN_LABELS = ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kuber
 
 
 def settled(drawn: Values) -> Values:
-    """Return the values with every contradiction mended, and nothing else changed."""
+    """Return the values with every contradiction fixed, and nothing else changed."""
     values = deepcopy(drawn)
     _image(values)
     _names(values)

@@ -154,8 +154,8 @@ def size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def _ends_soon(begins: float | None, ends: float, now: float, days: int) -> bool:
-    """Say whether something ends within some days; of what lasts for days only, within a quarter of its time."""
+def _expires_soon(begins: float | None, ends: float, now: float, days: int) -> bool:
+    """Say whether something expires within some days; of what lasts for days only, within a quarter of its time."""
     allowed = days * DAY
     if begins is not None:
         allowed = min(allowed, int((ends - begins) / 4))
@@ -163,17 +163,17 @@ def _ends_soon(begins: float | None, ends: float, now: float, days: int) -> bool
 
 
 def served_certificates(ends: Mapping[str, tuple[float, float]], now: float, days: int) -> list[Fact]:
-    """Return which certificates end soon, by when each host's begins and ends."""
+    """Return which certificates expire soon, by when each host's begins and ends."""
     found = []
     for host, (begins, end) in sorted(ends.items()):
-        state = BAD if _ends_soon(begins, end, now, days) else GOOD
-        text = f"{'it ended' if end <= now else 'it ends'} on {day(end)}"
-        found.append(Fact(f"certificate/{host}", state, f"The certificate of {host} ends soon", text))
+        state = BAD if _expires_soon(begins, end, now, days) else GOOD
+        text = f"{'it expired' if end <= now else 'it expires'} on {day(end)}"
+        found.append(Fact(f"certificate/{host}", state, f"The certificate of {host} expires soon", text))
     return found
 
 
 def certificates(items: Iterable[Object], now: float, days: int) -> list[Fact]:
-    """Return which of cert-manager's certificates end soon, and which were never issued."""
+    """Return which of cert-manager's certificates expire soon, and which were never issued."""
     found = []
     for item in items:
         meta, status = item["metadata"], item.get("status") or {}
@@ -182,9 +182,9 @@ def certificates(items: Iterable[Object], now: float, days: int) -> list[Fact]:
         if status.get("notAfter"):
             end = seconds(status["notAfter"])
             begins = seconds(status["notBefore"]) if status.get("notBefore") else None
-            state = BAD if _ends_soon(begins, end, now, days) else GOOD
-            text = f"{'it ended' if end <= now else 'it ends'} on {day(end)} and was not renewed ({look})"
-            found.append(Fact(f"certificate/{name}", state, f"The certificate {name} ends soon", text))
+            state = BAD if _expires_soon(begins, end, now, days) else GOOD
+            text = f"{'it expired' if end <= now else 'it expires'} on {day(end)} and was not renewed ({look})"
+            found.append(Fact(f"certificate/{name}", state, f"The certificate {name} expires soon", text))
         ready = condition(item, "Ready")
         state = {"True": GOOD, "False": BAD}.get(str(ready.get("status")), UNCLEAR)
         text = f"{ready.get('message', '')} ({look})"
@@ -193,7 +193,7 @@ def certificates(items: Iterable[Object], now: float, days: int) -> list[Fact]:
 
 
 def tokens(items: Iterable[Object], project: str, now: float, days: int) -> list[Fact]:
-    """Return which access tokens of a project end soon; of several with one name, the one that lasts longest counts."""
+    """Return which access tokens of a project expire soon; of several with one name, the last to expire counts."""
     newest: dict[str, Object] = {}
     for item in items:
         name = str(item.get("name", ""))
@@ -203,13 +203,15 @@ def tokens(items: Iterable[Object], project: str, now: float, days: int) -> list
             newest[name] = item
     found = []
     for name, item in sorted(newest.items()):
-        title = f"The access token {name} of {project} ends soon"
+        title = f"The access token {name} of {project} expires soon"
         if not item.get("expires_at"):
             found.append(Fact(f"token/{name}", GOOD, title))
             continue
         end = seconds(str(item["expires_at"])[:10])
         state = BAD if end - now <= days * DAY else GOOD
-        text = f"{'it ended' if end <= now else 'it ends'} on {day(end)}; `./lab up` renews those that the lab made"
+        text = (
+            f"{'it expired' if end <= now else 'it expires'} on {day(end)}; `./lab up` renews those that the lab made"
+        )
         found.append(Fact(f"token/{name}", state, title, text))
     return found
 

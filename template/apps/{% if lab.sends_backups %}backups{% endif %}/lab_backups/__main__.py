@@ -1,9 +1,9 @@
 """What the pods of the backups run.
 
 send              the newest backup of GitLab to the target; what is too old goes there
-drill             the newest set at the target, read whole and compared with its manifest
+drill             the newest set at the target, read to its end and compared with its manifest
 list              which sets there are, as JSON
-check NAME        one set, read whole and compared with its manifest
+check NAME        one set, read to its end and compared with its manifest
 cat NAME PART     one encrypted part, to standard output
 look data NAME    an archive that comes through standard input, as `./lab backup drill` decrypts it; look config, too
 """
@@ -21,7 +21,7 @@ from . import archives
 from .age import RecipientError
 from .openssl import OpenSslError
 from .sending import RefusedError, Sender
-from .sets import WHOLE, ManifestError, Set
+from .sets import COMPLETE, ManifestError, Set
 from .state import Keeper, State, StateError
 from .target import Target, TargetError
 
@@ -71,7 +71,7 @@ def check_place(state: State, place: str, found: Sequence[Set]) -> None:
 
 def seen(state: State, place: str, found: Sequence[Set], now: float) -> State:
     """Return the state after a look at the target."""
-    newest = next((one for one in found if one.state == WHOLE), None)
+    newest = next((one for one in found if one.state == COMPLETE), None)
     known = [
         {"name": one.name, "state": one.state, "made": one.made, "size": one.size, "why": one.why} for one in found
     ]
@@ -83,7 +83,7 @@ def send(settings: Mapping[str, Any], sender: Sender, keeper: Keeper, secrets: P
     """Send the newest backup, remove what is too old, and keep what is known then."""
     state, place = keeper.load(), place_in_words(settings["target"])
     check_place(state, place, sender.sets())
-    # What is too old makes room first. The newest whole set stays whatever happens.
+    # What is too old makes room first. The newest complete set stays whatever happens.
     sender.prune(settings["keep_days"], now)
     sender.send(archives.newest(DATA, CONFIG), recipients(settings, secrets), now)
     sender.prune(settings["keep_days"], now)
@@ -92,15 +92,15 @@ def send(settings: Mapping[str, Any], sender: Sender, keeper: Keeper, secrets: P
 
 
 def drill(settings: Mapping[str, Any], sender: Sender, keeper: Keeper, now: float) -> int:
-    """Check the newest set that is whole by its looks, and keep what came of it."""
+    """Check the newest set that is complete by its looks, and keep what came of it."""
     state, place = keeper.load(), place_in_words(settings["target"])
     found = sender.sets()
     check_place(state, place, found)
     state = seen(state, place, found, now)
-    newest = next((one for one in found if one.state == WHOLE), None)
+    newest = next((one for one in found if one.state == COMPLETE), None)
     try:
         if newest is None:
-            raise RefusedError("there is no whole set at the target")
+            raise RefusedError("there is no complete set at the target")
         manifest = sender.check(newest.name)
         if list(manifest.recipients) != recipients(settings, SECRETS):
             say(f"{newest.name} is encrypted for other keys than the next one: keep the private keys of both")
@@ -108,7 +108,7 @@ def drill(settings: Mapping[str, Any], sender: Sender, keeper: Keeper, now: floa
         keeper.save({**state, "checked": {"name": newest.name if newest else "", "at": now, "problem": str(error)}})
         raise
     keeper.save({**state, "checked": {"name": newest.name, "at": now, "problem": ""}})
-    say(f"{newest.name} is whole at the target: sizes, checksums, and keys for {len(manifest.recipients)}")
+    say(f"{newest.name} is complete at the target: sizes, checksums, and keys for {len(manifest.recipients)}")
     return 0
 
 
@@ -116,10 +116,10 @@ def look(what: str, name: str) -> int:
     """Read an archive from standard input, and say what it holds."""
     if what == "data":
         registry = archives.look_at_data(sys.stdin.buffer, name)
-        say(f"the archive of the data is whole, {'with' if registry else 'without'} the registry's images")
+        say(f"the archive of the data is complete, {'with' if registry else 'without'} the registry's images")
     else:
         archives.look_at_config(sys.stdin.buffer)
-        say("the archive of the configuration is whole, gitlab-secrets.json is in it")
+        say("the archive of the configuration is complete, gitlab-secrets.json is in it")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""GitLab's own two archives: which belong together, and whether one is whole."""
+"""GitLab's own two archives: which belong together, and whether one is complete."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from . import archives, sets
 from .age import CHUNK, Encryption, header_of, sealed_size
-from .sets import BROKEN, CONFIG, DATA, FOREIGN, HALF, MANIFEST, WHOLE, Manifest, Part, Set
+from .sets import BROKEN, COMPLETE, CONFIG, DATA, FOREIGN, INCOMPLETE, MANIFEST, Manifest, Part, Set
 from .target import Target, TargetError
 
 TRIES, PAUSE = 3, 30
@@ -49,16 +49,16 @@ class Sender:
         return sorted(found, key=lambda one: (-one.made, one.name))
 
     def send(self, pair: archives.Pair, recipients: Sequence[str], now: float) -> Set:
-        """Bring a backup to the target, whole, and return it as it lies there.
+        """Bring a backup to the target, complete, and return it as it lies there.
 
         Raises:
-            ArchiveError: GitLab's archives are not whole.
+            ArchiveError: GitLab's archives are not complete.
             RefusedError: there is no room, or something foreign has its name.
             TargetError: the target does not take it, after some tries.
         """
         there = {one.name: one for one in self.sets()}.get(pair.name)
-        if there is not None and there.state == WHOLE:
-            self.say(f"{pair.name} is at the target already, whole")
+        if there is not None and there.state == COMPLETE:
+            self.say(f"{pair.name} is at the target already, complete")
             return there
         if there is not None and there.state == FOREIGN:
             raise RefusedError(f"{pair.name} at the target is not this lab's: {there.why}")
@@ -78,8 +78,8 @@ class Sender:
         text = manifest.text().encode()
         self._try(f"write {MANIFEST}", lambda: self.target.write(f"{pair.name}/{MANIFEST}", len(text), iter([text])))
         found = next((one for one in self.sets() if one.name == pair.name), None)
-        if found is None or found.state != WHOLE:
-            raise TargetError(f"{pair.name} is not whole at the target: {found.why if found else 'it is not there'}")
+        if found is None or found.state != COMPLETE:
+            raise TargetError(f"{pair.name} is not complete at the target: {found.why if found else 'it is not there'}")
         with_registry = "with" if registry else "without"
         self.say(f"{pair.name} is at the target: {sets.in_words(found.size)}, {with_registry} the registry")
         return found
@@ -89,41 +89,41 @@ class Sender:
         gone = sets.to_remove(self.sets(), keep_days, now)
         for one in gone:
             self.remove(one)
-            why = "half" if one.state == HALF else f"older than {keep_days} days"
+            why = "incomplete" if one.state == INCOMPLETE else f"older than {keep_days} days"
             self.say(f"removed {one.name} at the target: {why}")
         self.target.clean_up()
         return gone
 
     def remove(self, one: Set) -> None:
-        """Remove a set, its manifest first: a removal that is cut off leaves a half, which is removed the next time."""
+        """Remove a set, its manifest first: a removal that is cut off leaves an incomplete set, which goes later."""
         inside = [file.path for file in self.target.files() if file.path.startswith(f"{one.name}/")]
         for path in sorted(inside, key=lambda path: (not path.endswith(f"/{MANIFEST}"), path)):
             self.target.delete(path)
         self.target.delete_folder(one.name)
 
     def check(self, name: str) -> Manifest:
-        """Read a whole set at the target, and compare it with its manifest, as far as that goes without a private key.
+        """Read a complete set at the target, and compare it with its manifest, as far as a private key is not needed.
 
         Raises:
-            RefusedError: it is not there, or not whole.
+            RefusedError: it is not there, or not complete.
         """
-        manifest = self.whole(name)
+        manifest = self.complete(name)
         for part in manifest.parts:
             self._check_part(manifest, part)
             self.say(f"{name}: {part.name}, {sets.in_words(part.size)}, has its checksum")
         return manifest
 
-    def whole(self, name: str) -> Manifest:
-        """Return the manifest of a whole set of this lab's.
+    def complete(self, name: str) -> Manifest:
+        """Return the manifest of a complete set of this lab's.
 
         Raises:
-            RefusedError: there is none of the name, or it is half, broken or foreign.
+            RefusedError: there is none of the name, or it is incomplete, broken or foreign.
         """
         known = self.sets()
         found = next((one for one in known if one.name == name), None)
         if found is None:
             raise RefusedError(f"there is no set {name} at the target; ./lab backup list shows which there are")
-        if found.state != WHOLE or found.manifest is None:
+        if found.state != COMPLETE or found.manifest is None:
             raise RefusedError(f"{name} is {found.state}: {found.why}")
         return found.manifest
 

@@ -1,7 +1,7 @@
 """What a set is, in which state each one at the target is, and which go: by what was seen. Nothing here looks.
 
 A set is a folder of the backup's name: the data, the configuration that was saved with it, and a manifest, which is
-written last. A folder without a manifest is the half of a set, whatever else is in it.
+written last. A folder without a manifest is an incomplete set, whatever else is in it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 FORMAT = 1
 MANIFEST, DATA, CONFIG = "manifest.json", "data.tar.age", "config.tar.age"
 PARTS = frozenset({DATA, CONFIG})
-WHOLE, HALF, BROKEN, FOREIGN = "whole", "half", "broken", "foreign"
+COMPLETE, INCOMPLETE, BROKEN, FOREIGN = "complete", "incomplete", "broken", "foreign"
 # 1790000000_2026_09_21_19.3.0 of GitLab CE, 1790000000_2026_09_21_19.3.0-ee of EE.
 NAME = re.compile(r"([0-9]+)_[0-9]{4}_[0-9]{2}_[0-9]{2}_([0-9]+\.[0-9]+\.[0-9]+)(-[a-z]+)?")
 EDITION = "ce"
 DAY = 86400
-# A run ends within six hours (activeDeadlineSeconds of the CronJob): what is half for longer stays half.
+# A run ends within six hours (activeDeadlineSeconds of the CronJob): what is incomplete for longer stays so.
 UNDER_WAY = DAY
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -86,7 +86,7 @@ class Set:
 
     Attributes:
         made: when GitLab began the backup, in seconds since 1970; 0 for a name that is no backup's.
-        why: what is wrong; empty for a whole one.
+        why: what is wrong; empty for a complete one.
     """
 
     name: str
@@ -165,12 +165,12 @@ def judged(name: str, files: Mapping[str, int], manifest: str | None, lab: str) 
         return Set(name, FOREIGN, 0, size, "its name is not that of a GitLab backup")
     if manifest is None:
         missing = ", ".join(sorted((PARTS | {MANIFEST}) - set(files)))
-        return Set(name, HALF, made, size, f"its upload was cut off, or is under way: there is no {missing}")
+        return Set(name, INCOMPLETE, made, size, f"its upload was cut off, or is under way: there is no {missing}")
     try:
         found = manifest_of(manifest, name)
     except ManifestError as error:
         return Set(name, BROKEN, made, size, str(error))
-    state, why = WHOLE, ""
+    state, why = COMPLETE, ""
     if found.lab != lab:
         state, why = FOREIGN, f"it is of the lab {found.lab}, and this is {lab}"
     elif found.edition != EDITION:
@@ -186,17 +186,17 @@ def judged(name: str, files: Mapping[str, int], manifest: str | None, lab: str) 
 
 
 def to_remove(sets: Sequence[Set], keep_days: int, now: float) -> list[Set]:
-    """Return the sets that go: those older than the days, but for the newest whole one, and halves that stay halves.
+    """Return the sets that go: those older than the days, but for the newest complete one, and what stays incomplete.
 
-    What is foreign is nobody's here to remove. A broken one goes when it is old, like a whole one.
+    What is foreign is nobody's here to remove. A broken one goes when it is old, like a complete one.
     """
-    newest = max((one.made for one in sets if one.state == WHOLE), default=0)
+    newest = max((one.made for one in sets if one.state == COMPLETE), default=0)
     found = []
     for one in sets:
         age = now - one.made
-        old = age > keep_days * DAY and one.made != newest and one.state in (WHOLE, BROKEN)
-        # Before there is a whole set at all, what is broken may be all that is left of one.
-        if (old and newest) or (one.state == HALF and age > UNDER_WAY):
+        old = age > keep_days * DAY and one.made != newest and one.state in (COMPLETE, BROKEN)
+        # Before there is a complete set at all, what is broken may be all that is left of one.
+        if (old and newest) or (one.state == INCOMPLETE and age > UNDER_WAY):
             found.append(one)
     return sorted(found, key=lambda one: one.made)
 

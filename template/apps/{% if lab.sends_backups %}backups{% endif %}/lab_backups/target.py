@@ -77,7 +77,7 @@ class Target:
         """Yield a file piece by piece.
 
         Raises:
-            TargetError: it ended before its end; what was yielded is not whole.
+            TargetError: it ended before its end; what was yielded is not complete.
         """
         command = [self._rclone, *PATIENCE, "cat", f"{self._place}/{path}"]
         with (
@@ -96,7 +96,7 @@ class Target:
         """Write a file of a known size.
 
         Raises:
-            TargetError: it is not there, or not whole.
+            TargetError: it is not there, or not complete.
         """
         # A stream cannot be begun again by rclone; whoever calls does.
         command = [self._rclone, *PATIENCE, "rcat", f"--size={size}", f"{self._place}/{path}"]
