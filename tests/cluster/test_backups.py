@@ -175,12 +175,12 @@ def test_a_lost_gitlab_comes_back_from_the_folder_up_to_its_own_commands(
     world = house.world
     name = house.send(monkeypatch)
     listed = world.run("./lab", "backup", "list")
-    assert listed.status == 0 and f"{name}  whole" in listed.text, listed.text
+    assert listed.status == 0 and f"{name}  complete" in listed.text, listed.text
     checked = world.run("./lab", "backup", "check", name)
     assert checked.status == 0 and f"{name} is complete" in checked.text, checked.text
     drilled = world.run("./lab", "backup", "drill")
     assert drilled.status == 0 and f"{name} can be restored" in drilled.text, drilled.text
-    assert f"the last backup that is known to be whole: {name}" in world.run("./lab", "status").text
+    assert f"the last backup that is known to be complete: {name}" in world.run("./lab", "status").text
     data = (house.here / f"var/backups/{name}_gitlab_backup.tar").read_bytes()
     for folder in ("var/backups", "etc/config_backup"):
         shutil.rmtree(house.here / folder)
@@ -196,7 +196,7 @@ def test_a_lost_gitlab_comes_back_from_the_folder_up_to_its_own_commands(
     world.wait("the reader to go", lambda: not readers())
 
 
-def test_a_half_and_a_foreign_one_are_refused_by_name_on_the_cluster(
+def test_an_incomplete_and_a_foreign_one_are_refused_by_name_on_the_cluster(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = house.send(monkeypatch)
