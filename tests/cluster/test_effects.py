@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from hooks.update import effects
+from tests.cluster import turns
 from tests.cluster.conftest import Figure, Worlds
 from tests.cluster.labs import answers_of, make_lab, release
 from tests.cluster.namespaces import Surroundings
@@ -79,6 +80,7 @@ def pods(world: World) -> dict[tuple[str, str], set[str]]:
 
 def push(world: World, message: str) -> None:
     """Push, ask Flux to look, and wait until all of it is applied and rests."""
+    turns.give_way()
     commit = world.push(message)
     # A repository that is elsewhere tells Flux nothing, and Flux looks once in a sync_interval.
     world.ask_flux()
@@ -108,6 +110,7 @@ def push(world: World, message: str) -> None:
 
 def updated(world: World, changes: dict[str, str], command: str = "./lab update") -> str:
     """Change answers as an owner does, and return what the report says of the cluster."""
+    turns.give_way()
     world.git("pull", "--quiet", "--rebase", str(world.repository), world.answers["gitops_branch"])
     words = [word for name, value in changes.items() for word in ("--data", f"{name}={value}")]
     path = f"{Path(sys.executable).parent}:{world.environment()['PATH']}"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import turns
 from tests.cluster.conftest import Figure, Worlds
 from tests.cluster.labs import answers_of, git, make_lab, release
 from tests.cluster.namespaces import Surroundings
@@ -97,6 +98,7 @@ def test_what_restarts_after_an_update_of_an_old_lab_is_what_its_report_said(wor
     world.git("pull", "--quiet", "--rebase", str(world.repository), world.answers["gitops_branch"])
     edit(world)
     push(world, "Mine")
+    turns.give_way()
     namespace = world.answers["app_namespace"]
     world.wait("the first image of shop", lambda: world.deployed_tag("shop", namespace) == "v0.1.0", 120)
     world.git("pull", "--quiet", "--rebase", str(world.repository), world.answers["gitops_branch"])

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from extensions.facts import Lab
+from tests.cluster import turns
 from tests.cluster.api import Object, condition
 from tests.cluster.cert_manager import CertManager
 from tests.cluster.control_plane import ControlPlane, remove
@@ -221,9 +222,11 @@ class World:
         return Run(process.returncode, text, time.monotonic() - started)
 
     def bootstrap(self, *arguments: str, status: int = 0, **environment: str) -> Run:
-        """Run the lab's program, and see it end as it should."""
+        """Run the lab's program, and see it end as it should; before it, and after it, another test may be alone."""
+        turns.give_way()
         run = self.run("./bootstrap.sh", "--yes", *arguments, seconds=400, **environment)
         assert run.status == status, f"{run.text}\n{json.dumps(self.processes.dead(), indent=1)}"
+        turns.give_way()
         return run
 
     def build(self) -> World:
