@@ -263,7 +263,7 @@ def test_a_lost_house_comes_back_up_to_gitlabs_own_commands(world: World) -> Non
 
 
 @FOLDER
-def test_without_a_name_the_newest_whole_one_is_restored(world: World) -> None:
+def test_without_a_name_the_newest_complete_one_is_restored(world: World) -> None:
     name = world.back_up()
     world.place.write("1999999999_2033_01_01_19.3.2/data.tar.age", b"half")
     world.new_cluster()

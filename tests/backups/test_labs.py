@@ -168,3 +168,10 @@ def test_status_says_what_is_wrong_with_them() -> None:
 def test_a_state_that_cannot_be_read_is_as_good_as_none(text: str) -> None:
     assert backup_target.known({"state.json": text, "drill.json": text}).complete == ""
     assert target.PIECE % 65536 == 0
+
+
+def test_the_pod_of_an_earlier_version_is_understood_until_flux_has_brought_this_one() -> None:
+    made = sets.Set(NAME, sets.COMPLETE, NOW, 1).as_json() | {"manifest": None}
+    assert backup_target.stored(made).state == sets.COMPLETE
+    earlier = [backup_target.stored(made | {"state": word}).state for word in ("whole", "half", "broken", "foreign")]
+    assert earlier == [sets.COMPLETE, sets.INCOMPLETE, sets.BROKEN, sets.FOREIGN]
