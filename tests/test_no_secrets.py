@@ -20,7 +20,7 @@ from tests.support.rendering import once
 # The scanner takes `registrySecret: regcred` for a password, and `NOPASSWD:ALL` of sudo. Names of Secrets are no secrets; they are known.
 # The authority's Secret is called as its issuer.
 NAMES = {*SECRETS.values(), *ISSUERS.values(), "ALL"}
-# The scanner has no rule for age, and goes by a text's entropy, which is too low for it in one key of some hundred.
+# The scanner has no rule for age; it goes by entropy, which is too low in one key of about 75.
 PRIVATE_AGE_KEY = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]+", re.IGNORECASE)
 
 

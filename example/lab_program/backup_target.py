@@ -244,6 +244,7 @@ class Known:
 def known(data: Mapping[str, str]) -> Known:
     """Return what the ConfigMap says; one that cannot be read says nothing."""
     state, drilled = _json(data.get("state.json", "")), _json(data.get(DRILL_KEY, ""))
+    # Labs have written it under this name from the beginning.
     complete, checked = state.get("whole") or {}, state.get("checked") or {}
     return Known(
         float(state.get("looked") or 0),

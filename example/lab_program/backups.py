@@ -55,7 +55,7 @@ def _second(backup: str) -> int:
 
 
 def holds_secrets(file: Path) -> bool:
-    """Say whether a file is an complete archive that holds gitlab-secrets.json."""
+    """Say whether a file is a complete archive that holds gitlab-secrets.json."""
     try:
         with tarfile.open(file) as archive:
             return any(name.endswith(DECRYPTED_BY) for name in archive.getnames())

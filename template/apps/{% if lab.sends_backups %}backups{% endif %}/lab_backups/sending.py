@@ -102,7 +102,7 @@ class Sender:
         self.target.delete_folder(one.name)
 
     def check(self, name: str) -> Manifest:
-        """Read a complete set at the target, and compare it with its manifest, as far as a private key is not needed.
+        """Read a complete set at the target, and compare with its manifest what can be compared without a private key.
 
         Raises:
             RefusedError: it is not there, or not complete.
