@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.depth import DRAW, SHARES, left_out
 
-CASES = [f"tests/test_x.py::test_slow[{number}]" for number in range(60)]
-SLOW = [f"tests/test_x.py::test_slow_too[{number}]" for number in range(60)]
+CASES = [f"tests/test_x.py::test_slow[{number}]" for number in range(240)]
+SLOW = [f"tests/test_x.py::test_slow_too[{number}]" for number in range(240)]
 
 
 def case(name: str, test: str, group: str = "", **marks: dict[str, Any]) -> Any:
@@ -58,7 +58,7 @@ def test_ci_draws_a_part_by_the_commit_and_all_are_drawn_in_time(
 ) -> None:
     monkeypatch.setenv("REQUIRE_TOOLS", "1")
     never = {*CASES[3:], *SLOW}
-    for number in range(100):
+    for number in range(300):
         monkeypatch.setenv(DRAW, hashlib.sha1(str(number).encode()).hexdigest())
         without = names(items)
         assert without == names(items) and not {*CASES[:3], "picture", "quick"} & set(without)

@@ -23,7 +23,7 @@ from tests.support.rendering import ROOT, required
 
 DRAW = "TEST_DRAW"
 CLUSTER = "CLUSTER_TESTS"  # set by tests/cluster/run.py: `all`, or `named` if it was given tests
-SHARES = {"slow": 6, "deep": 12}  # CI runs one in so many
+SHARES = {"slow": 9, "deep": 18}  # CI runs one in so many
 
 
 def every() -> bool:
