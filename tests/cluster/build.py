@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from extensions.facts import AGE_VERSION, FLUX_VERSION
@@ -36,11 +36,9 @@ CONTROLLERS = (
     "image-automation-controller",
 )
 GO = (1, 26)
+FLAGS = ("-mod=readonly", "-trimpath")
 # No program here is debugged: what a debugger reads is neither compiled nor linked, which takes an eighth of the time.
-FLAGS = ("-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false")
-# Programs that run for seconds, or wait: without inlining they run slower, and are built in three quarters of the time.
-FLAGS_WITHOUT_INLINING = ("-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false -l")
-SHORT_LIVED = ("oauth2-proxy", "opentofu", "rclone", "age", "terraform-provider-proxmox")
+COMPILED = "-gcflags=all=-dwarf=false"
 LINKED = ("-s", "-w")
 # Go's compiler and linker collect garbage less often while memory lasts: the whole build takes 4 % less time.
 COLLECTING = {"GOGC": "400", "GOMEMLIMIT": "1500MiB"}
@@ -66,16 +64,18 @@ class Program:
         folder: the module's folder below programs/.
         packages: the import path of each program's main package, by the program's name.
         variables: what the linker sets, by the variable's full name.
+        inlined: whether it is compiled for speed. What runs for seconds, or waits, is not: it is built in three quarters of the time.
     """
 
     folder: str
     packages: dict[str, str]
     variables: dict[str, str]
+    inlined: bool = field(default=True, repr=False)  # kept programs go by the flags that follow from it
 
     @property
     def flags(self) -> tuple[str, ...]:
         """What `go build` is told of how to compile it."""
-        return FLAGS_WITHOUT_INLINING if self.folder in SHORT_LIVED else FLAGS
+        return (*FLAGS, COMPILED if self.inlined else f"{COMPILED} -l")
 
 
 def _kubernetes() -> Program:
@@ -108,22 +108,25 @@ OTHERS = (
         "oauth2-proxy",
         {"oauth2-proxy": "github.com/oauth2-proxy/oauth2-proxy/v7"},
         {"github.com/oauth2-proxy/oauth2-proxy/v7/pkg/version.VERSION": "v7.15.6"},
+        inlined=False,
     ),
     # A release says so itself; otherwise it calls its version a development one.
     Program(
         "opentofu",
         {"tofu": "github.com/opentofu/opentofu/cmd/tofu"},
         {"github.com/opentofu/opentofu/version.dev": "no"},
+        inlined=False,
     ),
     # What moves backups: two of its backends, and the commands that they need, of seventy.
-    Program("rclone", {"rclone": "."}, {}),
+    Program("rclone", {"rclone": "."}, {}, inlined=False),
     # What opens them.
-    Program("age", {"age": "filippo.io/age/cmd/age"}, {"main.Version": f"v{AGE_VERSION}"}),
+    Program("age", {"age": "filippo.io/age/cmd/age"}, {"main.Version": f"v{AGE_VERSION}"}, inlined=False),
     # The provider that runs at home, which OpenTofu's own registry has as a binary only.
     Program(
         "terraform-provider-proxmox",
         {"terraform-provider-proxmox": "github.com/bpg/terraform-provider-proxmox"},
         {},
+        inlined=False,
     ),
 )
 FLUX_CLI = Program("flux", {"flux": "github.com/fluxcd/flux2/v2/cmd/flux"}, {"main.VERSION": FLUX})

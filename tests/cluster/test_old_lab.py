@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -90,11 +89,10 @@ def hurried(world: World) -> Iterator[None]:
 
     def ask() -> None:
         while not done.wait(3):
-            body = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": str(time.time())}}}
-            world.api.patch("gitrepositories", "flux-system", "flux-system", body)
+            world.ask_flux()
             for item in world.api.list("kustomizations", "flux-system"):
                 if condition(item)[0] != "True":
-                    world.api.patch("kustomizations", item["metadata"]["name"], "flux-system", body)
+                    world.ask_flux("kustomization", item["metadata"]["name"])
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -106,7 +104,7 @@ def hurried(world: World) -> Iterator[None]:
 
 
 def push_hurried(world: World, message: str) -> None:
-    """See push."""
+    """Push, ask Flux again and again, and wait until all of it is applied and rests."""
     with hurried(world):
         push(world, message)
 
